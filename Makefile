@@ -1,0 +1,55 @@
+# The two commands of the README, and what developers need. Everything lands in virtual environments here.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RESULTS ?= results
+CONSTRAINTS := -c constraints.txt
+
+.PHONY: verify test lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make verify   verify the claims and draw the figures (into $(RESULTS)/)"
+	@echo "make test     run the tests"
+	@echo "make lint     check style and types"
+	@echo "make bench    time the kernels beside C and NumPy"
+	@echo "make clean    remove the virtual environment and the results"
+	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "gradnoise needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+# pip builds a wheel and installs it, so what is tested is what a user gets.
+define install
+	@echo "installing gradnoise$(1) into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) ".$(1)"
+endef
+
+verify: $(BIN)/python
+	$(call install,)
+	@mkdir -p $(RESULTS)
+	$(BIN)/gradnoise verify --budget quick --out $(RESULTS)
+	$(BIN)/gradnoise figures --budget quick --out $(RESULTS)
+	@echo
+	@echo "report:   $(abspath $(RESULTS))/report.md (and report.json)"
+	@echo "pictures: $(abspath $(RESULTS))/*.png"
+
+test: $(BIN)/python
+	$(call install,[test])
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/python
+	$(call install,[dev])
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli
+
+bench: $(BIN)/python
+	$(call install,)
+	$(BIN)/python benchmarks/compare.py
+
+clean:
+	rm -rf $(VENV) $(RESULTS) build *.egg-info
