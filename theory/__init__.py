@@ -1,0 +1,1 @@
+"""What should happen: closed forms, exact moments and bounds. No randomness, no I/O."""

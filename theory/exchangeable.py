@@ -1,0 +1,204 @@
+"""The sampling vector: an exchangeable random weight vector W with E W = 1/n, known by its joint cumulants.
+
+A stochastic gradient is G W, the gradient matrix times W. For an exchangeable W the covariance has two numbers, a
+variance v on the diagonal and a covariance c off it, and the first four cumulants of ``values @ W`` need one joint
+cumulant for each integer partition of 1, 2, 3 and 4. A class of noise states those; all else follows here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory._validation import FloatArray, as_array, as_count
+
+__all__ = ["SamplingNoise"]
+
+Pattern = tuple[int, ...]
+_MATRIX_LIMIT_BYTES = 2 * 2**30
+
+
+class SamplingNoise(ABC):
+    r"""An exchangeable random vector W in R^n with E W = 1/n.
+
+    A class of your own has a field ``n``, states :meth:`joint_cumulant`, and, to be drawn by
+    `gradnoise.simulations.sampling.draw`, has a method ``draw(size, generator) -> (size, n) array``.
+
+    Attributes
+    ----------
+    n : int
+        Number of samples, the length of W.
+    mean, variance, covariance : float
+        Of one component, of one component, and between two components.
+
+    References
+    ----------
+    wu2019, Proposition 1; wu2020, Section 2.
+    """
+
+    n: int
+
+    @abstractmethod
+    def joint_cumulant(self, pattern: Pattern) -> Fraction | float:
+        """Joint cumulant of distinct components, the i-th taken ``pattern[i]`` times.
+
+        Parameters
+        ----------
+        pattern : tuple of int
+            A partition of the order 1, 2, 3 or 4 in descending order: ``(2, 1)`` is kappa(W_1, W_1, W_2).
+
+        Returns
+        -------
+        Fraction or float
+            Exact where the class can be: a Fraction keeps the cancellations of finite populations harmless.
+
+        Raises
+        ------
+        ValueError
+            If the cumulant does not exist.
+        """
+
+    @property
+    def mean(self) -> float:
+        """E W_i, which is 1/n."""
+        return float(self.joint_cumulant((1,)))
+
+    @property
+    def variance(self) -> float:
+        """Var W_i."""
+        return float(self.joint_cumulant((2,)))
+
+    @property
+    def covariance(self) -> float:
+        """Cov(W_i, W_j), i != j."""
+        return float(self.joint_cumulant((1, 1)))
+
+    @property
+    def centred_power(self) -> float:
+        """The difference v - c, the noise that the centred gradients see."""
+        return float(Fraction(self.joint_cumulant((2,))) - Fraction(self.joint_cumulant((1, 1))))
+
+    @property
+    def sum_variance(self) -> float:
+        """Var(W_1 + ... + W_n) = n v + n (n - 1) c; zero where the weights always sum to one."""
+        v, c = Fraction(self.joint_cumulant((2,))), Fraction(self.joint_cumulant((1, 1)))
+        return float(self.n * v + self.n * (self.n - 1) * c)
+
+    def covariance_matrix(self) -> FloatArray:
+        """Var W = (v - c) I + c 11^T.
+
+        Returns
+        -------
+        (n, n) ndarray
+
+        Raises
+        ------
+        ValueError
+            If the matrix would take more than 2 GiB; `gradient_covariance` needs no such matrix.
+        """
+        if 8 * self.n**2 > _MATRIX_LIMIT_BYTES:
+            raise ValueError(
+                f"n = {self.n} makes the (n, n) covariance matrix {8 * self.n**2 / 2**30:.1f} GiB, allowed are 2 GiB; "
+                "use .variance and .covariance, or gradient_covariance(gradients)"
+            )
+        matrix = np.full((self.n, self.n), self.covariance)
+        np.fill_diagonal(matrix, self.variance)
+        return matrix
+
+    def cumulant(self, order: int, values: ArrayLike) -> float:
+        r"""Exact cumulant of ``values @ W``.
+
+        .. math:: \kappa_r(x^T W) = \sum_{i_1 \dots i_r} x_{i_1} \cdots x_{i_r} \kappa(W_{i_1}, \dots, W_{i_r})
+
+        Parameters
+        ----------
+        order : int
+            r, from 1 (mean) and 2 (variance) to 4.
+        values : (n,) array_like
+            x, for instance the gradients of the samples in one coordinate.
+
+        Returns
+        -------
+        float
+            Units: those of values, to the power of the order.
+
+        Raises
+        ------
+        ValueError
+            If the order is not 1 to 4, values has a wrong shape or is not finite, or the cumulant does not exist.
+        """
+        order = as_count(order, "order", at_most=4)
+        x = as_array(values, "values", ndim=1)
+        if len(x) != self.n:
+            raise ValueError(f"values must have n = {self.n} entries, got {len(x)}")
+        scale = float(np.abs(x).max())
+        if scale == 0:
+            return 0.0
+        x = x / scale
+        if order > 1 and self.sum_variance == 0:
+            x = x - math.fsum(x) / self.n  # W sums to one, so shifts do not matter, and rounding then matters least
+        p1, p2, p3, p4 = (math.fsum(x**k) for k in (1, 2, 3, 4))
+        if order == 1:
+            return scale * p1 * self.mean
+        kappa = {pattern: Fraction(self.joint_cumulant(pattern)) for pattern in _PARTITIONS[order]}
+        # Sums over distinct indices, written in power sums; the coefficients are exact before they meet a float.
+        if order == 2:
+            v, c = kappa[2,], kappa[1, 1]
+            total = float(v - c) * p2 + float(c) * p1**2
+        elif order == 3:
+            k3, k21, k111 = kappa[3,], kappa[2, 1], kappa[1, 1, 1]
+            total = float(k3 - 3 * k21 + 2 * k111) * p3 + float(3 * k21 - 3 * k111) * p2 * p1 + float(k111) * p1**3
+        else:
+            k4, k31, k22, k211, k1111 = (kappa[pattern] for pattern in _PARTITIONS[4])
+            total = (
+                float(k4 - 4 * k31 - 3 * k22 + 12 * k211 - 6 * k1111) * p4
+                + float(4 * k31 - 12 * k211 + 8 * k1111) * p3 * p1
+                + float(3 * k22 - 6 * k211 + 3 * k1111) * p2**2
+                + float(6 * k211 - 6 * k1111) * p2 * p1**2
+                + float(k1111) * p1**4
+            )
+        return scale**order * total
+
+    def gradient_covariance(self, gradients: ArrayLike) -> FloatArray:
+        r"""Covariance of the stochastic gradient G W.
+
+        .. math:: G \mathrm{Var}[W] G^T = (v - c) \bar G \bar G^T + \mathrm{Var}[1^T W]\, \nabla L \nabla L^T
+
+        with the centred gradients :math:`\bar G = G (I - J/n)` and :math:`\nabla L = G 1/n`.
+
+        Parameters
+        ----------
+        gradients : (d, n) array_like
+            G, a column per sample.
+
+        Returns
+        -------
+        (d, d) ndarray
+            Units: gradient squared. No (n, n) matrix is formed.
+
+        Raises
+        ------
+        ValueError
+            If gradients has another shape or is not finite.
+
+        References
+        ----------
+        wu2020, Eq. (1).
+        """
+        G = as_array(gradients, "gradients", ndim=2)
+        if G.shape[1] != self.n:
+            raise ValueError(f"gradients must have n = {self.n} columns, got shape {G.shape}")
+        mean = G.mean(axis=1, keepdims=True)
+        centred = G - mean
+        return self.centred_power * (centred @ centred.T) + self.sum_variance * (mean @ mean.T)
+
+
+_PARTITIONS: dict[int, tuple[Pattern, ...]] = {
+    2: ((2,), (1, 1)),
+    3: ((3,), (2, 1), (1, 1, 1)),
+    4: ((4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)),
+}

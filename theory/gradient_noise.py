@@ -1,0 +1,194 @@
+"""Covariances of gradient noise in parameter space, and the noises of Table 1 of zhu2019 under its trace constraint."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_matching, as_nonnegative, as_psd
+from gradnoise.theory.sampling import Minibatch
+
+__all__ = [
+    "DYNAMICS",
+    "dynamics_covariance",
+    "fisher",
+    "isotropic_equivalent",
+    "leading",
+    "match_trace",
+    "sgd_covariance",
+]
+
+DYNAMICS = ("gd", "gld_const", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec")
+
+
+def sgd_covariance(gradients: ArrayLike, batch_size: int, replacement: bool = True) -> FloatArray:
+    r"""Covariance of a minibatch gradient.
+
+    .. math:: \Sigma = \frac1b \left(F - \nabla L \nabla L^T\right), \qquad
+              \times \frac{n-b}{n-1} \text{ without replacement}
+
+    Parameters
+    ----------
+    gradients : (d, n) array_like
+        G, a column per sample.
+    batch_size : int
+        b >= 1; b <= n without replacement.
+    replacement : bool
+        Whether a sample can be drawn twice.
+
+    Returns
+    -------
+    (d, d) ndarray
+        Units: gradient squared.
+
+    Raises
+    ------
+    ValueError
+        If gradients is not a finite (d, n) array, or the batch size is not allowed.
+
+    References
+    ----------
+    zhu2019, Eq. (5); ne2021, Eq. (4).
+    """
+    G = as_array(gradients, "gradients", ndim=2)
+    return Minibatch(G.shape[1], batch_size, replacement).gradient_covariance(G)
+
+
+def fisher(gradients: ArrayLike) -> FloatArray:
+    """Empirical Fisher F = G G^T / n.
+
+    Parameters
+    ----------
+    gradients : (d, n) array_like
+        G, a column per sample.
+
+    Returns
+    -------
+    (d, d) ndarray
+        Units: gradient squared.
+
+    References
+    ----------
+    wu2020, Section 4.2.
+    """
+    G = as_array(gradients, "gradients", ndim=2)
+    if G.shape[1] == 0:
+        raise ValueError(f"gradients must have a column per sample, got shape {G.shape}")
+    return G @ G.T / G.shape[1]
+
+
+def leading(covariance: ArrayLike, k: int) -> FloatArray:
+    """Rank-k part of a covariance, from its k largest eigenvalues, unscaled.
+
+    Parameters
+    ----------
+    covariance : (d, d) array_like
+        Symmetric positive semi-definite.
+    k : int
+        Between 1 and d.
+
+    Returns
+    -------
+    (d, d) ndarray
+
+    References
+    ----------
+    zhu2019, Table 1, "GLD leading" and "GLD Hessian".
+    """
+    C = as_psd(covariance, "covariance")
+    k = as_count(k, "k", at_most=len(C))
+    gamma, V = np.linalg.eigh(C)
+    return (V[:, -k:] * gamma[-k:]) @ V[:, -k:].T
+
+
+def isotropic_equivalent(covariance: ArrayLike) -> FloatArray:
+    """Isotropic covariance with the same trace, (Tr Sigma / D) I.
+
+    Parameters
+    ----------
+    covariance : (d, d) array_like
+        Symmetric positive semi-definite.
+
+    Returns
+    -------
+    (d, d) ndarray
+
+    References
+    ----------
+    zhu2019, Proposition 1.
+    """
+    C = as_psd(covariance, "covariance")
+    return np.trace(C) / len(C) * np.eye(len(C))
+
+
+def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
+    """Scale a covariance to a given trace, the constraint of fair comparison.
+
+    Parameters
+    ----------
+    covariance : (d, d) array_like
+        Symmetric positive semi-definite, not zero.
+    trace : float
+        >= 0, the wanted E ||noise||^2.
+
+    Returns
+    -------
+    (d, d) ndarray
+
+    Raises
+    ------
+    ValueError
+        If the covariance is zero: no scale gives it a trace.
+
+    References
+    ----------
+    zhu2019, Eq. (14).
+    """
+    C = as_psd(covariance, "covariance")
+    trace = float(as_nonnegative(trace, "trace"))
+    if np.trace(C) <= 0:
+        raise ValueError("covariance must not be zero, its trace cannot be matched")
+    return C * (trace / np.trace(C))
+
+
+def dynamics_covariance(
+    dynamics: str, covariance: ArrayLike, hessian: ArrayLike, trace: float, k: int | None = None
+) -> FloatArray:
+    """Noise covariance of a dynamics of Table 1 under the trace constraint.
+
+    Parameters
+    ----------
+    dynamics : {"gd", "gld_const", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec"}
+        Row of the table; "gld_const" is isotropic with the given trace.
+    covariance : (d, d) array_like
+        SGD covariance at the current parameter.
+    hessian : (d, d) array_like
+        Hessian there, positive semi-definite.
+    trace : float
+        E ||noise||^2 that all dynamics share.
+    k : int, optional
+        Rank kept by "gld_leading" and "gld_hessian"; all by default.
+
+    Returns
+    -------
+    (d, d) ndarray
+        Zero for "gd".
+
+    References
+    ----------
+    zhu2019, Table 1 and Eq. (14).
+    """
+    as_choice(dynamics, "dynamics", DYNAMICS)
+    C, H = as_psd(covariance, "covariance"), as_psd(hessian, "hessian")
+    as_matching(C, H, ("covariance", "hessian"))
+    k = len(C) if k is None else k
+    if dynamics == "gd":
+        return np.zeros_like(C)
+    shape = {
+        "gld_const": lambda: np.eye(len(C)),
+        "gld_diag": lambda: np.diag(np.diag(C)),
+        "gld_leading": lambda: leading(C, k),
+        "gld_hessian": lambda: leading(H, k),
+        "gld_eigvec": lambda: leading(H, 1),
+    }[dynamics]()
+    return match_trace(shape, trace)
