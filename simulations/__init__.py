@@ -1,0 +1,1 @@
+"""What does happen: Numba Monte Carlo, the ensemble driver, and the statistics of samples."""

@@ -1,0 +1,240 @@
+"""The Ornstein-Uhlenbeck process at a minimum, sampled exactly or by Euler-Maruyama."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Estimate, Proportion, merge_moments
+from gradnoise.simulations.statistics import Moments as _Moments
+from gradnoise.theory import escape
+from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real
+
+__all__ = ["OUResult", "simulate"]
+
+_BLOCK_SIZE = 8192
+_LANES = 16  # part of the contract, as it decides the order in which normals are drawn
+
+
+@dataclass(frozen=True)
+class OUResult:
+    """Statistics of theta_t.
+
+    Attributes
+    ----------
+    loss : Estimate
+        E L(theta_t). Units: loss.
+    exceedance : tuple of Proportion
+        P(L(theta_t) >= delta), for each delta.
+    covariance : (d, d) ndarray
+        Sample mean of theta_t theta_t', whose expectation is the covariance, as the process starts at zero.
+    covariance_error : (d, d) ndarray
+        Standard errors of its entries.
+    parameters : dict
+        What made it: arguments, seed and versions.
+    """
+
+    loss: Estimate
+    exceedance: tuple[Proportion, ...]
+    covariance: np.ndarray
+    covariance_error: np.ndarray
+    parameters: dict[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Result with lists and numbers only."""
+        return {
+            "parameters": self.parameters,
+            "loss": {"value": self.loss.value, "standard_error": self.loss.standard_error, "n": self.loss.n},
+            "exceedance": [{"successes": p.successes, "n": p.n} for p in self.exceedance],
+            "covariance": self.covariance.tolist(),
+            "covariance_error": self.covariance_error.tolist(),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the result as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+
+
+def simulate(
+    hessian: ArrayLike,
+    covariance: ArrayLike,
+    time: float,
+    n_paths: int,
+    *,
+    rng: Any,
+    method: str = "exact",
+    step_size: float | None = None,
+    deltas: ArrayLike = (),
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> OUResult:
+    """Sample theta_t of d theta = -H theta dt + Sigma^(1/2) dW, theta_0 = 0.
+
+    Parameters
+    ----------
+    hessian, covariance : (d, d) array_like
+        H and Sigma, symmetric positive semi-definite.
+    time : float
+        t >= 0.
+    n_paths : int
+        Independent paths.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    method : {"exact", "euler"}
+        "exact" draws from the transition law of the whole time at once; "euler" is the Euler-Maruyama scheme, whose error is
+        of first order in its step, and which is gradient descent with noise where the step is the learning rate.
+    step_size : float, optional
+        Of "euler"; the time must be a whole number of steps.
+    deltas : array_like
+        Loss levels whose exceedance is counted.
+    n_jobs, store, progress
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    OUResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
+
+    References
+    ----------
+    zhu2019, Eq. (12).
+    """
+    H, Sigma = as_psd(hessian, "hessian"), as_psd(covariance, "covariance")
+    as_matching(H, Sigma, ("hessian", "covariance"))
+    t = as_real(time, "time", at_least=0)
+    as_choice(method, "method", ("exact", "euler"))
+    levels = np.atleast_1d(as_array(deltas, "deltas", ndim=(0, 1)))
+    stream = Stream.of(rng)
+
+    # The scheme commutes with rotations, so it may run in the eigenbasis of H, where its drift is diagonal.
+    lam, U = np.linalg.eigh(H)
+    if method == "exact":
+        if step_size is not None:
+            raise ValueError(f"step_size applies to the method 'euler' only, got {step_size!r}")
+        n_steps, shrink = 1, np.zeros_like(lam)
+        noise = escape.ou_covariance(H, Sigma, t)
+    else:
+        if step_size is None:
+            raise ValueError("step_size must be given for the method 'euler'")
+        eta = as_real(step_size, "step_size", above=0)
+        n_steps = round(t / eta)
+        if abs(n_steps * eta - t) > 1e-9 * t:
+            raise ValueError(f"time must be a whole number of steps, got time = {t:g} and step_size = {eta:g}")
+        shrink, noise = 1 - eta * lam, eta * Sigma
+    factor = _triangular_root(U.T @ noise @ U)
+    (moments, counts) = ensemble.run(
+        _block,
+        (shrink, factor, lam, U, n_steps, levels),
+        n_paths,
+        rng=stream.sequence(),
+        reduce=_reduce,
+        n_jobs=n_jobs,
+        block_size=_BLOCK_SIZE,
+        store=store,
+        progress=progress,
+    )
+    loss, *products = moments.estimates()
+    second, error = np.empty_like(H), np.empty_like(H)
+    for (i, j), product in zip(zip(*np.triu_indices(len(H)), strict=True), products, strict=True):
+        second[i, j] = second[j, i] = product.value
+        error[i, j] = error[j, i] = product.standard_error
+    parameters = {
+        "hessian": H.tolist(),
+        "covariance": Sigma.tolist(),
+        "time": t,
+        "n_paths": n_paths,
+        "method": method,
+        "step_size": step_size,
+        "deltas": levels.tolist(),
+        "stream": asdict(stream),
+        "versions": versions(),
+    }
+    return OUResult(loss, tuple(Proportion(int(c), loss.n) for c in counts), second, error, parameters)
+
+
+def _triangular_root(covariance: np.ndarray) -> np.ndarray:
+    """Lower-triangular L with L L' = covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    return np.ascontiguousarray(np.asarray(np.linalg.qr(root.T, mode="r")).T)
+
+
+def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+    shrink, factor, lam, U, n_steps, levels = params
+    d = len(lam)
+    statistics = np.empty((n_paths, 1 + d * (d + 1) // 2))
+    _kernel(generator, n_steps, shrink, factor, lam, np.ascontiguousarray(U), statistics)
+    counts = (statistics[:, :1] >= levels).sum(axis=0)
+    return (*_Moments.of(statistics).as_block(), counts)
+
+
+def _reduce(blocks: Any) -> tuple[_Moments, np.ndarray]:
+    counts: list[np.ndarray] = []
+
+    def moments_only() -> Any:
+        for moments, count in blocks:
+            counts.append(count)
+            yield (moments,)
+
+    return merge_moments(moments_only()), np.sum(counts, axis=0)
+
+
+@kernel
+def _kernel(generator, n_steps, shrink, factor, lam, U, statistics):
+    """Write the loss and the products theta_i theta_j, i <= j, of each path."""
+    n_paths, d = statistics.shape[0], lam.shape[0]
+    # Rows of _LANES in one array at known distances: see `toy_kernel`. The normal's row comes first.
+    s = np.empty((d + 1) * _LANES)
+    theta = np.empty(d)
+    for start in range(0, n_paths, _LANES):
+        lanes = min(_LANES, n_paths - start)
+        s[:] = 0.0
+        for _ in range(n_steps):
+            for i in range(d):
+                for lane in range(_LANES):
+                    s[(i + 1) * _LANES + lane] *= shrink[i]
+            for j in range(d):
+                for lane in range(lanes):
+                    s[lane] = generator.standard_normal()
+                _add_column(factor, j, s)
+        for lane in range(lanes):
+            loss = 0.0
+            for i in range(d):
+                x = s[(i + 1) * _LANES + lane]
+                loss += 0.5 * lam[i] * x * x
+            for i in range(d):
+                theta[i] = 0.0
+                for j in range(d):
+                    theta[i] += U[i, j] * s[(j + 1) * _LANES + lane]
+            statistics[start + lane, 0] = loss
+            column = 1
+            for i in range(d):
+                for j in range(i, d):
+                    statistics[start + lane, column] = theta[i] * theta[j]
+                    column += 1
+
+
+@kernel
+def _add_column(factor, j, s):
+    """Add the j-th normal to the coordinates that it reaches."""
+    z = s[:_LANES]
+    for i in range(j, factor.shape[0]):
+        row, c = s[(i + 1) * _LANES : (i + 2) * _LANES], factor[i, j]
+        for lane in range(_LANES):
+            row[lane] += c * z[lane]

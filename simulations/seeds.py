@@ -1,0 +1,80 @@
+"""Random streams by SPEC 7: ``rng`` is None, an int, a SeedSequence or a Generator, and is normalised here."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["RNG", "Stream"]
+
+RNG = None | int | np.random.SeedSequence | np.random.Generator
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A family of independent random streams, one for each block.
+
+    Attributes
+    ----------
+    entropy : int or tuple of int
+        Of the root; recorded, so that a run can be repeated.
+    spawn_key : tuple of int
+        Where in the tree of spawned sequences this family stands.
+    bit_generator : str
+        Name of the NumPy bit generator.
+    """
+
+    entropy: int | tuple[int, ...]
+    spawn_key: tuple[int, ...]
+    bit_generator: str
+
+    @classmethod
+    def of(cls, rng: Any) -> Stream:
+        """Normalise `rng`.
+
+        Parameters
+        ----------
+        rng : None, int, SeedSequence or Generator
+            None draws entropy. An int or a SeedSequence is not changed, so the same one gives the same numbers again.
+            A Generator spawns one child.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If rng is something else, or a negative integer.
+        """
+        name = "PCG64"
+        if isinstance(rng, np.random.Generator):
+            name = type(rng.bit_generator).__name__
+            parent = rng.bit_generator.seed_seq
+            if not isinstance(parent, np.random.SeedSequence):
+                raise ValueError("rng must be a Generator whose bit generator was seeded by a SeedSequence, so that it can spawn")
+            rng = parent.spawn(1)[0]
+        elif rng is None:
+            rng = np.random.SeedSequence()
+        elif isinstance(rng, numbers.Integral) and not isinstance(rng, bool):
+            if int(rng) < 0:
+                raise ValueError(f"rng must be >= 0 as an integer seed, got {rng}")
+            rng = np.random.SeedSequence(int(rng))
+        elif not isinstance(rng, np.random.SeedSequence):
+            raise TypeError(f"rng must be None, an int, a SeedSequence or a Generator, got {rng!r}")
+        entropy = rng.entropy
+        if not isinstance(entropy, int):
+            entropy = tuple(int(e) for e in entropy)  # type: ignore[union-attr]
+        return cls(entropy, tuple(int(k) for k in rng.spawn_key), name)
+
+    def child(self, *key: int) -> Stream:
+        """Return the family at a place of its own below this one."""
+        return Stream(self.entropy, self.spawn_key + key, self.bit_generator)
+
+    def sequence(self) -> np.random.SeedSequence:
+        """Return the seed sequence at this place."""
+        return np.random.SeedSequence(self.entropy, spawn_key=self.spawn_key)
+
+    def generator(self, block: int) -> np.random.Generator:
+        """Generator of one block."""
+        bit_generator = getattr(np.random, self.bit_generator)
+        return np.random.Generator(bit_generator(self.child(block).sequence()))
