@@ -1,0 +1,1 @@
+"""Where the two meet: each claim states, predicts, measures, and is judged."""

@@ -1,0 +1,47 @@
+"""Problems on which claims are tried: fixed small ones, random ones, and searches for the worst."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import minimize
+
+__all__ = ["GRADIENTS", "HESSIAN", "NOISE_COVARIANCE", "VALUES", "random_psd", "random_spectrum", "search_minimum"]
+
+#: A Hessian and a covariance that do not commute.
+HESSIAN = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.3], [0.0, 0.3, 0.4]])
+NOISE_COVARIANCE = np.array([[0.6, 0.1, -0.2], [0.1, 0.3, 0.05], [-0.2, 0.05, 0.8]])
+
+#: Gradients of six samples in two coordinates, with a mean that matters: a column per sample.
+GRADIENTS = np.array([[1.0, 0.2, -0.5, 0.9, 1.6, 0.4], [0.3, 1.1, 0.7, -0.4, 0.2, 2.0]])
+
+#: Skew values of six samples.
+VALUES = np.array([0.1, -0.4, 2.5, 0.3, -0.2, 0.7])
+
+
+def random_psd(generator: np.random.Generator, dimension: int, rank: int | None = None) -> np.ndarray:
+    """Random positive semi-definite matrix with a spectrum over several decades."""
+    Q, _ = np.linalg.qr(generator.standard_normal((dimension, dimension)))
+    values = random_spectrum(generator, dimension)
+    if rank is not None:
+        values[rank:] = 0.0
+    matrix = (Q * values) @ Q.T
+    return (matrix + matrix.T) / 2
+
+
+def random_spectrum(generator: np.random.Generator, dimension: int) -> np.ndarray:
+    """Positive numbers over several decades."""
+    return 10.0 ** generator.uniform(-3, 1, dimension)
+
+
+def search_minimum(
+    function: Callable[[np.ndarray], float], starts: list[np.ndarray], evaluations: int = 400
+) -> tuple[float, np.ndarray]:
+    """Adversarial search: the lowest value that Nelder-Mead finds from several starts, and where."""
+    found = [
+        minimize(function, x, method="Nelder-Mead", options={"maxfev": evaluations, "xatol": 1e-10, "fatol": 1e-14})
+        for x in starts
+    ]
+    best = min(found, key=lambda r: r.fun)
+    return float(best.fun), best.x

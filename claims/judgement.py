@@ -1,0 +1,152 @@
+"""The rule by which a measurement judges a prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradnoise.simulations.statistics import Measured, plan_sample_size
+
+__all__ = ["Absolute", "AtLeast", "AtMost", "Computed", "Judgement", "Margin", "Prediction", "Quantity", "Relative", "judge"]
+
+HOLDS, REFUTED, INCONCLUSIVE = "holds", "refuted", "inconclusive"
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A quantity without a sampling error: from enumeration, quadrature or linear algebra.
+
+    Attributes
+    ----------
+    value : float
+    tolerance : float
+        Bound on its rounding error.
+    """
+
+    value: float
+    tolerance: float
+
+
+Quantity = Computed | Measured
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Prediction of an inequality: the quantity is >= bound."""
+
+    bound: float
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Prediction of an inequality: the quantity is <= bound."""
+
+    bound: float
+
+
+Prediction = float | AtLeast | AtMost
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """A margin in the units of the quantity."""
+
+    size: float
+
+    def of(self, prediction: Prediction) -> float:
+        """Return the margin around a prediction."""
+        return self.size
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A margin as a share of the published prediction."""
+
+    share: float
+
+    def of(self, prediction: Prediction) -> float:
+        """Return the margin around a prediction."""
+        return self.share * abs(number(prediction))
+
+
+Margin = Absolute | Relative
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdict on one prediction of one quantity.
+
+    Attributes
+    ----------
+    verdict : {"holds", "refuted", "inconclusive"}
+    n_to_decide : int or None
+        Where inconclusive, about how many samples would decide it.
+    """
+
+    verdict: str
+    n_to_decide: int | None = None
+
+
+def number(prediction: Prediction) -> float:
+    """Return the number in a prediction."""
+    return float(prediction.bound) if isinstance(prediction, AtLeast | AtMost) else float(prediction)
+
+
+def relation(prediction: Prediction) -> str:
+    """Return how the quantity relates to that number: "=", ">=" or "<="."""
+    return {AtLeast: ">=", AtMost: "<="}.get(type(prediction), "=")
+
+
+def interval(quantity: Quantity, level: float) -> tuple[float, float]:
+    """Interval of a quantity: of confidence, or of rounding."""
+    if isinstance(quantity, Computed):
+        return quantity.value - quantity.tolerance, quantity.value + quantity.tolerance
+    return quantity.interval(level)
+
+
+def judge(quantity: Quantity, prediction: Prediction, margin: float, level: float) -> Judgement:
+    """Judge one prediction.
+
+    A computed quantity holds if it misses the prediction by no more than its rounding, and is refuted otherwise. A sampled
+    one holds if its whole interval is within the margin of the prediction, is refuted if the whole interval is outside, and
+    is inconclusive otherwise, or where the interval cannot be trusted at this level.
+
+    Parameters
+    ----------
+    quantity : Computed, Estimate, Proportion or Difference
+    prediction : float, AtLeast or AtMost
+    margin : float
+        Of a sampled quantity, absolute.
+    level : float
+        Of its confidence interval.
+
+    Returns
+    -------
+    Judgement
+    """
+    target = number(prediction)
+    lowest = -math.inf if isinstance(prediction, AtMost) else target
+    highest = math.inf if isinstance(prediction, AtLeast) else target
+    if isinstance(quantity, Computed):
+        # `not <=` also refutes a NaN.
+        within = lowest - quantity.tolerance <= quantity.value <= highest + quantity.tolerance
+        return Judgement(HOLDS if within else REFUTED)
+    low, high = quantity.interval(level)
+    if quantity.valid(level):
+        if low >= lowest - margin and high <= highest + margin:
+            return Judgement(HOLDS)
+        if high < lowest - margin or low > highest + margin:
+            return Judgement(REFUTED)
+    return Judgement(INCONCLUSIVE, plan_sample_size(quantity, margin, level))
+
+
+def combine(judgements: Mapping[str, Judgement]) -> Judgement:
+    """Verdict on a vector: it holds if all components hold, and is refuted if any is."""
+    verdicts = [j.verdict for j in judgements.values()]
+    if REFUTED in verdicts:
+        return Judgement(REFUTED)
+    if INCONCLUSIVE in verdicts or not verdicts:
+        needed = [j.n_to_decide for j in judgements.values() if j.n_to_decide is not None]
+        return Judgement(INCONCLUSIVE, max(needed, default=None))
+    return Judgement(HOLDS)

@@ -1,0 +1,275 @@
+"""Claims of ne2021: noise enhancement by two minibatches, and what its tables establish."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.instances import GRADIENTS, VALUES
+from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Relative
+from gradnoise.simulations import sampling
+from gradnoise.simulations.enumeration import Outcomes, outcomes
+from gradnoise.theory import gradient_noise
+from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, compensating_alpha, effective_batch_size
+
+G = GRADIENTS
+
+
+def enhancement(alpha: float) -> float:
+    """c(α) = α² + (1 − α)²."""
+    return alpha**2 + (1 - alpha) ** 2
+
+
+@claim("ne2021.eq4", "Cov ξ = (η²/B)(N−B)/(N−1)(F − ∇L∇Lᵀ) without replacement", source="Eq. (4)")
+class NoiseCovariance(Exact):
+    """All batches of two out of six."""
+
+    eta, B = 0.1, 2
+
+    def measure(self, run: Run) -> Quantities:
+        law = outcomes(Minibatch(6, self.B, replacement=False)).transformed(self.eta * G)
+        return computed("Cov ξ", law.covariance())
+
+    def published(self) -> Predictions:
+        return entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(G, self.B, replacement=False))
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "N ≫ B assumed", entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(G, self.B))
+        yield "η for η²", entries("Cov ξ", self.eta * gradient_noise.sgd_covariance(G, self.B, replacement=False))
+
+
+@claim("ne2021.eq10", "The enhanced noise has c(α) = α² + (1−α)² times the covariance", source="Eq. (10)")
+class EnhancedCovariance(Comparison):
+    """All pairs of batches of two out of five; and draws of 10 out of 50."""
+
+    margin = Relative(0.02)
+    alpha = 1.5
+    large = Minibatch(50, 10, replacement=False)
+    values = np.random.default_rng(10).exponential(size=50)
+
+    def measure(self, run: Run) -> Quantities:
+        base = Minibatch(5, 2, replacement=False)
+        law = outcomes(Enhanced(base, self.alpha)).transformed(G[:, :5])
+        found: dict[str, Any] = computed("all pairs", law.covariance())
+        noise = Enhanced(self.large, self.alpha)
+        (square,) = sampling.expectations(noise, self._square, run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
+        return {**found, "N = 50": square}
+
+    def published(self) -> Predictions:
+        return self._scaled(enhancement(self.alpha))
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "α² alone, as of the useless Eq. (5)", self._scaled(self.alpha**2)
+        yield "(1 − α²), as Eq. (10) misprints its first line", self._scaled(self.alpha**2 + 1 - self.alpha**2)
+        yield "one batch used twice", self._scaled(1.0)
+
+    def _scaled(self, factor: float) -> Predictions:
+        small = factor * gradient_noise.sgd_covariance(G[:, :5], 2, replacement=False)
+        return {**entries("all pairs", small), "N = 50": factor * self.large.cumulant(2, self.values)}
+
+    def _square(self, weights: np.ndarray) -> np.ndarray:
+        return ((weights * self.values).sum(axis=1, keepdims=True) - self.values.mean()) ** 2
+
+
+@claim(
+    "ne2021.eq11",
+    "B_eff = B/c(α) for N ≫ B; exactly: with replacement, and without for two disjoint batches, at every N",
+    source="Eq. (11)",
+)
+class EffectiveBatchSize(Exact):
+    """Batch size of equal covariance, over all pairs of batches: with, without, and disjoint."""
+
+    n, B, alpha = 5, 2, 1.5
+
+    def measure(self, run: Run) -> Quantities:
+        laws = {
+            "with": outcomes(Enhanced(Minibatch(self.n, self.B), self.alpha)),
+            "without, two independent batches": outcomes(Enhanced(Minibatch(self.n, self.B, False), self.alpha)),
+            "without, two disjoint batches": self._disjoint(),
+        }
+        found = {}
+        for name, law in laws.items():
+            C = law.covariance()
+            power = C[0, 0] - C[0, 1]
+            size = 1 / (self.n * power) if name == "with" else self.n / (1 + self.n * (self.n - 1) * power)
+            found[name] = Computed(float(size), 1e-12)
+        return {**found, "α that undoes it": Computed(compensating_alpha(self.B, found["with"].value), 1e-12)}
+
+    def published(self) -> Predictions:
+        c = enhancement(self.alpha)
+        return {
+            "with": self.B / c,
+            "without, two independent batches": effective_batch_size(
+                Enhanced(Minibatch(self.n, self.B, False), self.alpha), False
+            ),
+            "without, two disjoint batches": self.B / c,
+            "α that undoes it": self.alpha,
+        }
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        c = enhancement(self.alpha)
+        yield "B/c(α) for two independent batches too", {"without, two independent batches": self.B / c}
+        yield (
+            "N/(1 + c(α)(N−B)/B) for disjoint ones",
+            {"without, two disjoint batches": self.n / (1 + c * (self.n - self.B) / self.B)},
+        )
+        yield "B/α²", {"with": self.B / self.alpha**2}
+
+    def _disjoint(self) -> Outcomes:
+        vectors = []
+        for order in itertools.permutations(range(self.n), 2 * self.B):
+            w = np.zeros(self.n)
+            w[list(order[: self.B])] = self.alpha / self.B
+            w[list(order[self.B :])] = (1 - self.alpha) / self.B
+            vectors.append(w)
+        return Outcomes(np.array(vectors), np.full(len(vectors), 1 / len(vectors)))
+
+
+@claim(
+    "ne2021.non-equivalence",
+    "Enhancement is not a smaller batch: at equal covariance its kurtosis is (c²+2c−1)/(2c³), its skewness (3c−1)/(2c²) of it",
+    source="Section 2, after Eq. (11)",
+)
+class NonEquivalence(Exact):
+    """Cumulants of gᵀW over all pairs of batches of four, and all batches of two, of four samples."""
+
+    n, B, b = 4, 4, 2
+    skewness, kurtosis, variance = "ratio of skewnesses", "ratio of kurtoses", "ratio of variances"
+
+    def measure(self, run: Run) -> Quantities:
+        alpha = compensating_alpha(self.B, self.b)
+        enhanced = outcomes(Enhanced(Minibatch(self.n, self.B), alpha)).cumulants(VALUES[: self.n])
+        smaller = outcomes(Minibatch(self.n, self.b)).cumulants(VALUES[: self.n])
+        ratios = [e / s for e, s in zip(enhanced[1:], smaller[1:], strict=True)]
+        return {name: Computed(r, 1e-10) for name, r in zip((self.variance, self.skewness, self.kurtosis), ratios, strict=True)}
+
+    def published(self) -> Predictions:
+        c = self.B / self.b
+        return {
+            self.variance: 1.0,
+            self.skewness: (3 * c - 1) / (2 * c**2),
+            self.kurtosis: (c**2 + 2 * c - 1) / (2 * c**3),
+        }
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "equivalent to the smaller batch", {self.skewness: 1.0, self.kurtosis: 1.0}
+        yield "Gaussian", {self.skewness: 0.0, self.kurtosis: 0.0}
+        gaussian = Enhanced(Gaussian(self.n, self.B), compensating_alpha(self.B, self.b))
+        yield "of no variance", {self.variance: gaussian.cumulant(3, VALUES[: self.n])}
+
+
+@dataclass(frozen=True)
+class Printed:
+    """Mean and standard deviation over ten runs, as a table prints them."""
+
+    mean: float
+    deviation: float
+    n_runs: int = 10
+
+    def p_value(self, other: Printed) -> float:
+        """Two-sided p-value of Welch's test."""
+        a, b = self, other
+        return float(
+            stats.ttest_ind_from_stats(a.mean, a.deviation, a.n_runs, b.mean, b.deviation, b.n_runs, equal_var=False).pvalue
+        )
+
+
+SIGNIFICANT = 0.05
+
+
+class _Significance(Inequality):
+    """Welch's test on the printed means, deviations and ten runs."""
+
+    pairs: dict[str, tuple[Printed, Printed]]  # label -> without and with noise enhancement
+    established: tuple[str, ...]
+
+    def measure(self, run: Run) -> Quantities:
+        return {f"p of {label}": Computed(b.p_value(a), 1e-9) for label, (a, b) in self.pairs.items()}
+
+    def published(self) -> Predictions:
+        return {f"p of {label}": AtMost(SIGNIFICANT) for label in self.pairs}
+
+    def corrected(self) -> Predictions:
+        return {
+            f"p of {label}": AtMost(SIGNIFICANT) if label.startswith(self.established) else AtLeast(SIGNIFICANT)
+            for label in self.pairs
+        }
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "established nowhere", {f"p of {label}": AtLeast(SIGNIFICANT) for label in self.pairs}
+        # Deviations taken for standard errors would make all but one difference insignificant, and vice versa.
+        yield (
+            "deviations taken for standard errors",
+            {
+                f"p of {label}": Printed(a.mean, a.deviation * 10**0.5).p_value(Printed(b.mean, b.deviation * 10**0.5))
+                for label, (a, b) in self.pairs.items()
+            },
+        )
+
+
+@claim(
+    "ne2021.table3-significance",
+    "In all cases of Table 3, large batches with noise enhancement are more accurate than small ones without",
+    source="Section 3.2 and Table 3",
+    expected="refuted",
+    corrected="F1 and C1 establish it, C2 does not",
+)
+class Table3(_Significance):
+    """Best test accuracies of F1, C1 and C2."""
+
+    established = ("F1", "C1")
+    pairs = {
+        "F1": (Printed(90.17, 0.14), Printed(90.35, 0.05)),
+        "C1": (Printed(88.05, 0.18), Printed(88.26, 0.23)),
+        "C2": (Printed(61.40, 0.54), Printed(61.53, 0.35)),
+    }
+
+
+@claim(
+    "ne2021.table2-significance",
+    "At B_opt, enhancement improves the accuracy and shortens the time in every row of Table 2",
+    source="Section 3.1 and Table 2",
+    expected="refuted",
+    corrected="C1 and F1 establish both, C2 neither",
+)
+class Table2(_Significance):
+    """Accuracy and convergence time of the best enhanced row of each network."""
+
+    established = ("F1", "C1")
+    pairs = {
+        "C1, accuracy": (Printed(88.05, 0.18), Printed(88.77, 0.30)),
+        "C1, time": (Printed(24500, 2775), Printed(15932, 1870)),
+        "F1, accuracy": (Printed(90.17, 0.14), Printed(90.39, 0.17)),
+        "F1, time": (Printed(10934, 816), Printed(7914, 528)),
+        "C2, accuracy": (Printed(61.40, 0.54), Printed(61.75, 0.48)),
+        "C2, time": (Printed(5292, 935), Printed(5175, 748)),
+    }
+
+
+@claim(
+    "ne2021.table2-scaling",
+    "If the noise were Gaussian, B_opt(α) = c(α) B_opt(1): 250, 500 and 850 for C1",
+    source="Eq. (11) and Table 2",
+    expected="refuted",
+)
+class OptimalBatchScaling(Inequality):
+    """The printed optima of C1, each found on a grid of hundreds, hence known to within 50."""
+
+    printed = {1.5: 200, 2.0: 300, 2.5: 500}
+    at_one, half_grid = 100, 50
+
+    def measure(self, run: Run) -> Quantities:
+        return {f"B_opt({alpha:g})": Computed(size, self.half_grid) for alpha, size in self.printed.items()}
+
+    def published(self) -> Predictions:
+        return {f"B_opt({alpha:g})": enhancement(alpha) * self.at_one for alpha in self.printed}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "B_opt does not depend on α", {f"B_opt({alpha:g})": self.at_one for alpha in self.printed}
+        yield "B_opt(α) = c(α)² B_opt(1)", {f"B_opt({a:g})": enhancement(a) ** 2 * self.at_one for a in self.printed}

@@ -1,0 +1,242 @@
+"""All claims, and how they are verified."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run
+from gradnoise.claims.judgement import Computed, Judgement, combine, judge
+from gradnoise.claims.report import Component, Entry, Report, Twin
+from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import plan_sample_size
+from gradnoise.theory._validation import as_choice
+
+__all__ = [
+    "BUDGETS",
+    "DEFAULT_SEED",
+    "FALSE_ALARM_RATE",
+    "LEVEL",
+    "PAPERS",
+    "Budget",
+    "all_claims",
+    "claim_ids",
+    "ledger",
+    "report_of",
+    "verify",
+]
+
+PAPERS = ("zhu2019", "wu2019", "wu2020", "ne2021")
+_MODULES = ("zhu2019", "zhu2019_alignment", "zhu2019_toy", "zhu2019_experiments", "wu2019", "wu2020", "ne2021")
+
+#: A wrong verdict, over all claims, components and twins of a run, has a probability of at most this ...
+FALSE_ALARM_RATE = 1e-6
+#: ... shared by this many comparisons of sampled quantities. A fixed number, so that an interval does not depend on which
+#: other claims are run; `verify` refuses to make more.
+COMPARISONS = 1_000
+LEVEL = 1 - FALSE_ALARM_RATE / COMPARISONS
+
+DEFAULT_SEED = 20190613
+CORRECTED = ".corrected"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a verification may cost.
+
+    Attributes
+    ----------
+    name : str
+    margin_factor : float
+        Margins of sampled quantities are multiplied by it.
+    n_instances : int
+        Random instances for an inequality.
+    """
+
+    name: str
+    margin_factor: float
+    n_instances: int
+
+
+BUDGETS = {"quick": Budget("quick", 1.0, 200), "full": Budget("full", 1 / 3, 2_000)}
+
+
+def all_claims() -> dict[str, Claim]:
+    """All claims by id, in the order of the papers."""
+    for module in _MODULES:
+        importlib.import_module(f"gradnoise.claims.{module}")
+    return dict(CLAIMS)
+
+
+def claim_ids() -> list[str]:
+    """Ids of all claims, each corrected statement after the published one."""
+    return [id for key, c in all_claims().items() for id in ([key, key + CORRECTED] if c.corrected_statement else [key])]
+
+
+def ledger() -> list[dict[str, str | None]]:
+    """Rows of the ledger: id, paper, kind, statement, source and expected verdict of every claim."""
+    rows = []
+    for id in claim_ids():
+        subject, corrected = CLAIMS[id.removesuffix(CORRECTED)], id.endswith(CORRECTED)
+        rows.append(
+            {
+                "id": id,
+                "paper": subject.paper,
+                "kind": subject.kind,
+                "statement": subject.corrected_statement if corrected else subject.statement,
+                "source": subject.source,
+                "expected": "holds" if corrected else subject.expected,
+            }
+        )
+    return rows
+
+
+def verify(
+    ids: str | Iterable[str] | None = None,
+    *,
+    budget: str = "quick",
+    rng: Any = DEFAULT_SEED,
+    n_jobs: int | None = None,
+    sabotage: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+    on_entry: Callable[[Entry], None] | None = None,
+) -> Report:
+    """Measure claims and judge their predictions.
+
+    Parameters
+    ----------
+    ids : str or iterable of str, optional
+        Claims, corrected statements (``zhu2019.d1.corrected``) or whole papers (``zhu2019``); all by default.
+    budget : {"quick", "full"}
+        "full" has a third of the margins of "quick" and ten times the instances.
+    rng : None, int, SeedSequence or Generator
+        The same seed gives the same report, claim by claim, whichever of them are run.
+    n_jobs : int, optional
+        For `gradnoise.simulations.ensemble.run`.
+    sabotage : bool
+        Also judge the sabotaged twins, which must all be refuted.
+    progress : callable, optional
+        Called as ``progress(id, claims done, claims in all)`` before each measurement.
+    on_entry : callable, optional
+        Called with each `Entry` as soon as it is judged, so that nothing is lost if a later one fails or is interrupted.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        If an id or a budget is not known.
+    """
+    chosen = _select(ids)
+    plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
+    stream = Stream.of(rng)
+    entries: list[Entry] = []
+    groups: dict[str, list[str]] = {}
+    for id in chosen:
+        groups.setdefault(id.removesuffix(CORRECTED), []).append(id)
+    comparisons = 0
+    for done, (key, group) in enumerate(groups.items()):
+        if progress is not None:
+            progress(key, done, len(groups))
+        started = time.perf_counter()
+        subject = CLAIMS[key]
+        twins = list(subject.sabotaged()) if sabotage else []
+        margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
+        quantities = measure(subject, plan, stream, margins, n_jobs)
+        seconds = time.perf_counter() - started
+        for id in group:
+            predictions = subject.corrected() if id.endswith(CORRECTED) else subject.published()
+            entries.append(_entry(subject, id, quantities, predictions, twins, margins, seconds))
+            if on_entry is not None:
+                on_entry(entries[-1])
+            comparisons += sum(_sampled(quantities, p) for p in (predictions, *(t for _, t in twins)))
+    if comparisons > COMPARISONS:
+        raise RuntimeError(f"{comparisons} comparisons share an error budget made for {COMPARISONS}: raise COMPARISONS")
+    return report_of(entries, stream.entropy, plan.name, sabotage)
+
+
+def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str, sabotage: bool) -> Report:
+    """Make a report of entries, for instance of those that were judged before an interruption."""
+    return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions())
+
+
+def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, float], n_jobs: int | None = None) -> Quantities:
+    """Measure a claim: a pilot plans the number of samples, and the measurement proper uses none of the pilot's."""
+    # A place of its own in the tree of seeds, by its id, so that a verdict does not depend on what else is run.
+    place = int.from_bytes(hashlib.sha256(subject.id.encode()).digest()[:8], "big")
+    pilot_seed, seed = (stream.child(place, stage).sequence() for stage in (0, 1))
+    quantities = subject.measure(Run(subject.pilot_paths, plan.n_instances, pilot_seed, n_jobs))
+    sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
+    if not sampled:
+        return quantities
+    growth = max(plan_sample_size(q, margins[label], LEVEL) / q.n for label, q in sampled.items())
+    n_paths = int(np.ceil(subject.pilot_paths * growth))
+    return subject.measure(Run(n_paths, plan.n_instances, seed, n_jobs))
+
+
+def _entry(
+    subject: Claim,
+    id: str,
+    quantities: Quantities,
+    predictions: Predictions,
+    twins: list[tuple[str, Predictions]],
+    margins: Mapping[str, float],
+    seconds: float,
+) -> Entry:
+    corrected = id.endswith(CORRECTED)
+    verdict, _ = _judge(quantities, predictions, margins)
+    return Entry(
+        id=id,
+        paper=subject.paper,
+        kind=subject.kind,
+        statement=str(subject.corrected_statement) if corrected else subject.statement,
+        source=subject.source,
+        verdict=verdict.verdict,
+        expected="holds" if corrected else subject.expected,
+        components=tuple(
+            Component.of(label, q, predictions.get(label), margins.get(label), LEVEL) for label, q in quantities.items()
+        ),
+        seconds=seconds,
+        n_to_decide=verdict.n_to_decide,
+        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins)[0].verdict) for name, p in twins),
+    )
+
+
+def _judge(
+    quantities: Quantities, predictions: Predictions, margins: Mapping[str, float]
+) -> tuple[Judgement, dict[str, Judgement]]:
+    parts = {label: judge(quantities[label], p, margins.get(label, 0.0), LEVEL) for label, p in predictions.items()}
+    return combine(parts), parts
+
+
+def _sampled(quantities: Quantities, predictions: Predictions) -> int:
+    return sum(not isinstance(quantities[label], Computed) for label in predictions)
+
+
+def _select(ids: str | Iterable[str] | None) -> list[str]:
+    all_claims()
+    known = claim_ids()
+    if ids is None:
+        return known
+    wanted = [ids] if isinstance(ids, str) else list(ids)
+    chosen: list[str] = []
+    for id in wanted:
+        if id in PAPERS:
+            chosen += [k for k in known if k.startswith(id + ".")]
+        elif id in known:
+            chosen.append(id)
+        else:
+            close = difflib.get_close_matches(str(id), [*known, *PAPERS], n=3)
+            hint = f"; did you mean {' or '.join(close)}?" if close else ""
+            raise ValueError(f"ids must name claims or papers, got {id!r}{hint} (gradnoise claims lists them)")
+    return sorted(dict.fromkeys(chosen), key=known.index)

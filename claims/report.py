@@ -1,0 +1,209 @@
+"""The report of a verification: for people in Markdown, for programs in JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
+
+__all__ = ["Component", "Entry", "Report", "Twin"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One quantity of a claim. Where it was computed, its error is zero and its interval and margin are those of rounding."""
+
+    label: str
+    predicted: float | None
+    relation: str | None
+    estimate: float
+    standard_error: float
+    interval: tuple[float, float]
+    level: float | None
+    margin: float | None
+    n: int | None
+
+    @classmethod
+    def of(cls, label: str, quantity: Quantity, prediction: Prediction | None, margin: float | None, level: float) -> Component:
+        """Describe a quantity and its prediction, if there is one."""
+        predicted = None if prediction is None else number(prediction)
+        sign = None if prediction is None else relation(prediction)
+        bounds = interval(quantity, level)
+        if isinstance(quantity, Computed):
+            return cls(label, predicted, sign, quantity.value, 0.0, bounds, None, quantity.tolerance, None)
+        return cls(label, predicted, sign, quantity.value, quantity.standard_error, bounds, level, margin, quantity.n)
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A sabotaged prediction and its verdict, which should be "refuted"."""
+
+    name: str
+    predictions: dict[str, Prediction]
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with its verdict."""
+
+    id: str
+    paper: str
+    kind: str
+    statement: str
+    source: str
+    verdict: str
+    expected: str | None
+    components: tuple[Component, ...]
+    seconds: float
+    n_to_decide: int | None
+    sabotaged: tuple[Twin, ...]
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the expected one, and every twin is refuted."""
+        right = self.expected is None or self.verdict == self.expected
+        return right and all(t.verdict == REFUTED for t in self.sabotaged)
+
+    def headline(self) -> Component:
+        """Return the component to show: the first prediction of a claim that holds, else the one that misses most."""
+        predicted = [c for c in self.components if c.predicted is not None]
+        return predicted[0] if self.verdict == HOLDS else max(predicted, key=_strain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
+        columns = {
+            key: [_finite(getattr(c, key)) for c in self.components]
+            for key in ("predicted", "relation", "estimate", "standard_error", "interval", "level", "margin", "n")
+        }
+        if len(self.components) == 1:
+            columns = {key: column[0] for key, column in columns.items()}
+        return {
+            "id": self.id,
+            "paper": self.paper,
+            "kind": self.kind,
+            "statement": self.statement,
+            "source": self.source,
+            "verdict": self.verdict,
+            "expected": self.expected,
+            "quantities": [c.label for c in self.components],
+            **columns,
+            "n_to_decide": self.n_to_decide,
+            "seconds": round(self.seconds, 3),
+            "sabotaged": [self._twin_dict(t) for t in self.sabotaged],
+        }
+
+    def _twin_dict(self, twin: Twin) -> dict[str, Any]:
+        column = [_finite(number(twin.predictions[c.label])) if c.label in twin.predictions else None for c in self.components]
+        return {"name": twin.name, "predicted": column[0] if len(column) == 1 else column, "verdict": twin.verdict}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `gradnoise.claims.registry.verify` returns.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+    seed : int or tuple of int
+        Entropy of the run.
+    budget : str
+    level : float
+        Confidence level of each interval.
+    sabotage : bool
+        Whether twins were judged.
+    environment : dict of str
+        Versions and machine.
+    """
+
+    entries: tuple[Entry, ...]
+    seed: int | tuple[int, ...]
+    budget: str
+    level: float
+    sabotage: bool
+    environment: dict[str, str]
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether every verdict is the expected one and every twin is refuted."""
+        return all(e.as_expected for e in self.entries)
+
+    def surprises(self) -> list[Entry]:
+        """Entries that are not as expected."""
+        return [e for e in self.entries if not e.as_expected]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Report as written to JSON."""
+        return {
+            "version": self.environment["gradnoise"],
+            "seed": self.seed if isinstance(self.seed, int) else list(self.seed),
+            "budget": self.budget,
+            "sabotage": self.sabotage,
+            "environment": self.environment,
+            "claims": [e.to_dict() for e in self.entries],
+        }
+
+    def to_json(self) -> str:
+        """Report as JSON text, without NaN."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    def to_markdown(self) -> str:
+        """Report as a Markdown document."""
+        lines = [
+            "# gradnoise: verdicts",
+            "",
+            f"Seed {self.seed}, budget {self.budget}, intervals at level 1 − {1 - self.level:.1e}. "
+            "A row shows one quantity of its claim: the first of one that holds, the worst of one that does not.",
+            "",
+            "| claim | what it says | predicted | measured | verdict | expected |",
+            "|---|---|---|---|---|---|",
+        ]
+        for e in self.entries:
+            cells = (f"`{e.id}`", e.statement.replace("|", "\\|"), *summary(e), e.verdict, e.expected or "–")
+            lines.append("| " + " | ".join(cells) + " |")
+        twins = [t for e in self.entries for t in e.sabotaged]
+        if self.sabotage:
+            refuted = sum(t.verdict == REFUTED for t in twins)
+            lines += ["", f"Sabotaged twins refuted: {refuted} of {len(twins)}."]
+        lines += ["", "Made with " + ", ".join(f"{k} {v}" for k, v in self.environment.items()) + "."]
+        return "\n".join(lines) + "\n"
+
+    def save(self, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write report.json and report.md into a folder, and return their paths."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        paths = target / "report.json", target / "report.md"
+        paths[0].write_text(self.to_json(), encoding="utf-8")
+        paths[1].write_text(self.to_markdown(), encoding="utf-8")
+        return paths
+
+
+def summary(entry: Entry) -> tuple[str, str]:
+    """Predicted and measured value of an entry's headline, as text."""
+    c = entry.headline()
+    sign = {">=": "≥ ", "<=": "≤ "}.get(c.relation or "", "")
+    if c.n is None:
+        return f"{sign}{_text(c.predicted)}", f"{_text(c.estimate)} (exact)"
+    return f"{sign}{_text(c.predicted)}", f"{_text(c.estimate)} ± {c.standard_error:.1g}"
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{0.0 if abs(value) < 1e-14 else value:.4g}"
+
+
+def _strain(c: Component) -> float:
+    assert c.predicted is not None
+    above, below = c.estimate - c.predicted, c.predicted - c.estimate
+    miss = {"=": abs(above), ">=": below, "<=": above}[c.relation or "="]
+    return miss / max(c.margin or 0.0, 1e-300)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
