@@ -1,0 +1,28 @@
+"""``gradnoise claims``: the ledger as a table."""
+
+from __future__ import annotations
+
+import json
+
+from rich.table import Table
+
+from gradnoise.claims import registry
+from gradnoise.cli.common import console
+
+__all__ = ["run"]
+
+
+def run(paper: str | None, as_json: bool) -> None:
+    """Print the claims of one paper, or of all."""
+    if paper is not None and paper not in registry.PAPERS:
+        raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
+    rows = [row for row in registry.ledger() if paper in (None, row["paper"])]
+    if as_json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = Table(title=f"{len(rows)} claims", title_justify="left")
+    for column, style in (("claim", "bold"), ("what it says", ""), ("where", "dim"), ("kind", "dim"), ("expected", "")):
+        table.add_column(column, style=style, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[key] or "to be measured") for key in ("id", "statement", "source", "kind", "expected")))
+    console.print(table)

@@ -1,0 +1,64 @@
+"""What the commands share: consoles, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+__all__ = ["USAGE_ERROR", "check_writable", "console", "errors", "user_errors", "worker_count"]
+
+USAGE_ERROR = 2
+_WIDTH_OF_A_FILE = 150
+
+console = Console()
+if not console.is_terminal:
+    console = Console(width=_WIDTH_OF_A_FILE)
+errors = Console(stderr=True)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn a bad argument into one line on stderr and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(USAGE_ERROR) from None
+    except OSError as error:
+        errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(USAGE_ERROR) from None
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Make a folder and see that a file can be written there, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    probe = folder / f".gradnoise-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"{name} must be a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from None
+
+
+def worker_count(jobs: int) -> int:
+    """Return the number of threads for ``--jobs``, where 0 stands for all processors."""
+    if jobs < 0:
+        raise ValueError(f"--jobs must be >= 0, got {jobs}")
+    return jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,96 @@
+"""The command `gradnoise`. Commands import what they need when they run, so that --help answers at once."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradnoise.cli.common import console, user_errors, worker_count
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="The numerical referee of SGD-noise theory: verify the claims of four papers, and draw their figures.",
+    epilog="Results do not depend on --jobs. The seed is printed; the same seed gives the same numbers.",
+)
+
+Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
+Seed = Annotated[int | None, typer.Option("--seed", help="seed of all random numbers; fixed and printed if not given", min=0)]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="threads; 0 takes all processors")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="folder to write to", metavar="DIR")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"gradnoise {importlib.metadata.version('gradnoise')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def verify(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="claims such as zhu2019.eq13, or papers; all by default", metavar="[IDS]")
+    ] = None,
+    paper: Annotated[list[str] | None, typer.Option("--paper", help="all claims of a paper; may be repeated")] = None,
+    budget: Budget = "quick",
+    seed: Seed = None,
+    jobs: Jobs = 0,
+    sabotage: Annotated[bool, typer.Option("--sabotage", help="also judge wrong formulas, which must all be refuted")] = False,
+    json: Annotated[Path | None, typer.Option("--json", help="write the report as JSON; - for stdout", metavar="FILE")] = None,
+    out: Out = None,
+) -> None:
+    """Measure claims, judge their predictions, and print one table.
+
+    Exits with 0 if every verdict is the expected one (with --sabotage: and every wrong formula is refuted), with 1 if one
+    differs or is inconclusive, and with 2 on bad usage.
+    """
+    from gradnoise.cli import verify as command
+
+    with user_errors():
+        raise typer.Exit(command.run(ids or [], paper or [], budget, seed, worker_count(jobs), sabotage, json, out))
+
+
+@app.command()
+def claims(
+    paper: Annotated[str | None, typer.Option("--paper", help="of one paper only")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON on stdout")] = False,
+) -> None:
+    """List the ledger: every claim, where it stands, and its expected verdict."""
+    from gradnoise.cli import claims as command
+
+    with user_errors():
+        command.run(paper, as_json)
+
+
+@app.command()
+def figures(
+    names: Annotated[list[str] | None, typer.Argument(help="figures; all by default", metavar="[NAMES]")] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="list the figures and stop")] = False,
+    format: Annotated[str, typer.Option("--format", help="png, pdf or svg")] = "png",
+    budget: Budget = "quick",
+    seed: Seed = None,
+    jobs: Jobs = 0,
+    out: Out = None,
+) -> None:
+    """Draw figures of the papers from fresh simulations."""
+    from gradnoise.cli import figures as command
+
+    with user_errors():
+        command.run(names or [], list_only, format, budget, seed, worker_count(jobs), out)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,115 @@
+"""``gradnoise verify``: measure, judge, and print one table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gradnoise.claims import registry
+from gradnoise.claims.judgement import REFUTED
+from gradnoise.claims.report import Entry, Report, summary
+from gradnoise.cli.common import check_writable, console, errors
+
+__all__ = ["run"]
+
+INTERRUPTED = 130
+_COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow"}
+
+
+def run(
+    ids: list[str],
+    papers: list[str],
+    budget: str,
+    seed: int | None,
+    jobs: int,
+    sabotage: bool,
+    json: Path | None,
+    out: Path | None,
+) -> int:
+    """Verify, print and write; return the exit code."""
+    for paper in papers:
+        if paper not in registry.PAPERS:
+            raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
+    to_stdout = json is not None and str(json) == "-"
+    if json is not None and not to_stdout:
+        if json.is_dir():
+            raise ValueError(f"--json must be a file, got the folder {str(json)!r}")
+        check_writable(json.parent, "--json")
+    if out is not None:
+        check_writable(out, "--out")
+    screen = errors if to_stdout else console
+    seed = registry.DEFAULT_SEED if seed is None else seed
+
+    done: list[Entry] = []
+    interrupted = False
+    columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("claims", total=None)
+        try:
+            registry.verify(
+                [*ids, *papers] or None,
+                budget=budget,
+                rng=seed,
+                n_jobs=jobs,
+                sabotage=sabotage,
+                progress=lambda id, k, total: bar.update(task, description=f"{id:<28}", completed=k, total=total),
+                on_entry=done.append,
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+    report = registry.report_of(done, seed, budget, sabotage)
+
+    screen.print(_table(report))
+    screen.print(_conclusion(report), highlight=False)
+    if to_stdout:
+        sys.stdout.write(report.to_json())
+    elif json is not None:
+        json.write_text(report.to_json(), encoding="utf-8")
+    if out is not None:
+        for path in report.save(out):
+            screen.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if interrupted:
+        errors.print(f"[yellow]interrupted:[/] the {len(done)} claims judged so far are above")
+        return INTERRUPTED
+    return 0 if report.as_expected else 1
+
+
+def _table(report: Report) -> Table:
+    table = Table(title=f"verdicts (seed {report.seed}, budget {report.budget})", title_justify="left")
+    table.add_column("claim", style="bold", overflow="fold")
+    table.add_column("what it says", ratio=1)
+    table.add_column("predicted", justify="right")
+    table.add_column("measured ± error", justify="right")
+    table.add_column("verdict")
+    if report.sabotage:
+        table.add_column("twins", justify="right")
+    for e in report.entries:
+        right = e.expected is None or e.verdict == e.expected
+        verdict = f"[{_COLOURS[e.verdict]}]{e.verdict}[/]" if right else f"[bold red]{e.verdict}[/] (expected {e.expected})"
+        if e.n_to_decide is not None:
+            verdict += f"\nneeds n ≈ {e.n_to_decide:.2g}"
+        cells = [e.id, e.statement, *summary(e), verdict]
+        if report.sabotage:
+            refuted = sum(t.verdict == REFUTED for t in e.sabotaged)
+            count = f"{refuted}/{len(e.sabotaged)}"
+            cells.append(count if refuted == len(e.sabotaged) else f"[bold red]{count}[/]")
+        table.add_row(*(cell.replace("[1,", "\\[1,") for cell in cells))
+    return table
+
+
+def _conclusion(report: Report) -> str:
+    n, verdicts = len(report.entries), [e.verdict for e in report.entries]
+    counts = ", ".join(f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts) or "none"
+    lines = [f"{n} claims: {counts}. A wrong verdict in a whole run has a probability below {registry.FALSE_ALARM_RATE:.0e}."]
+    if report.sabotage:
+        twins = [t for e in report.entries for t in e.sabotaged]
+        lines.append(f"{sum(t.verdict == REFUTED for t in twins)} of {len(twins)} sabotaged twins are refuted.")
+    surprises = report.surprises()
+    if surprises:
+        lines.append(f"[bold red]Not as expected:[/] {', '.join(e.id for e in surprises)}")
+    else:
+        lines.append("[green]Every verdict is the expected one.[/]")
+    return "\n".join(lines)

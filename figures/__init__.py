@@ -1,0 +1,1 @@
+"""What it looks like: one file per figure of a paper."""

@@ -1,0 +1,70 @@
+"""All figures, by name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradnoise.figures import zhu2019_figure2
+from gradnoise.figures.style import style
+from gradnoise.theory._validation import as_choice
+
+__all__ = ["FIGURES", "Figure", "select"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a paper.
+
+    Attributes
+    ----------
+    name, title : str
+    draw : callable
+        ``draw(budget=..., rng=..., n_jobs=...)`` returns a matplotlib Figure.
+    """
+
+    name: str
+    title: str
+    draw: Callable[..., Any]
+
+    def save(
+        self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: Any, n_jobs: int | None = None
+    ) -> Path:
+        """Draw the figure and write it into a folder; return its path."""
+        from matplotlib import pyplot
+
+        as_choice(budget, "budget", ("quick", "full"))
+        with style():
+            figure = self.draw(budget=budget, rng=rng, n_jobs=n_jobs)
+            path = Path(folder) / f"{self.name}.{format}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(path)
+            pyplot.close(figure)
+        return path
+
+
+FIGURES = {
+    figure.name: figure
+    for figure in (Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", zhu2019_figure2.draw),)
+}
+
+
+def select(names: Iterable[str]) -> list[Figure]:
+    """Figures by name, all where no name is given.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known.
+    """
+    wanted = list(names)
+    for name in wanted:
+        if name not in FIGURES:
+            close = difflib.get_close_matches(name, FIGURES, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"names must be of figures, got {name!r}{hint} (gradnoise figures --list lists them)")
+    return [FIGURES[name] for name in dict.fromkeys(wanted)] or list(FIGURES.values())

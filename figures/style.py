@@ -1,0 +1,47 @@
+"""One look for all figures: colours that the colour-blind tell apart, and marks that survive a grey printer."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+__all__ = ["DYNAMICS", "Look", "style"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Label, colour (Okabe and Ito), line style and marker of a dynamics."""
+
+    label: str
+    color: str
+    linestyle: str | tuple[int, tuple[int, ...]]
+    marker: str
+
+
+DYNAMICS = {
+    "gd": Look("GD", "#000000", (0, (1, 1)), "x"),
+    "gld_const": Look("GLD const", "#999999", "-", "o"),
+    "gld_diag": Look("GLD diag", "#56B4E9", (0, (5, 2)), "s"),
+    "gld_leading": Look("GLD leading", "#009E73", "-", "^"),
+    "gld_hessian": Look("GLD Hessian", "#E69F00", (0, (6, 1, 1, 1)), "D"),
+    "gld_eigvec": Look("GLD 1st eigvec(H)", "#0072B2", (0, (3, 1)), "v"),
+}
+
+
+def style() -> AbstractContextManager[None]:
+    """Context in which a figure is drawn and saved."""
+    from matplotlib import pyplot
+
+    return pyplot.rc_context(
+        {
+            "font.size": 9,
+            "axes.titlesize": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "savefig.dpi": 200,
+            "savefig.bbox": "tight",
+            "figure.constrained_layout.use": True,
+            "svg.hashsalt": "gradnoise",
+        }
+    )
