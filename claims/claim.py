@@ -97,8 +97,10 @@ class Claim(ABC):
         """Wrong formulas, by name."""
 
     def margins(self) -> dict[str, float]:
-        """Margin of each predicted quantity, fixed by the published prediction; by the corrected one where only it speaks."""
-        predictions = {**self.corrected(), **self.published()}
+        """Margin of each predicted quantity, fixed by the published prediction; by the next one where that is silent."""
+        predictions: dict[str, Prediction] = {**self.published()}
+        for others in (self.corrected(), *(twin for _, twin in self.sabotaged())):
+            predictions = {**others, **predictions}
         by_label = self.margin if isinstance(self.margin, Mapping) else dict.fromkeys(predictions, self.margin)
         return {label: by_label[label].of(p) for label, p in predictions.items() if label in by_label}
 

@@ -71,9 +71,11 @@ class Entry:
         return right and all(t.verdict == REFUTED for t in self.sabotaged)
 
     def headline(self) -> Component:
-        """Return the component to show: the first prediction of a claim that holds, else the one that misses most."""
+        """Return the component to show: of a claim that holds its first, a sampled one if any; else the one that misses most."""
         predicted = [c for c in self.components if c.predicted is not None]
-        return predicted[0] if self.verdict == HOLDS else max(predicted, key=_strain)
+        if self.verdict != HOLDS:
+            return max(predicted, key=_strain)
+        return next((c for c in predicted if c.n is not None), predicted[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
@@ -158,13 +160,15 @@ class Report:
             "# gradnoise: verdicts",
             "",
             f"Seed {self.seed}, budget {self.budget}, intervals at level 1 − {1 - self.level:.1e}. "
-            "A row shows one quantity of its claim: the first of one that holds, the worst of one that does not.",
+            "A row shows one quantity of its claim, named in parentheses; where the claim does not hold, the one that misses most. "
+            "All of them are in report.json.",
             "",
             "| claim | what it says | predicted | measured | verdict | expected |",
             "|---|---|---|---|---|---|",
         ]
         for e in self.entries:
-            cells = (f"`{e.id}`", e.statement.replace("|", "\\|"), *summary(e), e.verdict, e.expected or "–")
+            said = f"{e.statement} *({e.headline().label})*".replace("|", "\\|")
+            cells = (f"`{e.id}`", said, *summary(e), e.verdict, e.expected or "–")
             lines.append("| " + " | ".join(cells) + " |")
         twins = [t for e in self.entries for t in e.sabotaged]
         if self.sabotage:

@@ -108,8 +108,6 @@ class _Escape(Inequality):
     """Success rates of all dynamics, and by how much each aligned one leads each other one."""
 
     convention: str
-    # The lead was measured as a quarter: half a margin of 0.03 keeps the interval on its side of 0.2 - 0.03.
-    margin = Absolute(0.03)
     lead = 0.2
 
     def measure(self, run: Run) -> Quantities:
@@ -135,6 +133,7 @@ class EscapeFromSharpMinimum(_Escape):
     """By the released program's convention: noise of power 0.01 added to the weights at every step."""
 
     convention = "released"
+    margin = Absolute(0.03)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "diagonal noise leads isotropic noise as far", {"gld_diag − gld_const": AtLeast(self.lead)}
@@ -152,13 +151,11 @@ class LiteralEscape(_Escape):
     """Practically nothing escapes."""
 
     convention = "literal"
+    margin = Absolute(0.02)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "half that lead", {f"{a} − {u}": AtLeast(self.lead / 2) for a in ALIGNED for u in UNALIGNED}
         yield "Hessian noise succeeds in every fourth run", {"gld_hessian": 0.25}
-
-    def margins(self) -> dict[str, float]:
-        return {**super().margins(), "gld_hessian": 0.03}
 
 
 @claim(

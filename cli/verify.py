@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -91,13 +92,20 @@ def _table(report: Report) -> Table:
         verdict = f"[{_COLOURS[e.verdict]}]{e.verdict}[/]" if right else f"[bold red]{e.verdict}[/] (expected {e.expected})"
         if e.n_to_decide is not None:
             verdict += f"\nneeds n ≈ {e.n_to_decide:.2g}"
-        cells = [e.id, e.statement, *summary(e), verdict]
+        cells = [escape(e.id), _said(e), *summary(e), verdict]
         if report.sabotage:
             refuted = sum(t.verdict == REFUTED for t in e.sabotaged)
             count = f"{refuted}/{len(e.sabotaged)}"
             cells.append(count if refuted == len(e.sabotaged) else f"[bold red]{count}[/]")
-        table.add_row(*(cell.replace("[1,", "\\[1,") for cell in cells))
+        table.add_row(*cells)
     return table
+
+
+def _said(entry: Entry) -> str:
+    """Statement, and which of its quantities the row shows."""
+    predicted = [c for c in entry.components if c.predicted is not None]
+    others = f", one of {len(predicted)}" if len(predicted) > 1 else ""
+    return f"{escape(entry.statement)}\n[dim]{escape(entry.headline().label)}{others}[/]"
 
 
 def _conclusion(report: Report) -> str:

@@ -1,0 +1,104 @@
+"""The command line as a user meets it: catches a traceback, a wrong exit code, and a report that lies about what was judged."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from gradnoise.claims import registry
+from gradnoise.cli.main import app
+from typer.testing import CliRunner
+
+ENTRY = "from gradnoise.cli.main import main; main()"
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_verify_prints_one_table_and_exits_with_zero(tmp_path):
+    result = run("verify", "zhu2019.d1", "zhu2019.d1.corrected", "--sabotage", "--out", str(tmp_path / "new"))
+    assert result.exit_code == 0
+    for text in ("zhu2019.d1.corrected", "refuted", "holds", "2/2", str(registry.DEFAULT_SEED)):
+        assert text in result.stdout
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"report.json", "report.md"}
+
+
+def test_an_unexpected_verdict_exits_with_one(monkeypatch):
+    claim = registry.all_claims()["zhu2019.trace-norm"]
+    monkeypatch.setattr(claim, "published", lambda: {claim.label: 99.0})
+    result = run("verify", "zhu2019.trace-norm")
+    assert result.exit_code == 1
+    assert "expected holds" in result.stdout
+
+
+def test_a_twin_that_is_not_refuted_exits_with_one_under_sabotage_only(monkeypatch):
+    claim = registry.all_claims()["zhu2019.trace-norm"]
+    truth = claim.published()
+    monkeypatch.setattr(claim, "sabotaged", lambda: iter([("no twin at all", truth)]))
+    assert run("verify", "zhu2019.trace-norm").exit_code == 0
+    assert run("verify", "zhu2019.trace-norm", "--sabotage").exit_code == 1
+
+
+def test_json_goes_to_a_file_or_to_stdout(tmp_path):
+    file = tmp_path / "deep" / "report.json"
+    assert run("verify", "wu2020.eq2", "--json", str(file), "--seed", "7").exit_code == 0
+    assert json.loads(file.read_text())["seed"] == 7
+    piped = subprocess.run([sys.executable, "-c", ENTRY, "verify", "wu2020.eq2", "--json", "-"], capture_output=True, text=True)
+    assert json.loads(piped.stdout)["claims"][0]["verdict"] == "refuted"
+
+
+def test_paper_selects_its_claims():
+    result = run("claims", "--paper", "ne2021", "--json")
+    assert {row["paper"] for row in json.loads(result.stdout)} == {"ne2021"}
+    table = run("claims")
+    assert all(id in table.stdout for id in registry.claim_ids())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("verify", "zhu2019.eq31"), "did you mean zhu2019.eq13"),
+        (("verify", "--paper", "zhu2020"), "--paper must be one of zhu2019"),
+        (("verify", "--budget", "huge", "zhu2019.d1"), "budget must be one of quick, full"),
+        (("verify", "zhu2019.d1", "--jobs", "-3"), "--jobs must be >= 0"),
+        (("verify", "zhu2019.d1", "--seed", "-3"), "seed"),
+        (("claims", "--paper", "nobody2020"), "--paper must be one of"),
+        (("figures", "zhu2019-fig9"), "did you mean zhu2019-fig2"),
+        (("figures", "--format", "bmp"), "--format must be one of png, pdf, svg"),
+    ],
+)
+def test_bad_usage_is_named_and_exits_with_two(arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_an_unwritable_target_is_refused_before_anything_is_computed(option, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setattr(registry, "verify", lambda *a, **k: pytest.fail("computed before the target was checked"))
+    result = run("verify", "zhu2019.d1", option, str(blocked / "below"))
+    assert result.exit_code == 2
+    assert f"{option} must be a folder that can be written" in " ".join(result.stderr.split())
+
+
+def test_an_interruption_loses_nothing_that_was_judged(tmp_path, monkeypatch):
+    claims = registry.all_claims()
+
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(claims["zhu2019.optimal-noise"], "measure", interrupt)
+    result = run("verify", "zhu2019.trace-norm", "zhu2019.optimal-noise", "--out", str(tmp_path))
+    assert result.exit_code == 130
+    assert [row["id"] for row in json.loads((tmp_path / "report.json").read_text())["claims"]] == ["zhu2019.trace-norm"]
+
+
+def test_help_and_version_answer_without_numba():
+    code = f"import sys; sys.argv[1:] = ['--help']\ntry:\n    {ENTRY}\nfinally:\n    assert 'numba' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and "verify" in result.stdout
+    assert run("--version").stdout.startswith("gradnoise ")

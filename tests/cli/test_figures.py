@@ -1,0 +1,32 @@
+"""Figures: catches a picture that is not drawn, whose labels overlap, or that differs between two runs of one seed."""
+
+import pytest
+from gradnoise.figures import registry, zhu2019_figure2
+from gradnoise.figures.style import style
+from matplotlib import pyplot
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(zhu2019_figure2.REPEATS, "quick", 2_000)
+
+
+def test_a_figure_is_written_and_repeats_with_its_seed(small, tmp_path):
+    figure = registry.FIGURES["zhu2019-fig2"]
+    first = figure.save(tmp_path / "a", rng=3).read_bytes()
+    assert first == figure.save(tmp_path / "b", rng=3).read_bytes()
+    assert first != figure.save(tmp_path / "c", rng=4).read_bytes()
+
+
+def test_no_two_labels_overlap(small):
+    with style():
+        figure = zhu2019_figure2.draw(rng=1)
+        figure.canvas.draw()
+        renderer = figure.canvas.get_renderer()
+        for ax in figure.axes:
+            texts = [t for t in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()] if t.get_text()]
+            boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_rotation() == 0]
+            for i, (first, box) in enumerate(boxes):
+                for second, other in boxes[:i]:
+                    assert not box.overlaps(other), f"{first!r} overlaps {second!r}"
+        pyplot.close(figure)
