@@ -160,8 +160,8 @@ class Report:
             "# gradnoise: verdicts",
             "",
             f"Seed {self.seed}, budget {self.budget}, intervals at level 1 − {1 - self.level:.1e}. "
-            "A row shows one quantity of its claim, named in parentheses; where the claim does not hold, the one that misses most. "
-            "All of them are in report.json.",
+            "A row shows one quantity of its claim, named in parentheses: of a claim that does not hold, the one that misses "
+            "most. All of them are in report.json.",
             "",
             "| claim | what it says | predicted | measured | verdict | expected |",
             "|---|---|---|---|---|---|",

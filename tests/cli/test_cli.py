@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
 from gradnoise.claims import registry
 from gradnoise.cli.main import app
-from typer.testing import CliRunner
 
 ENTRY = "from gradnoise.cli.main import main; main()"
 

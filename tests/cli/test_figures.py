@@ -1,9 +1,10 @@
 """Figures: catches a picture that is not drawn, whose labels overlap, or that differs between two runs of one seed."""
 
 import pytest
+from matplotlib import pyplot
+
 from gradnoise.figures import registry, zhu2019_figure2
 from gradnoise.figures.style import style
-from matplotlib import pyplot
 
 
 @pytest.fixture

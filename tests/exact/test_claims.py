@@ -1,17 +1,22 @@
-"""Properties of the ledger: catches a claim that cannot fail, a twin too close to the truth, a measurement that knows its seed
-or its prediction, and an id that was forgotten."""
+"""Properties of the ledger.
+
+They catch a claim that cannot fail, a twin too close to the truth, a measurement that knows its seed or its prediction, and an
+id that was forgotten.
+"""
 
 import json
 
 import pytest
+
 from gradnoise.claims import registry
 from gradnoise.claims.claim import Run
 from gradnoise.claims.judgement import Computed, Prediction, number, relation
 from gradnoise.simulations.seeds import Stream
 
 NAMED = {
-    "zhu2019": "eq5 definition1 eq11 eq13 eq13-linear eq13-saturation markov markov-lower trace-norm optimal-noise isotropic eq16-hint "
-    "prop1 prop1-literal fig5-decay appendix-b d1 d3 toy-minima partition sharpness fig2 fig2-literal fig2-equalities toy-discrete",
+    "zhu2019": "eq5 definition1 eq11 eq13 eq13-linear eq13-saturation markov markov-lower trace-norm optimal-noise isotropic "
+    "eq16-hint prop1 prop1-literal fig5-decay appendix-b d1 d3 toy-minima partition sharpness fig2 fig2-literal fig2-equalities "
+    "toy-discrete",
     "wu2019": "prop1 eq15 gaussian-iff eq17-weights eq17-gradient bernoulli fisher-b rademacher",
     "wu2020": "eq1 eq2 sec4.3 sec4.4 algorithm2 algorithm2-tower non-gaussian",
     "ne2021": "eq4 eq10 eq11 non-equivalence table3-significance table2-significance table2-scaling",
@@ -123,9 +128,9 @@ def test_the_json_report_has_its_promised_shape(tmp_path):
     report.save(tmp_path)
     data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
     assert {"version", "seed", "budget", "environment", "claims"} <= set(data)
-    keys = "id paper kind statement source verdict expected predicted estimate standard_error interval level margin n seconds sabotaged"
+    keys = "id paper kind statement source verdict expected predicted estimate standard_error interval level margin n seconds"
     for row in data["claims"]:
-        assert set(keys.split()) <= set(row)
+        assert {*keys.split(), "sabotaged"} <= set(row)
         assert {"name", "predicted", "verdict"} == set(row["sabotaged"][0])
     several, one = data["claims"][1], data["claims"][0]
     assert isinstance(several["estimate"], list) and isinstance(one["estimate"], float)

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Judgement, Relative, combine, judge
 from gradnoise.simulations.statistics import Estimate, Proportion
 
