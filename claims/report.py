@@ -33,10 +33,11 @@ class Component:
         """Describe a quantity and its prediction, if there is one."""
         predicted = None if prediction is None else number(prediction)
         sign = None if prediction is None else relation(prediction)
-        bounds = interval(quantity, level)
+        low, high = interval(quantity, level)
+        bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
         if isinstance(quantity, Computed):
-            return cls(label, predicted, sign, quantity.value, 0.0, bounds, None, quantity.tolerance, None)
-        return cls(label, predicted, sign, quantity.value, quantity.standard_error, bounds, level, margin, quantity.n)
+            return cls(label, predicted, sign, value, 0.0, bounds, None, float(quantity.tolerance), None)
+        return cls(label, predicted, sign, value, float(quantity.standard_error), bounds, level, margin, int(quantity.n))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ They catch a claim that cannot fail, a twin too close to the truth, a measuremen
 id that was forgotten.
 """
 
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gradnoise.claims import registry
 from gradnoise.claims.claim import Run
 from gradnoise.claims.judgement import Computed, Prediction, number, relation
+from gradnoise.claims.report import Component
 from gradnoise.simulations.seeds import Stream
 
 NAMED = {
@@ -51,6 +53,14 @@ def test_predictions_speak_of_measured_quantities_and_all_sampled_ones_have_a_ma
         assert set(predictions) <= set(quantities)
         for label in predictions:
             assert isinstance(quantities[label], Computed) or margins[label] > 0
+
+
+@pytest.mark.parametrize("id", CLAIMS)
+def test_each_quantity_can_be_written_as_json(id):
+    claim = CLAIMS[id]
+    for label, quantity in claim.measure(small_run(1)).items():
+        component = Component.of(label, quantity, claim.published().get(label), claim.margins().get(label), registry.LEVEL)
+        assert json.dumps(dataclasses.asdict(component))
 
 
 @pytest.mark.parametrize("id", CLAIMS)
