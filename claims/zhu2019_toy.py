@@ -118,7 +118,15 @@ class _Escape(Inequality):
             for part, dynamics in enumerate((*UNALIGNED, *ALIGNED))
         }
         pairs = [(a, u) for a in ALIGNED for u in UNALIGNED] + [("gld_diag", "gld_const"), ("gld_hessian", "gld_eigvec")]
-        return {**rates, **{f"{a} − {b}": Difference(rates[a], rates[b]) for a, b in pairs}}
+        found: dict[str, Any] = {**rates, **{f"{a} − {b}": Difference(rates[a], rates[b]) for a, b in pairs}}
+        # In the flat basin H is a multiple of I, and u₁ is whatever the solver returns: e₂ above. How much that matters is
+        # measured, not judged.
+        for part, (name, u1) in enumerate((("(1,1)/√2", (1.0, 1.0)), ("(1,−1)/√2", (1.0, -1.0))), start=10):
+            paths = toy.simulate(
+                "gld_eigvec", run.n_paths, rng=run.seed(part), convention=self.convention, tie_direction=u1, n_jobs=run.n_jobs
+            )
+            found[f"gld_eigvec with u₁ = {name} in the flat basin"] = paths.success_rate
+        return found
 
     def published(self) -> Predictions:
         return {f"{a} − {u}": AtLeast(self.lead) for a in ALIGNED for u in UNALIGNED}

@@ -1,0 +1,25 @@
+"""The README's Python examples run as they stand: catches an example that the code has left behind."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.mark.skipif(not README.exists(), reason="the tests were copied without the README")
+def test_python_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    # A kernel whose block is stored must belong to a module, and a README has none.
+    names: dict = {"__name__": "readme"}
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), names)
+    assert names["W"].shape == (10_000, 1000)
+    assert names["effective_batch_size"](names["large"]) == pytest.approx(32)
+    low, high = names["result"].loss.interval(1 - 1e-6)
+    assert low < float(names["escape"].loss_increase(names["H"], names["Sigma"], time=0.5)) < high
+    assert np.std(names["samples"]) == pytest.approx(2, rel=0.05)
