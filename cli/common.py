@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 __all__ = ["USAGE_ERROR", "check_writable", "console", "errors", "user_errors", "worker_count"]
 
@@ -26,11 +27,8 @@ def user_errors() -> Iterator[None]:
     """Turn a bad argument into one line on stderr and exit code 2."""
     try:
         yield
-    except (ValueError, TypeError) as error:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(USAGE_ERROR) from None
-    except OSError as error:
-        errors.print(f"[bold red]error:[/] {_escape(str(error))}", highlight=False, soft_wrap=True)
+    except (ValueError, TypeError, OSError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(USAGE_ERROR) from None
 
 
@@ -55,10 +53,6 @@ def worker_count(jobs: int) -> int:
     """Return the number of threads for ``--jobs``, where 0 stands for all processors."""
     if jobs < 0:
         raise ValueError(f"--jobs must be >= 0, got {jobs}")
-    return jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+    import joblib
 
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    return jobs or joblib.cpu_count()

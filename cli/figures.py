@@ -28,7 +28,7 @@ def run(names: list[str], list_only: bool, format: str, budget: str, seed: int |
     if format not in FORMATS:
         raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     chosen = registry.select(names)
-    folder = out or Path("figures-out")
+    folder = out or Path("results")
     check_writable(folder, "--out")
     seed = DEFAULT_SEED if seed is None else seed
     for figure in chosen:
