@@ -15,6 +15,7 @@ import numpy as np
 from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
 from gradnoise.claims.report import Component, Entry, Report, Twin
+from gradnoise.simulations.progress import without_bars
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import plan_sample_size
@@ -152,7 +153,8 @@ def verify(
         subject = CLAIMS[key]
         twins = list(subject.sabotaged()) if sabotage else []
         margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
-        quantities = measure(subject, plan, stream, margins, n_jobs)
+        with without_bars():
+            quantities = measure(subject, plan, stream, margins, n_jobs)
         seconds = time.perf_counter() - started
         for id in group:
             predictions = subject.corrected() if id.endswith(CORRECTED) else subject.published()

@@ -6,12 +6,24 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-__all__ = ["Progress", "reporter"]
+__all__ = ["Progress", "reporter", "without_bars"]
 
 Progress = bool | Callable[[int, int], None] | None
 
 _PATIENCE_SECONDS = 2.0
+_bars_wanted: ContextVar[bool] = ContextVar("_bars_wanted", default=True)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Context in which runs show no bar of their own accord, for a caller that has one already."""
+    token = _bars_wanted.set(False)
+    try:
+        yield
+    finally:
+        _bars_wanted.reset(token)
 
 
 @contextmanager
@@ -36,7 +48,7 @@ def reporter(progress: Progress, total: int, description: str) -> Iterator[Calla
             progress(done, total)
 
         yield tell
-    elif progress is False or (progress is None and not sys.stderr.isatty()):
+    elif progress is False or (progress is None and not (_bars_wanted.get() and sys.stderr.isatty())):
         yield lambda n: None
     else:
         with _Bar(total, description, patience=0.0 if progress else _PATIENCE_SECONDS) as bar:
