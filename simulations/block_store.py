@@ -12,13 +12,13 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import io
 import json
 import numbers
 import os
 import platform
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -53,7 +53,11 @@ class BlockStore:
         TypeError
             If a parameter has no canonical form.
         """
-        function = getattr(kernel, "py_func", kernel)
+        function = getattr(kernel, "py_func", kernel)  # of a compiled kernel
+        if not inspect.isfunction(function):
+            raise TypeError(f"kernel must be a function where a store is given, got {kernel!r}")
+        if not isinstance(root, (str, os.PathLike)):
+            raise TypeError(f"store must be the path of a folder, got {root!r}")
         identity = {
             "format": _FORMAT,
             "kernel": [function.__module__, function.__qualname__, _kernel_hash(function)],
@@ -76,10 +80,14 @@ class BlockStore:
     def load(self, index: int, size: int) -> Block | None:
         """Return a finished block, or None where it is missing or damaged."""
         try:
-            with np.load(self._path(index, size), allow_pickle=False) as archive:
+            content = self._path(index, size).read_bytes()
+        except OSError:
+            return None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 arrays = tuple(archive[f"array_{i}"] for i in range(len(archive.files) - 1))
                 return arrays if str(archive["sha256"]) == _checksum(arrays) else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # damage makes zip and npy readers raise nearly anything; the block is then computed again
             return None
 
     def save(self, index: int, size: int, arrays: Block) -> None:
@@ -114,11 +122,19 @@ def source_hash() -> str:
 
 
 def _kernel_hash(function: Callable[..., Any]) -> str:
-    """Hash of the file of a kernel, which may be a user's; empty where there is no file, as in an interactive session."""
+    """Hash of the file of a kernel, which may be a user's, and of what the kernel closes over.
+
+    Code that was typed into a session is refused: nothing would tell two versions of it apart.
+    """
     try:
-        return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+        source = Path(inspect.getfile(function)).read_bytes()
     except (OSError, TypeError):
-        return hashlib.sha256(function.__code__.co_code).hexdigest()
+        raise TypeError(
+            f"kernel must be defined in a file where a store is given, so that its code is known, got {function!r}"
+        ) from None
+    closure = [cell.cell_contents for cell in function.__closure__ or ()]
+    captured = _canonical([*closure, *(function.__defaults__ or ())], "a value that kernel closes over,")
+    return hashlib.sha256(source + json.dumps(captured).encode()).hexdigest()
 
 
 def _checksum(arrays: Block) -> str:
@@ -130,8 +146,10 @@ def _checksum(arrays: Block) -> str:
 
 
 def _canonical(value: Any, name: str) -> Any:
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, str):
         return value
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
     if isinstance(value, numbers.Integral):
         return int(value)
     if isinstance(value, numbers.Real):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
 from gradnoise.simulations.block_store import Block, BlockStore
 from gradnoise.simulations.progress import Progress, reporter
@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 
 #: Paths in a block unless a study says otherwise. Part of the contract: it decides which path gets which numbers.
 BLOCK_SIZE = 4096
+
+_WINDOW = 16  # blocks for each worker between two pauses: long enough for the pause not to matter
 
 
 def run(
@@ -81,8 +83,8 @@ def run(
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
     sizes = [min(block_size, n_paths - start) for start in range(0, n_paths, block_size)]
-    tasks = (delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes))
-    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(tasks)
+    tasks = [delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes)]
+    results = _in_order(tasks, n_jobs)
     with reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report:
         return reduce(_reported(results, sizes, report))
 
@@ -92,12 +94,22 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
 
+def _in_order(tasks: list[Any], n_jobs: int | None) -> Iterator[Any]:
+    """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up."""
+    with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator") as parallel:
+        window = _WINDOW * max(effective_n_jobs(n_jobs), 1)
+        for start in range(0, len(tasks), window):
+            yield from parallel(tasks[start : start + window])  # type: ignore[misc]
+
+
 def _compute(
     kernel: Callable[..., Block], params: tuple[Any, ...], size: int, stream: Stream, index: int, blocks: BlockStore | None
 ) -> Block:
     finished = blocks.load(index, size) if blocks is not None else None
     if finished is None:
         finished = kernel(size, stream.generator(index), *params)
+        if not (isinstance(finished, tuple) and all(isinstance(a, np.ndarray) and a.dtype.kind in "biufc" for a in finished)):
+            raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(finished).__name__}")
         if blocks is not None:
             blocks.save(index, size, finished)
     return finished

@@ -19,6 +19,7 @@ from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Proportion, merge_moments
 from gradnoise.simulations.statistics import Moments as _Moments
 from gradnoise.theory import escape
+from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real
 
 __all__ = ["OUResult", "simulate"]
@@ -123,7 +124,7 @@ def simulate(
     stream = Stream.of(rng)
 
     # The scheme commutes with rotations, so it may run in the eigenbasis of H, where its drift is diagonal.
-    lam, U = np.linalg.eigh(H)
+    lam, U = psd_eigh(H)
     if method == "exact":
         if step_size is not None:
             raise ValueError(f"step_size applies to the method 'euler' only, got {step_size!r}")
@@ -142,7 +143,7 @@ def simulate(
         _block,
         (shrink, factor, lam, U, n_steps, levels),
         n_paths,
-        rng=stream.sequence(),
+        rng=stream,
         reduce=_reduce,
         n_jobs=n_jobs,
         block_size=_BLOCK_SIZE,
@@ -170,8 +171,8 @@ def simulate(
 
 def _triangular_root(covariance: np.ndarray) -> np.ndarray:
     """Lower-triangular L with L L' = covariance, which may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    values, vectors = psd_eigh(covariance)
+    root = vectors * np.sqrt(values)
     return np.ascontiguousarray(np.asarray(np.linalg.qr(root.T, mode="r")).T)
 
 

@@ -51,16 +51,16 @@ def reporter(progress: Progress, total: int, description: str) -> Iterator[Calla
     elif progress is False or (progress is None and not (_bars_wanted.get() and sys.stderr.isatty())):
         yield lambda n: None
     else:
-        with _Bar(total, description, patience=0.0 if progress else _PATIENCE_SECONDS) as bar:
+        with _Bar(total, description, wanted=bool(progress)) as bar:
             yield bar.advance
 
 
 class _Bar:
-    """A rich progress bar on stderr that appears only when a run turns out to be long."""
+    """A rich progress bar on stderr. Unless it was asked for, it appears only when a run is long, and leaves no trace."""
 
-    def __init__(self, total: int, description: str, patience: float) -> None:
-        self._total, self._description = total, description
-        self._appears = time.monotonic() + patience
+    def __init__(self, total: int, description: str, wanted: bool) -> None:
+        self._total, self._description, self._wanted = total, description, wanted
+        self._appears = time.monotonic() + (0.0 if wanted else _PATIENCE_SECONDS)
         self._done = 0
         self._bar = None
 
@@ -84,7 +84,7 @@ class _Bar:
                 TextColumn("paths"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
-                transient=True,
+                transient=not self._wanted,
             )
             self._task = self._bar.add_task(self._description, total=self._total)
             self._bar.start()

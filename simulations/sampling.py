@@ -23,6 +23,7 @@ __all__ = ["draw", "draw_with", "expectations", "fill_weights", "lower"]
 
 _MINIBATCH, _GAUSSIAN, _RADEMACHER, _STUDENT, _BERNOULLI, _FISHER, _COV, _PRINTED, _GAUSSIAN_MINIBATCH = range(9)
 _SPARSE = {"fisher": _FISHER, "cov": _COV, "printed": _PRINTED}
+_COMPILED = {classes.Minibatch.__module__, classes.Gaussian.__module__}
 # Parameters of a lowered class.
 _KIND, _SIZE, _SCALE, _CENTERED, _REPLACEMENT, _SHAPE, _N_PARAMETERS = range(7)
 
@@ -111,6 +112,8 @@ def lower(noise: SamplingNoise) -> np.ndarray:
         If the class has no compiled form.
     """
     p = np.zeros(_N_PARAMETERS)
+    if type(noise).__module__ not in _COMPILED:  # a subclass may have other moments than its base
+        raise TypeError(f"noise of class {type(noise).__name__} must have a method draw(size, generator)")
     match noise:
         case classes.Minibatch():
             p[[_KIND, _SIZE, _REPLACEMENT]] = _MINIBATCH, noise.batch_size, noise.replacement

@@ -37,7 +37,7 @@ class Stream:
 
         Parameters
         ----------
-        rng : None, int, SeedSequence or Generator
+        rng : None, int, SeedSequence, Generator or Stream
             None draws entropy. An int or a SeedSequence is not changed, so the same one gives the same numbers again.
             A Generator spawns one child.
 
@@ -46,6 +46,8 @@ class Stream:
         TypeError, ValueError
             If rng is something else, or a negative integer.
         """
+        if isinstance(rng, cls):
+            return rng
         name = "PCG64"
         if isinstance(rng, np.random.Generator):
             name = type(rng.bit_generator).__name__
@@ -62,8 +64,10 @@ class Stream:
         elif not isinstance(rng, np.random.SeedSequence):
             raise TypeError(f"rng must be None, an int, a SeedSequence or a Generator, got {rng!r}")
         entropy = rng.entropy
-        if not isinstance(entropy, int):
-            entropy = tuple(int(e) for e in entropy)  # type: ignore[union-attr]
+        if isinstance(entropy, numbers.Integral):
+            entropy = int(entropy)
+        else:
+            entropy = tuple(int(e) for e in np.ravel(entropy))  # type: ignore[arg-type]
         return cls(entropy, tuple(int(k) for k in rng.spawn_key), name)
 
     def child(self, *key: int) -> Stream:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = ["Difference", "Estimate", "Measured", "Moments", "Proportion", "merge
 
 _NORMAL_SAMPLES = 100_000
 _NORMAL_SKEWNESS = 0.3
+_LARGEST_PLAN = 2**50
 _MODERATE_LEVEL = 0.999  # up to here a normal interval needs no large sample, as every textbook has it
 
 
@@ -51,6 +52,10 @@ class Measured(Protocol):
         """Whether the interval keeps its level."""
         ...
 
+    def resized(self, n: int) -> Measured:
+        """What a sample of another size would be expected to give."""
+        ...
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -77,7 +82,14 @@ class Estimate:
     @classmethod
     def of(cls, samples: ArrayLike, support: tuple[float, float] | None = None) -> Estimate:
         """Estimate the mean of an array of independent samples."""
-        return Moments.of(as_array(samples, "samples", ndim=1)[:, np.newaxis]).estimates(support)[0]
+        array = as_array(samples, "samples", ndim=1)
+        if array.size == 0:
+            raise ValueError("samples must not be empty")
+        return Moments.of(array[:, np.newaxis]).estimates(support)[0]
+
+    def resized(self, n: int) -> Estimate:
+        """Estimate of the same value and spread from n samples."""
+        return replace(self, standard_error=self.standard_error * math.sqrt(self.n / n), n=n)
 
     def valid(self, level: float) -> bool:
         """Whether `interval` keeps its level, by the size and the skewness of the sample."""
@@ -145,6 +157,10 @@ class Proportion:
         """sqrt(p (1 - p) / n)."""
         return math.sqrt(self.value * (1 - self.value) / self.n)
 
+    def resized(self, n: int) -> Proportion:
+        """Frequency in n trials; one more of both outcomes is assumed, so that none is taken to be impossible."""
+        return Proportion(round(n * (self.successes + 1) / (self.n + 2)), n)
+
     def valid(self, level: float) -> bool:
         """Return True: the interval is exact at every level."""
         return True
@@ -184,6 +200,10 @@ class Difference:
     def n(self) -> int:
         """Smaller one of the sample sizes."""
         return min(self.first.n, self.second.n)
+
+    def resized(self, n: int) -> Difference:
+        """Difference from samples of n."""
+        return Difference(self.first.resized(n), self.second.resized(n))
 
     def valid(self, level: float) -> bool:
         """Whether both intervals keep half the error each."""
@@ -265,7 +285,7 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     pilot : Estimate, Proportion or Difference
         From a small sample of its own, which is not used again.
     margin : float
-        > 0. The half-width of the interval is to be at most half of it, so that an interval around a true prediction stays
+        > 0. The interval is to reach at most half of it to either side, so that an interval around a true prediction stays
         within the margin as surely as it covers.
     level : float
         Of the interval.
@@ -273,19 +293,30 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     Returns
     -------
     int
-        With a fifth to spare, as the pilot's standard error is itself an estimate; large enough for a normal interval where
-        one is used.
+        With a fifth to spare, as the pilot's spread is itself an estimate; large enough for the interval to be valid.
+
+    Raises
+    ------
+    ValueError
+        If no sample of up to 2^50 resolves the margin.
     """
-    margin = as_real(margin, "margin", above=0)
-    z = _quantile(1 - level)
-    spread = pilot.standard_error * math.sqrt(pilot.n)
-    n = 1.2 * (2 * z * spread / margin) ** 2
-    if isinstance(pilot, Estimate) and pilot.support is None:
-        skewness = abs(pilot.skewness or 0.0)
-        n = max(n, _NORMAL_SAMPLES, 2 * (skewness * z**3 / (6 * _NORMAL_SKEWNESS)) ** 2)
-    else:
-        n = max(n, 8 * math.log(4 / (1 - level)) / margin)  # rare events: the interval is wider than a normal one
-    return math.ceil(n)
+    margin, level = as_real(margin, "margin", above=0), _level(level)
+
+    def resolves(n: int) -> bool:
+        larger = pilot.resized(n)
+        low, high = larger.interval(level)
+        return larger.valid(level) and max(larger.value - low, high - larger.value) <= margin / 2
+
+    enough = 2
+    while not resolves(enough):
+        enough *= 2
+        if enough > _LARGEST_PLAN:
+            raise ValueError(f"margin = {margin:g} cannot be resolved at level {level:.12g} by any feasible sample")
+    too_few = enough // 2
+    while enough - too_few > enough // 100 + 1:
+        middle = (enough + too_few) // 2
+        enough, too_few = (middle, too_few) if resolves(middle) else (enough, middle)
+    return math.ceil(1.2 * enough)
 
 
 def _quantile(alpha: float, df: float = math.inf) -> float:

@@ -20,6 +20,7 @@ from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Proportion
 from gradnoise.simulations.toy_kernel import ESCAPED_BELOW, run_paths
 from gradnoise.theory import two_basin
+from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
 from gradnoise.theory.gradient_noise import DYNAMICS as _TABLE_1
 
@@ -219,7 +220,7 @@ def simulate(
         _block,
         params + flags,
         n_paths,
-        rng=stream.sequence(),
+        rng=stream,
         reduce=ensemble.concatenate,
         n_jobs=n_jobs,
         block_size=_BLOCK_SIZE,
@@ -260,5 +261,5 @@ def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[
 
 def _data_factor() -> np.ndarray:
     """Return the symmetric square root of the data's covariance."""
-    values, vectors = np.linalg.eigh(two_basin.DATA_COVARIANCE)
+    values, vectors = psd_eigh(two_basin.DATA_COVARIANCE)
     return (vectors * np.sqrt(values)) @ vectors.T

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._linalg import psd_eigh, without_rounding
 from gradnoise.theory._validation import FloatArray, as_count, as_matching, as_nonnegative, as_psd, as_real
 from gradnoise.theory.quadratic_form import quadratic_form_cdf
 
@@ -156,7 +157,7 @@ def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     """
     H, Sigma = _pair(hessian, covariance)
     t = as_nonnegative(time, "time")[..., np.newaxis, np.newaxis]
-    lam, U = _eigh(H)
+    lam, U = psd_eigh(H)
     rate = np.add.outer(lam, lam)
     safe = np.where(rate > 0, rate, 1)
     growth = np.where(rate > 0, -np.expm1(-rate * t) / safe, t)  # t itself where H is singular
@@ -194,13 +195,13 @@ def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLik
     t, d = np.broadcast_arrays(as_nonnegative(time, "time"), np.asarray(delta, dtype=np.float64))
     if not np.isfinite(d).all():
         raise ValueError("delta must be finite, got NaN or infinity")
-    lam, U = _eigh(H)
+    lam, U = psd_eigh(H)
     root = (U * np.sqrt(lam)) @ U.T
     result = np.empty(t.shape)
     for value in np.unique(t):
         C = ou_covariance(hessian, covariance, value)
         # L = z' C^(1/2) H C^(1/2) z / 2 has the eigenvalues of H^(1/2) C H^(1/2) / 2 as weights.
-        weights = _without_rounding(np.linalg.eigvalsh(root @ C @ root) / 2)
+        weights = without_rounding(np.linalg.eigvalsh(root @ C @ root) / 2)
         at = t == value
         result[at] = np.where(d[at] <= 0, 1.0, 1 - quadratic_form_cdf(weights, d[at]))
     return result
@@ -279,16 +280,5 @@ def _pair(hessian: ArrayLike, covariance: ArrayLike) -> tuple[FloatArray, FloatA
 
 def _spectrum(H: FloatArray, Sigma: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues of H, and the noise along its eigenvectors."""
-    lam, U = _eigh(H)
+    lam, U = psd_eigh(H)
     return lam, np.einsum("ji,jk,ki->i", U, Sigma, U)
-
-
-def _eigh(H: FloatArray) -> tuple[FloatArray, FloatArray]:
-    lam, U = np.linalg.eigh(H)
-    return _without_rounding(lam), U
-
-
-def _without_rounding(eigenvalues: FloatArray) -> FloatArray:
-    """Set to zero what is zero up to the rounding of the eigenvalue solver."""
-    floor = 4 * np.finfo(float).eps * eigenvalues.size * np.abs(eigenvalues).max()
-    return np.where(eigenvalues > floor, eigenvalues, 0.0)

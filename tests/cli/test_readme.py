@@ -14,7 +14,6 @@ def test_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert blocks
-    # A kernel whose block is stored must belong to a module, and a README has none.
     names: dict = {"__name__": "readme"}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)

@@ -1,0 +1,294 @@
+"""Finished blocks on disk: a study that was cut off computes exactly what is missing.
+
+It would catch a block that is computed twice or served to another study, damage that passes for data or ends the run, a
+study whose result depends on where it was killed, and a store that needs pickle or leaves litter.
+"""
+
+import hashlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+from gradnoise.simulations import ensemble, ornstein_uhlenbeck, toy
+from gradnoise.simulations.block_store import BlockStore
+from gradnoise.simulations.seeds import Stream
+
+
+def logged(n_paths, generator, log, scale):
+    """Normals, and a line in a file for each block that is computed."""
+    block = scale * generator.standard_normal(n_paths)
+    with open(log, "a") as file:
+        file.write(f"{block[0].hex()}\n")
+    return block, np.arange(n_paths, dtype=np.int32)
+
+
+def logged_too(n_paths, generator, log, scale):
+    return logged(n_paths, generator, log, scale)
+
+
+def made(constant):
+    def kernel(n_paths, generator):
+        return (np.full(n_paths, constant),)
+
+    return kernel
+
+
+class Study:
+    """Ten paths in blocks of four, four and two."""
+
+    def __init__(self, folder):
+        self.store, self.log = folder / "store", folder / "log"
+
+    def run(self, *, kernel=logged, scale=2.0, n_paths=10, rng=5, **how):
+        """Return the joined results, and how many blocks were computed."""
+        self.log.write_text("")
+        rng = rng() if callable(rng) else rng
+        options = {"rng": rng, "reduce": ensemble.concatenate, "block_size": 4, "store": self.store, **how}
+        joined = ensemble.run(kernel, (str(self.log), scale), n_paths, **options)
+        return joined, len(self.log.read_text().splitlines())
+
+    def blocks(self):
+        return sorted(self.store.rglob("*.npz"))
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+def _same(first, second):
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_second_run_computes_nothing(study, n_jobs):
+    first, computed = study.run(n_jobs=n_jobs)
+    assert computed == 3
+    second, computed = study.run(n_jobs=n_jobs)
+    assert computed == 0
+    assert _same(first, second)
+    without, computed = study.run(store=None)
+    assert computed == 3
+    assert _same(first, without)
+
+
+def test_larger_ensemble_shares_the_full_blocks_of_a_smaller_one(study):
+    small, _ = study.run(n_paths=10)
+    large, computed = study.run(n_paths=15)
+    assert computed == 2  # the last block, which had two paths, and a new one
+    assert np.array_equal(large[0][:8], small[0][:8])
+    assert _same(large, study.run(n_paths=15, store=None)[0])
+
+
+def _flip_data(path):
+    raw = bytearray(path.read_bytes())
+    at = raw.index(np.load(path)["array_0"].tobytes())
+    raw[at] ^= 1
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("damage", [
+    _flip_data,
+    lambda path: path.write_bytes(path.read_bytes()[:-200]),
+    lambda path: path.write_bytes(path.read_bytes()[:10]),
+    lambda path: path.write_bytes(b""),
+    lambda path: path.write_text("not a block\n"),
+    lambda path: np.savez(path, sha256=np.array("0" * 64), array_0=np.zeros(4), array_1=np.arange(4, dtype=np.int32)),
+    lambda path: path.unlink(),
+], ids=["flipped bit", "truncated", "stub", "empty", "text", "wrong checksum", "gone"])  # fmt: skip
+@pytest.mark.parametrize("index", [0, 2])
+def test_damaged_block_is_computed_again(study, damage, index):
+    whole, _ = study.run()
+    damage(study.blocks()[index])
+    again, computed = study.run()
+    assert computed == 1
+    assert _same(whole, again)
+    assert study.run()[1] == 0
+
+
+def test_no_flipped_bit_passes_or_ends_the_run(tmp_path):
+    """Two bits of each byte of a block: it loads as it was saved, or it counts as missing."""
+    store = BlockStore.open(tmp_path, logged, (), Stream.of(1), 4)
+    saved = (np.linspace(0, 1, 4), np.arange(4))
+    store.save(0, 4, saved)
+    (path,) = tmp_path.rglob("*.npz")
+    raw, failures, missing = path.read_bytes(), [], 0
+    for at in range(len(raw)):
+        for bit in (0, 6):
+            damaged = bytearray(raw)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                with warnings.catch_warnings(action="ignore"):  # NumPy's, on headers that it reads all the same
+                    loaded = store.load(0, 4)
+            except Exception as error:  # noqa: BLE001, RUF100  any error is the finding
+                failures.append((at, bit, repr(error)))
+                continue
+            if loaded is None:
+                missing += 1
+            elif not _same(loaded, saved):
+                failures.append((at, bit, "passed"))
+    assert not failures
+    assert missing > len(raw)  # over half of the bits matter
+
+
+@pytest.mark.parametrize("other", [
+    {"scale": 3.0}, {"scale": np.float64(2) + 1e-15}, {"scale": 2}, {"scale": np.array([2.0])}, {"rng": 6},
+    {"rng": np.random.SeedSequence(5, spawn_key=(0,))}, {"rng": lambda: np.random.Generator(np.random.Philox(5))},
+    {"kernel": logged_too}, {"block_size": 2},  # the last block of the other study has two paths too
+], ids=["params", "last digit", "kind", "array", "seed", "spawn key", "bit generator", "kernel", "block size"])  # fmt: skip
+def test_other_studies_share_no_block(study, other):
+    study.run()
+    expected, all_blocks = study.run(store=None, **other)
+    found, computed = study.run(**other)
+    assert computed == all_blocks
+    assert _same(found, expected)
+    assert study.run()[1] == 0
+    assert study.run(**other)[1] == 0
+
+
+def test_equal_parameters_share_blocks(study):
+    study.run()
+    assert study.run(scale=np.float64(2.0), rng=np.random.SeedSequence(5), n_jobs=2)[1] == 0
+
+
+def test_edited_kernel_shares_no_block(tmp_path):
+    found = []
+    for constant in (2.0, 3.0):
+        file = tmp_path / "edited_kernel.py"
+        file.write_text(f"import numpy as np\ndef kernel(n, generator): return (np.full(n, {constant}),)\n")
+        spec = importlib.util.spec_from_file_location("edited_kernel", file)
+        module = importlib.util.module_from_spec(spec)
+        exec(compile(file.read_text(), file, "exec"), vars(module))  # the loader would take the edit's bytecode from its cache
+        (joined,) = ensemble.run(module.kernel, (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path / "store")
+        found.append(joined[0])
+    assert found == [2.0, 3.0]
+
+
+def test_a_kernel_typed_into_a_session_is_refused(tmp_path):
+    """No file tells two of them apart, and their blocks must not be shared."""
+    names = {"np": np, "__name__": "__main__"}
+    exec(compile("def kernel(n, generator): return (np.full(n, 2.0),)", "<stdin>", "exec"), names)
+    ensemble.run(names["kernel"], (), 3, rng=5, reduce=ensemble.concatenate)
+    with pytest.raises(TypeError, match="kernel must be defined in a file"):
+        ensemble.run(names["kernel"], (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path)
+
+
+def test_kernels_that_close_over_different_numbers_share_no_block(tmp_path):
+    """Or they are refused, as a kernel is to be a function of a module."""
+    found = []
+    for constant in (2.0, 3.0):
+        try:
+            (joined,) = ensemble.run(made(constant), (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path)
+        except (TypeError, ValueError) as refusal:
+            assert "kernel" in str(refusal)
+            return
+        found.append(joined[0])
+    assert found == [2.0, 3.0]
+
+
+def test_unwritable_store_is_named(study, tmp_path):
+    (tmp_path / "file").write_text("")
+    for below in ("file", "file/store"):
+        with pytest.raises(ValueError, match=r"^store must be a folder that can be written, got .*file"):
+            study.run(store=tmp_path / below)
+    assert study.log.read_text() == ""  # it was found before anything was computed
+
+
+def test_parameter_without_a_canonical_form_is_named(study):
+    with pytest.raises(TypeError, match=r"^params\[1\] must be .* got dict"):
+        study.run(scale={"scale": 2.0})
+
+
+def test_files_are_whole_and_need_no_pickle(study):
+    study.run()
+    (folder,) = study.store.iterdir()
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["block-00000000-4.npz", "block-00000001-4.npz", "block-00000002-2.npz", "study.json"]
+    for path in study.blocks():
+        with np.load(path, allow_pickle=False) as archive:
+            assert all(archive[name].dtype.kind in "fiU" for name in archive.files)
+
+
+def test_public_studies_resume_from_a_store(tmp_path):
+    def run_toy(store):
+        return toy.simulate("gld_const", 2500, rng=1, n_steps=5, record=("loss",), store=store)
+
+    def run_ou(store):
+        return ornstein_uhlenbeck.simulate(np.eye(2), np.eye(2), 1.0, 20_000, rng=1, deltas=[0.5], store=store)
+
+    for run, show in ((run_toy, lambda r: (r.final.tobytes(), r.loss.tobytes())), (run_ou, lambda r: repr(r.to_dict()))):
+        folder = tmp_path / run.__name__
+        first = show(run(folder))
+        times = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+        assert len(times) == 3
+        min(times).unlink()
+        assert show(run(folder)) == first == show(run(None))
+        after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npz")}
+        assert [path for path in times if after[path] != times[path]] == [min(times)]
+
+
+KERNEL = '''
+import os, time
+from pathlib import Path
+
+def kernel(n_paths, generator, folder, stop_after):
+    """Log the block; once there are enough lines, wait to be killed."""
+    block = generator.standard_normal(n_paths)
+    with open(Path(folder) / "log", "a") as file:
+        file.write(f"{block[0].hex()}\\n")
+    while (Path(folder) / "hold").exists() and len((Path(folder) / "log").read_text().splitlines()) >= stop_after:
+        time.sleep(0.01)
+    return (block,)
+'''
+SCRIPT = """
+import hashlib, sys
+from gradnoise.simulations import ensemble
+from resumed_kernel import kernel
+
+folder, store, n_jobs = sys.argv[1:]
+how = {"rng": 5, "reduce": ensemble.concatenate, "n_jobs": int(n_jobs), "block_size": 5, "store": store}
+(joined,) = ensemble.run(kernel, (folder, 7), 58, **how)
+print(hashlib.sha256(joined.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_killed_study_computes_exactly_the_missing_blocks(tmp_path, n_jobs):
+    (tmp_path / "resumed_kernel.py").write_text(KERNEL)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "hold").touch()
+    log = tmp_path / "log"
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), str(tmp_path / "store"), str(n_jobs)]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as killed:
+        try:
+            deadline = time.monotonic() + 60
+            while not (log.exists() and len(log.read_text().splitlines()) >= 7) and time.monotonic() < deadline:
+                assert killed.poll() is None
+                time.sleep(0.01)
+        finally:
+            os.kill(killed.pid, signal.SIGKILL)
+        assert killed.communicate()[0] == b""
+    done = {int(path.name.split("-")[1]) for path in (tmp_path / "store").rglob("block-*.npz")}
+    assert 0 < len(done) < 7  # a block that waits is not finished
+
+    (tmp_path / "hold").unlink()
+    log.unlink()
+    resumed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    sizes = [5] * 11 + [3]
+    blocks = [Stream.of(5).generator(i).standard_normal(size) for i, size in enumerate(sizes)]
+    assert sorted(log.read_text().split()) == sorted(b[0].hex() for i, b in enumerate(blocks) if i not in done)
+    assert resumed == [hashlib.sha256(np.concatenate(blocks).tobytes()).hexdigest()]
+
+    log.unlink()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == resumed
+    assert not log.exists()  # nothing was left to compute

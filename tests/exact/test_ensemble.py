@@ -1,0 +1,280 @@
+"""How an ensemble is cut into blocks, seeded, run and reduced.
+
+It would catch a result that depends on the number of workers or on the backend, blocks whose streams are shared or depend on
+the size of the ensemble, a seed that is used up or not recorded, a reduction that sees blocks out of order or all at once,
+and progress that miscounts or lands in stdout.
+"""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+import weakref
+
+import joblib
+import numpy as np
+import pytest
+
+from gradnoise.simulations import ensemble, ornstein_uhlenbeck, sampling, toy
+from gradnoise.theory.sampling import GaussianMinibatch
+
+H, SIGMA = [[2.0, 0.3], [0.3, 1.0]], [[1.0, -0.4], [-0.4, 0.5]]
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.tobytes() if isinstance(part, np.ndarray) else json.dumps(part).encode())
+    return digest.hexdigest()
+
+
+def _toy(rng=11, **how):
+    records = ("trajectory", "indicator", "loss")
+    r = toy.simulate("gld_leading", 2500, rng=rng, n_steps=30, noise_power=0.3, n_data=8, record=records, **how)
+    return _digest(r.success, r.escape_step, r.final, r.trajectory, r.indicator, r.loss)
+
+
+def _ornstein_uhlenbeck(rng=11, **how):
+    r = ornstein_uhlenbeck.simulate(H, SIGMA, 1.0, 20_000, rng=rng, method="euler", step_size=0.1, deltas=[0.1, 0.5], **how)
+    skewness = r.loss.skewness
+    return _digest({k: v for k, v in r.to_dict().items() if k != "parameters"}, skewness)
+
+
+def _expectations(rng=11, **how):
+    # A ufunc as the statistic, because worker processes can import it whatever the test module is called there.
+    found = sampling.expectations(GaussianMinibatch(5, 3, 2.0), np.square, 10_000, rng=rng, **how)
+    return _digest([[e.value, e.standard_error, e.n, e.skewness] for e in found])
+
+
+STUDIES = {"toy": _toy, "ornstein_uhlenbeck": _ornstein_uhlenbeck, "expectations": _expectations}  # none fills its last block
+
+
+def normals(n_paths, generator):
+    return (generator.standard_normal(n_paths),)
+
+
+def late_first_block(n_paths, generator, calls):
+    calls.append(n_paths)
+    if len(calls) == 1:
+        time.sleep(0.1)  # so that the first block is finished last
+    return normals(n_paths, generator)
+
+
+def tracked(n_paths, generator, references):
+    block = np.zeros(n_paths)
+    references.append(weakref.ref(block))
+    return (block,)
+
+
+def _run(n_paths, *, kernel=normals, params=(), rng=7, block_size=4, **how):
+    (joined,) = ensemble.run(kernel, params, n_paths, rng=rng, reduce=ensemble.concatenate, block_size=block_size, **how)
+    return joined
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+def test_threads_do_not_change_a_bit(study, n_jobs):
+    assert study(n_jobs=n_jobs) == study()
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_processes_do_not_change_a_bit(study):
+    with joblib.parallel_config("loky", n_jobs=2):
+        in_processes = study()
+    assert in_processes == study()
+
+
+def test_configured_backend_is_used_and_an_explicit_n_jobs_of_one_is_not_parallel():
+    def process(n_paths, generator):  # local, so that it is sent by value
+        return (np.full(n_paths, os.getpid()),)
+
+    with joblib.parallel_config("loky", n_jobs=2):
+        assert os.getpid() not in _run(10, kernel=process)
+        assert set(_run(10, kernel=process, n_jobs=1)) == {os.getpid()}
+    assert set(_run(10, kernel=process, n_jobs=2)) == {os.getpid()}
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_another_seed_changes_the_hash(study):
+    assert study(rng=12) != study()
+
+
+def test_block_i_has_the_ith_child_of_the_seed():
+    children = np.random.SeedSequence(7).spawn(3)
+    expected = [np.random.default_rng(child).standard_normal(size) for child, size in zip(children, (4, 4, 2), strict=True)]
+    assert np.array_equal(_run(10), np.concatenate(expected))
+
+
+@pytest.mark.parametrize("how", [{}, {"n_jobs": 3}], ids=["sequential", "threads"])
+def test_first_blocks_of_a_larger_ensemble_are_those_of_a_smaller_one(how):
+    assert np.array_equal(_run(23, **how)[:12], _run(12))
+    small, large = (toy.simulate("gld_hessian", n, rng=3, n_steps=5, **how).final for n in (2048, 3000))
+    assert np.array_equal(large[:2048], small)
+    assert len(np.unique(large[:, 0])) == 3000  # no two paths, hence no two blocks, share a stream
+
+
+def test_int_and_seed_sequence_are_not_used_up():
+    sequence = np.random.SeedSequence(5)
+    first = _toy(rng=sequence)
+    assert first == _toy(rng=sequence) == _toy(rng=5) == _toy(rng=np.int64(5))
+    assert sequence.n_children_spawned == 0
+    assert _toy(rng=sequence.spawn(1)[0]) != first
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_generator_spawns_one_child(study):
+    generator = np.random.default_rng(5)
+    state = generator.bit_generator.state
+    first, second = study(rng=generator), study(rng=generator)
+    assert first != second
+    assert generator.bit_generator.seed_seq.n_children_spawned == 2
+    assert generator.bit_generator.state == state  # spawned from, not drawn from
+    fresh = np.random.default_rng(5)
+    assert (study(rng=fresh), study(rng=fresh)) == (first, second)
+    assert first == study(rng=np.random.SeedSequence(5).spawn(1)[0])
+
+
+@pytest.mark.parametrize(("rng", "entropy", "key"), [
+    (np.random.SeedSequence(np.int64(5)), 5, ()),  # np.int64 is what an array of seeds holds
+    (np.random.default_rng(np.int64(5)), 5, (0,)),
+    (np.random.SeedSequence([1, 2], spawn_key=(3,)), [1, 2], (3,)),
+    (np.random.SeedSequence(np.array([1, 2])), [1, 2], ()),
+], ids=["int64", "generator of int64", "list with a spawn key", "array"])  # fmt: skip
+def test_any_entropy_that_numpy_takes_is_kept(rng, entropy, key):
+    assert np.array_equal(_run(10, rng=rng), _run(10, rng=np.random.SeedSequence(entropy, spawn_key=key)))
+
+
+@pytest.mark.parametrize("simulate", [
+    lambda rng: toy.simulate("gld_const", 20, rng=rng, n_steps=5),
+    lambda rng: ornstein_uhlenbeck.simulate(H, SIGMA, 1.0, 20, rng=rng),
+], ids=["toy", "ornstein_uhlenbeck"])  # fmt: skip
+class TestRecordedStream:
+    @staticmethod
+    def _replay(result):
+        stream = result.parameters["stream"]
+        return np.random.SeedSequence(stream["entropy"], spawn_key=stream["spawn_key"])
+
+    @staticmethod
+    def _numbers(result):
+        return result.final if isinstance(result, toy.ToyResult) else result.covariance
+
+    def test_none_draws_entropy_that_reproduces_the_run(self, simulate):
+        first, second = simulate(None), simulate(None)
+        assert not np.array_equal(self._numbers(first), self._numbers(second))
+        assert np.array_equal(self._numbers(simulate(self._replay(first))), self._numbers(first))
+
+    def test_generator_is_recorded_with_its_spawn_key(self, simulate):
+        generator = np.random.default_rng(5)
+        simulate(generator)
+        second = simulate(generator)
+        assert np.array_equal(self._numbers(simulate(self._replay(second))), self._numbers(second))
+
+    def test_recorded_bit_generator_is_the_one_that_was_used(self, simulate):
+        philox = simulate(np.random.Generator(np.random.Philox(5)))
+        pcg = simulate(np.random.Generator(np.random.PCG64(5)))
+        same_numbers = np.array_equal(self._numbers(philox), self._numbers(pcg))
+        names = [r.parameters["stream"]["bit_generator"] for r in (philox, pcg)]
+        assert same_numbers == (names[0] == names[1]), names
+
+
+def test_ensemble_uses_the_bit_generator_of_a_generator():
+    expected = np.random.Generator(np.random.Philox(np.random.SeedSequence(5, spawn_key=(0, 0)))).standard_normal(3)
+    assert np.array_equal(_run(3, rng=np.random.Generator(np.random.Philox(5))), expected)
+
+
+@pytest.mark.parametrize(("rng", "error"), [
+    ("7", TypeError), (7.0, TypeError), (True, TypeError), (np.random, TypeError), ([1, 2], TypeError), (-1, ValueError),
+])  # fmt: skip
+def test_bad_rng_is_named(rng, error):
+    for call in (_run, sampling.draw, toy.simulate, ornstein_uhlenbeck.simulate):
+        arguments = {
+            _run: (3,), sampling.draw: (GaussianMinibatch(5, 3, 2.0), 3),
+            toy.simulate: ("gd", 3), ornstein_uhlenbeck.simulate: (H, SIGMA, 1.0, 3),
+        }[call]  # fmt: skip
+        with pytest.raises(error, match=r"^rng "):
+            call(*arguments, rng=rng)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2, 3])
+def test_reduce_sees_blocks_in_the_order_of_their_index(n_jobs):
+    calls = []
+    blocks = ensemble.run(late_first_block, (calls,), 22, rng=7, reduce=list, n_jobs=n_jobs, block_size=4)
+    assert [len(block) for (block,) in blocks] == [4, 4, 4, 4, 4, 2]
+    assert len(calls) == 6
+    assert np.array_equal(np.concatenate([block for (block,) in blocks]), _run(22))
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_streaming_reduction_never_holds_all_blocks(n_jobs):
+    """A reduction that is slower than the kernel must not make finished blocks pile up."""
+    references, alive = [], []
+
+    def reduce(blocks):
+        for _ in blocks:
+            time.sleep(0.005)
+            alive.append(sum(r() is not None for r in references))
+
+    ensemble.run(tracked, (references,), 80, rng=7, reduce=reduce, n_jobs=n_jobs, block_size=1)
+    assert len(alive) == 80
+    assert max(alive) <= (2 if n_jobs == 1 else 40)
+
+
+def test_concatenate_holds_all_blocks():
+    """The twin of the test above: what it measures does rise to the number of blocks."""
+    references, alive = [], []
+
+    def reduce(blocks):
+        kept = list(blocks)
+        alive.append(sum(r() is not None for r in references))
+        return kept
+
+    ensemble.run(tracked, (references,), 80, rng=7, reduce=reduce, block_size=1)
+    assert alive == [80]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_progress_is_told_how_many_paths_are_done(n_jobs):
+    told = []
+    _run(10, n_jobs=n_jobs, progress=lambda done, total: told.append((done, total)))
+    assert told == [(4, 10), (8, 10), (10, 10)]
+
+
+class _OwnSeeds(np.random.bit_generator.ISeedSequence):
+    def generate_state(self, n_words, dtype=np.uint32):
+        return np.arange(n_words, dtype=dtype)
+
+
+def test_generator_that_cannot_spawn_is_named():
+    with pytest.raises(ValueError, match=r"^rng "):
+        _run(3, rng=np.random.Generator(np.random.PCG64(_OwnSeeds())))
+
+
+class _Screen(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self):
+        return self._terminal
+
+
+@pytest.mark.parametrize(("progress", "terminal", "shown"), [
+    (True, True, True), (True, False, True), (False, True, False), (None, False, False), (None, True, False),
+])  # fmt: skip
+def test_bar_goes_to_stderr(monkeypatch, capsys, progress, terminal, shown):
+    """None on a terminal shows nothing here, as the run is over in less than two seconds."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", _Screen(terminal))
+    _run(10, progress=progress)
+    assert ("paths" in sys.stderr.getvalue()) == shown
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("arguments", "name"), [({"n_paths": 0}, "n_paths"), ({"n_paths": 3, "block_size": 0}, "block_size")])
+def test_bad_counts_are_named(arguments, name):
+    with pytest.raises(ValueError, match=f"^{name} "):
+        _run(**arguments)
+    with pytest.raises(TypeError, match=f"^{name} "):
+        _run(**{**arguments, name: 2.5})

@@ -1,0 +1,243 @@
+"""Estimates and their intervals, against definitions, SciPy and exact coverage.
+
+It would catch moments that depend on how a sample was cut into blocks, an interval that misses its level (also at 1 - 1e-9, where
+a verdict needs it), a normal interval that is trusted where it is not valid, and a plan whose sample is too small for its margin.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import stats
+
+from gradnoise.simulations.statistics import Difference, Estimate, Moments, Proportion, merge_moments, plan_sample_size
+
+FAR = 1 - 1e-9
+finite = st.floats(-1e3, 1e3).map(lambda x: round(x, 6))  # so that a spread is zero or well above rounding
+
+
+@st.composite
+def split_samples(draw):
+    """A sample of one to three quantities, and where it is cut."""
+    shape = draw(st.integers(1, 40)), draw(st.integers(1, 3))
+    sample = draw(arrays.arrays(np.float64, shape, elements=finite)) + draw(st.sampled_from([0.0, 1e4]))
+    cuts = draw(st.sets(st.integers(1, max(shape[0] - 1, 1)))) if shape[0] > 1 else set()
+    return sample, np.split(sample, sorted(cuts))
+
+
+@given(split_samples())
+def test_merged_moments_are_those_of_the_whole_sample(split):
+    sample, parts = split
+    merged = merge_moments(Moments.of(part).as_block() for part in parts)
+    deviation = sample - sample.mean(axis=0)
+    size = 1 + np.abs(sample).max()
+    rounding = 1e-12 * size * len(sample)
+    assert merged.n == len(sample)
+    np.testing.assert_allclose(merged.mean, sample.mean(axis=0), atol=1e-13 * size)
+    np.testing.assert_allclose(merged.m2, (deviation**2).sum(axis=0), rtol=1e-9, atol=rounding * size * 1e-3)
+    spread = np.abs(deviation).max() + 1e-12 * size
+    np.testing.assert_allclose(merged.m3, (deviation**3).sum(axis=0), rtol=1e-9, atol=rounding * spread**2)
+
+
+def test_moments_of_unequal_halves_by_hand():
+    first, second = Moments.of(np.array([[0.0], [2.0], [7.0]])), Moments.of(np.array([[10.0]]))
+    for merged in (first.merge(second), second.merge(first)):
+        assert (merged.n, *merged.mean) == (4, 4.75)
+        assert merged.m2[0] == pytest.approx(4.75**2 + 2.75**2 + 2.25**2 + 5.25**2)
+        assert merged.m3[0] == pytest.approx(-(4.75**3) - 2.75**3 + 2.25**3 + 5.25**3)
+
+
+@given(arrays.arrays(np.float64, st.integers(2, 60), elements=finite))
+def test_estimate_is_mean_error_and_skewness(sample):
+    estimate = Estimate.of(sample)
+    assert estimate.n == len(sample)
+    assert estimate.value == pytest.approx(np.mean(sample), rel=1e-12, abs=1e-9)
+    assert estimate.standard_error == pytest.approx(stats.sem(sample), rel=1e-12, abs=1e-11)
+    if sample.std() > 1e-9:
+        assert estimate.skewness == pytest.approx(stats.skew(sample), rel=1e-9, abs=1e-9)
+    else:
+        assert estimate.standard_error == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999, 1 - 1e-6, FAR])
+@pytest.mark.parametrize("n", [2, 10, 1000, 200_000])
+def test_interval_is_students(level, n):
+    estimate = Estimate(-3.0, 0.25, n, skewness=0.1)
+    # SciPy takes its quantile at (1 + level)/2, whose rounding is 2e-7 of the error at the last level.
+    np.testing.assert_allclose(estimate.interval(level), stats.t.interval(level, n - 1, -3.0, 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.999, 1 - 1e-6, FAR])
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 50), (50, 50), (3, 50), (1, 10**6), (417_000, 10**6)])
+def test_clopper_pearson_is_where_the_binomial_tails_are_half_the_error(level, successes, n):
+    low, high = Proportion(successes, n).interval(level)
+    tail = (1 - level) / 2
+    assert low == 0 if successes == 0 else stats.binom.sf(successes - 1, n, low) == pytest.approx(tail, rel=1e-6)
+    assert high == 1 if successes == n else stats.binom.cdf(successes, n, high) == pytest.approx(tail, rel=1e-6)
+    assert low < Proportion(successes, n).value < high or successes in (0, n)
+
+
+def _coverage(intervals, n, p):
+    """Exact probability that the interval of the number of successes contains p."""
+    k = np.arange(n + 1)
+    covered = np.array([low <= p <= high for low, high in intervals])
+    return stats.binom.pmf(k, n, p)[covered].sum()
+
+
+def _worst_coverage(interval, n):
+    """Over p, on a grid and just beside the ends of the intervals, where coverage jumps."""
+    intervals = [interval(k) for k in range(n + 1)]
+    ends = np.array(intervals).ravel()
+    grid = np.concatenate([np.linspace(0.001, 0.999, 97), ends - 1e-9, ends + 1e-9])
+    return min(_coverage(intervals, n, p) for p in grid[(grid > 0) & (grid < 1)])
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.9995])
+@pytest.mark.parametrize("n", [1, 2, 7, 30])
+def test_clopper_pearson_never_covers_less_than_its_level(n, level):
+    assert _worst_coverage(lambda k: Proportion(k, n).interval(level), n) >= level - 1e-12
+
+
+def test_coverage_can_fail():
+    def one_sided(k):  # both tails with the whole error
+        return Proportion(k, 30).interval(0.9)
+
+    def wald(k):
+        return tuple(k / 30 + np.array([-1, 1]) * 1.96 * Proportion(k, 30).standard_error)
+
+    assert _worst_coverage(one_sided, 30) < 0.95
+    assert _worst_coverage(wald, 30) < 0.5
+
+
+def _of_bernoulli(k, n, support):
+    return Estimate.of(np.repeat([1.0, 0.0], [k, n - k]), support)
+
+
+@pytest.mark.parametrize("n", [2, 20, 60])
+def test_bounded_interval_covers_where_students_does_not(n):
+    """A rare event makes most samples look constant: the worst of the distributions with a given support."""
+    level = 0.9995
+    assert _worst_coverage(lambda k: _of_bernoulli(k, n, (0.0, 1.0)).interval(level), n) >= level
+    assert _worst_coverage(lambda k: _of_bernoulli(k, n, None).interval(level), n) < 0.1
+
+
+def test_bounded_interval_is_maurer_and_pontils():
+    """Theorem 4 of 2009, on both sides, hence ln(4/alpha); the support scales it."""
+    estimate, alpha = Estimate(5.0, 0.02, 2000, skewness=0.0, support=(0.0, 10.0)), 1e-6
+    half = math.sqrt(2 * 0.02**2 * math.log(4 / alpha)) + 10 * 7 * math.log(4 / alpha) / (3 * 1999)
+    np.testing.assert_allclose(estimate.interval(1 - alpha), (5 - half, 5 + half), rtol=1e-9)
+    assert Estimate(9.9, 0.02, 2000, 0.0, (0.0, 10.0)).interval(1 - alpha)[1] == 10.0
+    rng = np.random.default_rng(51)
+    misses = 0
+    for _ in range(2000):  # skew, and cut off: at most 1 in 1000 may miss; 10 and more misses have a chance of 5e-5
+        low, high = Estimate.of(np.minimum(rng.exponential(size=40), 8.0), (0.0, 8.0)).interval(0.9991)
+        misses += not low <= 1 - math.exp(-8) <= high
+    assert misses < 10
+
+
+def test_single_sample_tells_nothing():
+    assert Estimate.of([3.0]).interval(0.5) == (-math.inf, math.inf)
+    assert Estimate.of([3.0], support=(0, 4)).interval(0.5) == (0, 4)
+    assert Estimate.of([3.0]).standard_error == math.inf
+
+
+def test_valid_far_out_for_many_samples_of_little_skewness_only():
+    z = stats.norm.isf(0.5e-9)
+    limit = 0.3 * 6 * math.sqrt(100_000) / z**3
+    assert Estimate(0.0, 1.0, 100_000, 0.99 * limit).valid(FAR)
+    assert not Estimate(0.0, 1.0, 100_000, -1.01 * limit).valid(FAR)
+    assert Estimate(0.0, 1.0, 200_000, 1.01 * limit).valid(FAR)
+    assert not Estimate(0.0, 1.0, 99_999, 0.0).valid(FAR)
+    assert not Estimate(0.0, 1.0, 10**7, None).valid(FAR)  # a skewness that is not known
+    assert not Estimate(0.0, 0.0, 10**7, 0.0).valid(FAR)  # a spread that was not seen
+    assert Estimate(0.0, 1.0, 10, None, (-1, 1)).valid(FAR)
+    assert Estimate(0.0, 1.0, 10, 5.0).valid(0.999)
+    assert Proportion(0, 3).valid(FAR)
+
+
+@given(st.floats(0.5, 1 - 1e-9), st.integers(0, 20), st.integers(0, 30))
+def test_difference_subtracts_intervals_of_half_the_error(level, successes, shift):
+    first, second = Estimate(shift / 10, 0.2, 500, 0.1), Proportion(successes, 20)
+    difference = Difference(first, second)
+    (a, b), (c, d) = first.interval((1 + level) / 2), second.interval((1 + level) / 2)
+    assert difference.interval(level) == (a - d, b - c)
+    assert difference.value == first.value - second.value
+    assert difference.standard_error == pytest.approx(math.sqrt(0.04 + second.value * (1 - second.value) / 20))
+    assert difference.n == 20
+
+
+def test_difference_is_valid_where_both_parts_are():
+    good, bad = Estimate(0.0, 1.0, 10**6, 0.0), Estimate(0.0, 1.0, 1000, 0.0)
+    assert Difference(good, Proportion(1, 9)).valid(FAR)
+    assert not Difference(good, bad).valid(FAR)
+    assert not Difference(bad, good).valid(FAR)
+    assert not Difference(bad, good).valid(0.9989)  # half the error of 0.9989 is beyond 0.999
+
+
+def _larger(measured, n):
+    """What a sample of n would show if the pilot told the truth."""
+    match measured:
+        case Proportion():
+            return Proportion(round(measured.value * n), n)
+        case Difference():
+            return Difference(_larger(measured.first, n), _larger(measured.second, n))
+    return Estimate(measured.value, measured.standard_error * math.sqrt(measured.n / n), n, measured.skewness, measured.support)
+
+
+PILOT = Estimate(0.4, 0.3 / math.sqrt(1000), 1000, 2.0)
+PILOTS = {
+    "estimate": PILOT, "rare": Proportion(10, 1000), "never": Proportion(0, 1000), "even": Proportion(500, 1000),
+    "bounded": Estimate(0.4, 0.1 / math.sqrt(1000), 1000, 2.0, (0.0, 1.0)),
+    "wide support": Estimate(40.0, 0.3 / math.sqrt(1000), 1000, 2.0, (0.0, 100.0)),
+    "difference": Difference(PILOT, PILOT), "difference of proportions": Difference(Proportion(300, 1000), Proportion(500, 1000)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pilot", PILOTS.values(), ids=PILOTS)
+def test_planned_sample_resolves_the_margin(pilot):
+    too_wide = []
+    for level in (0.95, 1 - 1e-6, FAR):
+        for margin in (0.1, 0.01, 0.001):
+            n = plan_sample_size(pilot, margin, level)
+            planned = _larger(pilot, n)
+            low, high = planned.interval(level)
+            half = max(high - planned.value, planned.value - low)
+            if half > margin / 2 * (1 + 1e-9) or not planned.valid(level):
+                too_wide.append({"level": level, "margin": margin, "n": n, "half / allowed": 2 * half / margin})
+    assert not too_wide
+
+
+def test_plan_is_not_far_too_large():
+    """The twin: a quarter of the planned sample does not resolve the margin."""
+    for pilot in (PILOT, PILOTS["even"]):
+        low, high = _larger(pilot, plan_sample_size(pilot, 0.001, FAR) // 4).interval(FAR)
+        assert (high - low) / 2 > 0.001 / 2
+
+
+@pytest.mark.parametrize("call", [
+    lambda level: PILOT.interval(level), lambda level: Proportion(1, 3).interval(level),
+    lambda level: Difference(PILOT, PILOT).interval(level), lambda level: plan_sample_size(PILOT, 0.1, level),
+], ids=["estimate", "proportion", "difference", "plan"])  # fmt: skip
+def test_bad_level_is_named(call):
+    for level in (0, 1, -0.5, 1.5, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"^level must "):
+            call(level)
+    for level in ("0.95", None, True):
+        with pytest.raises(TypeError, match=r"^level must "):
+            call(level)
+
+
+@pytest.mark.parametrize(("call", "error", "name"), [
+    (lambda: Proportion(4, 3), ValueError, "successes"), (lambda: Proportion(-1, 3), ValueError, "successes"),
+    (lambda: Proportion(0, 0), ValueError, "n"), (lambda: Proportion(1.0, 3), TypeError, "successes"),
+    (lambda: Estimate.of([[1.0]]), ValueError, "samples"), (lambda: Estimate.of([1.0, math.nan]), ValueError, "samples"),
+    (lambda: Estimate.of(["1"]), TypeError, "samples"), (lambda: Estimate.of([]), ValueError, "samples"),
+    (lambda: merge_moments([]), ValueError, "blocks"), (lambda: plan_sample_size(PILOT, 0.0, 0.9), ValueError, "margin"),
+    (lambda: plan_sample_size(PILOT, -1.0, 0.9), ValueError, "margin"),
+])  # fmt: skip
+def test_bad_input_is_named(call, error, name):
+    with pytest.raises(error, match=rf"^{name} must "):
+        call()
