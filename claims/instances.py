@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import expm
 from scipy.optimize import minimize
 
-__all__ = ["GRADIENTS", "HESSIAN", "NOISE_COVARIANCE", "VALUES", "random_psd", "random_spectrum", "search_minimum"]
+__all__ = [
+    "GRADIENTS",
+    "HESSIAN",
+    "NOISE_COVARIANCE",
+    "VALUES",
+    "covariance_by_exponential",
+    "random_psd",
+    "random_spectrum",
+    "search_minimum",
+]
 
 #: A Hessian and a covariance that do not commute.
 HESSIAN = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.3], [0.0, 0.3, 0.4]])
@@ -45,3 +55,16 @@ def search_minimum(
     ]
     best = min(found, key=lambda r: r.fun)
     return float(best.fun), best.x
+
+
+def covariance_by_exponential(hessian: np.ndarray, covariance: np.ndarray, t: float) -> np.ndarray:
+    """Van Loan's formula for ∫e^{−Hs}Σe^{−Hs}ds, with time halved until the exponential is harmless."""
+    d, halvings = len(hessian), max(0, int(np.ceil(np.log2(max(np.linalg.norm(hessian, 2) * t, 1)))))
+    h = t / 2**halvings
+    block = expm(np.block([[hessian, covariance], [np.zeros((d, d)), -hessian]]) * h)
+    decay = block[d:, d:]
+    result = decay.T @ block[:d, d:]
+    for _ in range(halvings):  # C(2h) = C(h) + e^{−Hh} C(h) e^{−Hh}
+        result = result + decay @ result @ decay
+        decay = decay @ decay
+    return result

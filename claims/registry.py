@@ -36,7 +36,16 @@ __all__ = [
 ]
 
 PAPERS = ("zhu2019", "wu2019", "wu2020", "ne2021")
-_MODULES = ("zhu2019", "zhu2019_alignment", "zhu2019_toy", "zhu2019_experiments", "wu2019", "wu2020", "ne2021")
+_MODULES = (
+    "zhu2019",
+    "zhu2019_double_well",
+    "zhu2019_alignment",
+    "zhu2019_toy",
+    "zhu2019_experiments",
+    "wu2019",
+    "wu2020",
+    "ne2021",
+)
 
 #: A wrong verdict, over all claims, components and twins of a run, has a probability of at most this ...
 FALSE_ALARM_RATE = 1e-6

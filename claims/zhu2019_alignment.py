@@ -11,6 +11,7 @@ from gradnoise.claims.claim import Exact, Inequality, Predictions, Quantities, R
 from gradnoise.claims.instances import (
     HESSIAN,
     NOISE_COVARIANCE,
+    covariance_by_exponential,
     random_psd,
     search_minimum,
 )
@@ -66,6 +67,7 @@ class OptimalNoise(Inequality):
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "largest at Σ ∝ H", {self.found: AtMost(float(np.trace(H @ H) / np.trace(H)))}
         yield "largest at isotropic Σ", {self.found: AtMost(float(np.trace(H) / len(H)))}
+        yield "the value TrH Tr Σ / D", {self.optimum: float(np.trace(H) / len(H))}
 
     @staticmethod
     def _value(root: np.ndarray) -> float:
@@ -83,26 +85,28 @@ class OptimalNoise(Inequality):
 
 @claim("zhu2019.isotropic", "For H = λI, Tr(HΣ) does not depend on the structure of Σ", source="Section 3.2")
 class IsotropicMinimum(Exact):
-    """Noise injected in a step, by quadrature, for three structures of equal trace."""
+    """Loss at a fixed time for three structures of equal trace, from the matrix exponential of the covariance's equation."""
 
-    curvature = 1.7
+    curvature, time = 1.7, 0.4
 
     def measure(self, run: Run) -> Quantities:
-        law = product_rule(dimension=3)
+        hessian = self.curvature * np.eye(3)
         found = {}
         for name, shape in self._shapes().items():
-            values, vectors = np.linalg.eigh(shape)
-            noise = law.vectors @ (vectors * np.sqrt(np.maximum(values, 0))).T
-            found[name] = Computed(float(law.probabilities @ (noise**2).sum(axis=1) * self.curvature), 1e-12)
+            loss = np.trace(hessian @ covariance_by_exponential(hessian, shape, self.time)) / 2
+            found[name] = Computed(float(loss), 1e-12)
         return found
 
     def published(self) -> Predictions:
-        return dict.fromkeys(self._shapes(), self.curvature * float(np.trace(SIGMA)))
+        # λ Tr Σ at every instant: (1 − e^{−2λt})/(2λ) · λ Tr Σ / 2 over time.
+        growth = -np.expm1(-2 * self.curvature * self.time) / (2 * self.curvature)
+        return dict.fromkeys(self._shapes(), float(growth * self.curvature * np.trace(SIGMA) / 2))
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        spectral = {name: self.curvature * 3 * float(np.linalg.norm(s, 2)) for name, s in self._shapes().items()}
-        yield "D λ γ₁ for λ Tr Σ", spectral
-        yield "λ Tr Σ / D", {name: self.curvature * float(np.trace(SIGMA)) / 3 for name in self._shapes()}
+        share = 3 / np.trace(SIGMA)
+        spectral = {n: p * share * np.linalg.norm(self._shapes()[n], 2) for n, p in self.published().items()}  # type: ignore[operator]
+        yield "D γ₁ for Tr Σ", spectral
+        yield "Tr Σ / D for Tr Σ", {n: p / 3 for n, p in self.published().items()}  # type: ignore[operator]
 
     @staticmethod
     def _shapes() -> dict[str, np.ndarray]:
@@ -122,9 +126,9 @@ class IsotropicMinimum(Exact):
     corrected="|⟨u₁,v₁⟩| ≥ a₂ ≥ 0 gives (16) with a = a₁a₂²",
 )
 class AlignmentHint(Inequality):
-    """Smallest ratio of the true alignment to the hinted one, over random and rank-one covariances."""
+    """Smallest excess of the true alignment over the hinted one, in units of a₁, over random and rank-one covariances."""
 
-    ratios = ("â/(a₁a₂)", "â/(a₁a₂²)", "â/a₁")
+    excess = ("(â − a₁a₂)/a₁", "(â − a₁a₂²)/a₁", "(â − a₁)/a₁")
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
@@ -132,38 +136,45 @@ class AlignmentHint(Inequality):
         for k in range(run.n_instances):
             d = int(generator.integers(2, 7))
             hessian = random_psd(generator, d)
-            rows.append(self._ratios(hessian, random_psd(generator, d, rank=1 if k % 2 else None)))
-        return {label: Computed(float(x), 1e-9) for label, x in zip(self.ratios, np.min(rows, axis=0), strict=True)}
+            rows.append(self._excess(hessian, random_psd(generator, d, rank=1 if k % 2 else None)))
+        return {label: Computed(float(x), 1e-12) for label, x in zip(self.excess, np.min(rows, axis=0), strict=True)}
 
     def published(self) -> Predictions:
-        return {self.ratios[0]: AtLeast(1.0)}
+        return {self.excess[0]: AtLeast(0.0)}
 
     def corrected(self) -> Predictions:
-        return {self.ratios[1]: AtLeast(1.0)}
+        return {self.excess[1]: AtLeast(0.0)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "a = a₁, the angle forgotten", {self.ratios[2]: AtLeast(1.0)}
-        yield "a = 1.01 a₁a₂²", {self.ratios[1]: AtLeast(1.01)}
+        yield "a = a₁, the angle forgotten", {self.excess[2]: AtLeast(0.0)}
+        yield "strictly more than a₁a₂²", {self.excess[1]: AtLeast(0.01)}
 
     @staticmethod
-    def _ratios(hessian: np.ndarray, covariance: np.ndarray) -> tuple[float, float, float]:
+    def _excess(hessian: np.ndarray, covariance: np.ndarray) -> tuple[float, float, float]:
         (lam, U), (gamma, V) = np.linalg.eigh(hessian), np.linalg.eigh(covariance)
         trace_ratio = np.trace(hessian) / (lam[-1] * np.trace(covariance))
         alignment = U[:, -1] @ covariance @ U[:, -1] * trace_ratio  # â of (16)
         a1, a2 = gamma[-1] * trace_ratio, abs(U[:, -1] @ V[:, -1])
-        return alignment / (a1 * a2), alignment / (a1 * a2**2), alignment / a1
+        return alignment / a1 - a2, alignment / a1 - a2**2, alignment / a1 - 1
 
 
-def _least_favourable(dimension: float, k: int, decay: float, top: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Spectrum that just meets (15), as values and multiplicities: k at the top, one at zero, all others at D^{−d}."""
-    return top * np.array([1.0, dimension**-decay, 0.0]), np.array([k, dimension - k - 1, 1])
+def _spectrum(dimension: float, decay: float, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spectrum that just meets (15), as values and multiplicities: u₁, k − 1 others at the top, D^{−d}, and one zero."""
+    values, counts = [1.0, 1.0, dimension**-decay, 0.0], [1.0, k - 1, dimension - k - 1, 1.0]
+    return np.array(values), np.array(counts)
 
 
-def _ratio_of_least_noise(values: np.ndarray, counts: np.ndarray, a: float) -> float:
-    """Tr(HΣ)/Tr(HΣ̄) where Σ just meets (16) along u₁ and puts the rest of its trace where H is flattest."""
-    trace = values @ counts
-    aligned = a * values[0] / trace  # share of Tr Σ along u₁
-    return float((aligned * values[0] + (1 - aligned) * values.min()) / (trace / counts.sum()))
+def _indicator_ratio(values: np.ndarray, counts: np.ndarray, noise: np.ndarray) -> float:
+    """Tr(HΣ)/Tr(HΣ̄) for noise with the given traces along the groups of eigenvectors."""
+    return float((values @ noise / noise.sum()) / (values @ counts / counts.sum()))
+
+
+def _aligned(values: np.ndarray, counts: np.ndarray, a: float, rest: int) -> np.ndarray:
+    """Noise that just meets (16) along u₁ with alignment a, and has the rest of its trace along one other group."""
+    noise = np.zeros(4)
+    noise[0] = a * values[0] / (values @ counts)
+    noise[rest] += 1 - noise[0]
+    return noise
 
 
 DECAYS = (0.6, 0.75, 1.0, 1.5, 2.0)
@@ -177,40 +188,58 @@ DECAYS = (0.6, 0.75, 1.0, 1.5, 2.0)
     corrected="The ratio is ≥ aλ₁²D/(TrH)² ≥ aD/(k+(D−k)D^{−d})², which grows as D^{min(2d−1, 1)}; it never exceeds D",
 )
 class AnisotropyRate(Inequality):
-    """Growth exponent of the smallest ratio that the conditions allow, and the bound on random problems."""
+    """Growth exponent of the smallest ratio that the conditions allow, and the bounds on random and least favourable problems."""
 
-    worst, ratio_over_d = "smallest ratio/bound", "largest ratio/D"
+    worst, middle, misprint = "smallest ratio/bound", "smallest ratio/(aλ₁²D/(TrH)²)", "smallest ratio/(aλ₁D/(TrH)²)"
+    ratio_over_d = "largest ratio/D"
     k, a = 2, 0.5
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
-        over_bound, over_d = [], []
+        rows = [self._least_favourable()]
         for _ in range(run.n_instances):
             D, d = int(generator.integers(3, 60)), generator.uniform(0.3, 2.5)
             k, top = int(generator.integers(1, D)), 10.0 ** generator.uniform(-3, 3)
             values = top * np.concatenate([[1.0], generator.uniform(D**-d, 1, k - 1), D**-d * generator.uniform(0, 1, D - k)])
             noise = generator.dirichlet(np.full(D, 0.3))  # Σ along the eigenvectors of H, of trace one
-            ratio = values @ noise / values.mean()
-            a = noise[0] * values.sum() / values[0]
-            over_bound.append(ratio / escape.indicator_ratio_bound(D, k, d, a))
-            over_d.append(ratio / D)
-        found = {self.worst: Computed(min(over_bound), 1e-9), self.ratio_over_d: Computed(max(over_d), 1e-9)}
+            ratio, a = values @ noise / values.mean(), noise[0] * values.sum() / values[0]
+            middle = a * D * (values[0] / values.sum()) ** 2
+            rows.append((ratio / escape.indicator_ratio_bound(D, k, d, a), ratio / middle, ratio / middle * values[0], ratio / D))
+        low, high = np.min(rows, axis=0), np.max(rows, axis=0)
+        found = {
+            self.worst: Computed(float(low[0]), 1e-9),
+            self.middle: Computed(float(low[1]), 1e-9),
+            self.misprint: Computed(float(low[2]), 1e-9),
+            self.ratio_over_d: Computed(float(high[3]), 1e-9),
+        }
         return found | {f"exponent at d = {d:g}": Computed(self._exponent(d), 0.01) for d in DECAYS}
 
     def published(self) -> Predictions:
         return self._exponents(lambda d: 2 * d - 1)
 
     def corrected(self) -> Predictions:
-        return {**self._exponents(lambda d: min(2 * d - 1, 1)), self.worst: AtLeast(1.0), self.ratio_over_d: AtMost(1.0)}
+        bounds = {self.worst: AtLeast(1.0), self.middle: AtLeast(1.0), self.ratio_over_d: AtMost(1.0)}
+        return {**self._exponents(lambda d: min(2 * d - 1, 1)), **bounds}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "exponent d", self._exponents(lambda d: d)
         yield "exponent min(d, 1)", self._exponents(lambda d: min(d, 1))
-        yield "the ratio never exceeds D/100", {self.ratio_over_d: AtMost(0.01)}
+        yield "(45) and (47) as printed, without a factor λ₁", {self.misprint: AtLeast(1.0)}
+        yield "bounds 1 % higher", {self.worst: AtLeast(1.01), self.middle: AtLeast(1.01)}
+
+    def _least_favourable(self) -> tuple[float, float, float, float]:
+        D, d = 1e6, 0.75
+        values, counts = _spectrum(D, d, self.k)
+        ratio = _indicator_ratio(values, counts, _aligned(values, counts, self.a, rest=3))
+        middle = self.a * D * (values[0] / (values @ counts)) ** 2
+        return ratio / escape.indicator_ratio_bound(D, self.k, d, self.a), ratio / middle, ratio / middle, ratio / D
 
     def _exponent(self, decay: float) -> float:
         """Log-log slope, at dimensions so large that the k leading eigenvalues no longer blur it."""
-        ratios = [_ratio_of_least_noise(*_least_favourable(D, self.k, decay), self.a) for D in (1e13, 1e15)]
+        ratios = []
+        for D in (1e13, 1e15):
+            values, counts = _spectrum(D, decay, self.k)
+            ratios.append(_indicator_ratio(values, counts, _aligned(values, counts, self.a, rest=3)))
         return float(np.log(ratios[1] / ratios[0]) / np.log(100))
 
     @staticmethod
@@ -223,35 +252,43 @@ class AnisotropyRate(Inequality):
     "Tr(HΣ)/Tr(HΣ̄) = O(aD^{2d−1}), read as an upper bound",
     source="Proposition 1, Eq. (17)",
     expected="refuted",
-    corrected="Tr(HΣ)/Tr(HΣ̄) ≤ Dλ₁/TrH, whatever the alignment",
+    corrected="Tr(HΣ)/Tr(HΣ̄) ≤ Dλ₁/TrH, whatever the alignment; noise on u₂ reaches the exponent min(d, 1)",
 )
 class AnisotropyUpperBound(Inequality):
-    """Noise on u₂, with almost none on u₁, where λ₂ = λ₁: the ratio stays while a → 0."""
+    """Noise mainly on u₂, where λ₂ = λ₁: its ratio grows faster than D^{2d−1} at a fixed a, and stays while a → 0."""
 
-    grows, bounded = "exponent of ratio/(aD^{2d−1}) in 1/a", "largest ratio/(Dλ₁/TrH)"
-    dimension, decay = 1_000, 0.75
+    vanishing, bounded = "exponent of ratio/a in 1/a", "largest ratio/(Dλ₁/TrH)"
+    decays = (0.6, 0.75)
 
     def measure(self, run: Run) -> Quantities:
-        values, counts = _least_favourable(self.dimension, 2, self.decay)
-        trace = values @ counts
-        shares = np.array([1e-4, 1e-6])  # of the noise that lies on u₁; the rest is on u₂
-        ratio = values[0] / (trace / counts.sum())
-        scaled = ratio / (shares * trace / values[0] * self.dimension ** (2 * self.decay - 1))
         generator = run.generator()
         random = []
         for _ in range(run.n_instances):
             hessian, covariance = random_psd(generator, 5), random_psd(generator, 5, rank=2)
             ratio = np.trace(hessian @ covariance) / np.trace(hessian @ gradient_noise.isotropic_equivalent(covariance))
             random.append(ratio / (5 * np.linalg.eigvalsh(hessian)[-1] / np.trace(hessian)))
-        slope = np.log(scaled[1] / scaled[0]) / np.log(shares[0] / shares[1])
-        return {self.grows: Computed(float(slope), 1e-9), self.bounded: Computed(float(max(random)), 1e-9)}
+        slope = np.log(self._ratio(1e6, 0.75, 1e-6) / 1e-6 / (self._ratio(1e6, 0.75, 1e-4) / 1e-4)) / np.log(100)
+        found = {self.vanishing: Computed(float(slope), 1e-9), self.bounded: Computed(float(max(random)), 1e-9)}
+        for d in self.decays:
+            growth = np.log(self._ratio(1e15, d, 0.5) / self._ratio(1e13, d, 0.5)) / np.log(100)
+            found[f"exponent in D at d = {d:g}, a = ½"] = Computed(float(growth), 0.01)
+        return found
 
     def published(self) -> Predictions:
-        return {self.grows: AtMost(0.0)}
+        return {self.vanishing: AtMost(0.0), **self._exponents(lambda d: AtMost(2 * d - 1))}
 
     def corrected(self) -> Predictions:
-        return {self.bounded: AtMost(1.0)}
+        return {self.bounded: AtMost(1.0), **self._exponents(lambda d: min(d, 1.0))}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "O(√a D^{2d−1})", {self.grows: AtMost(0.5)}
+        yield "O(√a D^{2d−1})", {self.vanishing: AtMost(0.5)}
         yield "half of Dλ₁/TrH", {self.bounded: AtMost(0.5)}
+        yield "exponent d/2", self._exponents(lambda d: d / 2)
+
+    @staticmethod
+    def _ratio(dimension: float, decay: float, a: float) -> float:
+        values, counts = _spectrum(dimension, decay, 2)
+        return _indicator_ratio(values, counts, _aligned(values, counts, a, rest=1))
+
+    def _exponents(self, rule: Any) -> dict[str, Any]:
+        return {f"exponent in D at d = {d:g}, a = ½": rule(d) for d in self.decays}

@@ -140,12 +140,13 @@ def _batches(n: int, size: int, replacement: bool) -> Iterator[tuple[np.ndarray,
 def _sparse(noise: classes.SparseGaussian) -> Iterator[tuple[np.ndarray, float]]:
     n, b, B = noise.n, noise.batch_size, noise.support_size
     rule = product_rule(dimension=n)
-    if noise.form == "cov":  # the scale is found from the list itself: it gives a component the minibatch's variance
+    if noise.form == "cov":
         listed = []
         for counts, p in _batches(n, B, noise.replacement):
             eta = counts * (rule.vectors - rule.vectors @ counts[:, np.newaxis] / B)
             listed += [(row, p * q) for row, q in zip(eta, rule.probabilities, strict=True)]
-        variance = sum(p * eta[0] ** 2 for eta, p in listed)
+        # Without replacement the released program's scale; with, by definition, what gives a component that variance.
+        variance = (B - 1) / n if not noise.replacement else sum(p * eta[0] ** 2 for eta, p in listed)
         scale = math.sqrt((1 / (b * n)) * (1 - 1 / n) / variance)
         yield from ((1 / n + scale * eta, p) for eta, p in listed)
         return

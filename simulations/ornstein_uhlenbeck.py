@@ -25,7 +25,7 @@ from gradnoise.theory._validation import as_array, as_choice, as_matching, as_ps
 __all__ = ["OUResult", "simulate"]
 
 _BLOCK_SIZE = 8192
-_LANES = 16  # part of the contract, as it decides the order in which normals are drawn
+_LANES = 64  # part of the contract, as it decides the order in which normals are drawn
 
 
 @dataclass(frozen=True)
@@ -200,42 +200,48 @@ def _reduce(blocks: Any) -> tuple[_Moments, np.ndarray]:
 def _kernel(generator, n_steps, shrink, factor, lam, U, statistics):
     """Write the loss and the products theta_i theta_j, i <= j, of each path."""
     n_paths, d = statistics.shape[0], lam.shape[0]
-    # Rows of _LANES in one array at known distances: see `toy_kernel`. The normal's row comes first.
-    s = np.empty((d + 1) * _LANES)
-    theta = np.empty(d)
+    theta, z, x = np.zeros(d * _LANES), np.zeros(d * _LANES), np.empty(d)  # rows of _LANES
     for start in range(0, n_paths, _LANES):
         lanes = min(_LANES, n_paths - start)
-        s[:] = 0.0
+        theta[:] = 0.0
         for _ in range(n_steps):
-            for i in range(d):
-                for lane in range(_LANES):
-                    s[(i + 1) * _LANES + lane] *= shrink[i]
             for j in range(d):
                 for lane in range(lanes):
-                    s[lane] = generator.standard_normal()
-                _add_column(factor, j, s)
+                    z[j * _LANES + lane] = generator.standard_normal()
+            _step(shrink, factor, z, theta)
         for lane in range(lanes):
             loss = 0.0
             for i in range(d):
-                x = s[(i + 1) * _LANES + lane]
-                loss += 0.5 * lam[i] * x * x
+                loss += 0.5 * lam[i] * theta[i * _LANES + lane] * theta[i * _LANES + lane]
             for i in range(d):
-                theta[i] = 0.0
+                x[i] = 0.0
                 for j in range(d):
-                    theta[i] += U[i, j] * s[(j + 1) * _LANES + lane]
+                    x[i] += U[i, j] * theta[j * _LANES + lane]
             statistics[start + lane, 0] = loss
             column = 1
             for i in range(d):
                 for j in range(i, d):
-                    statistics[start + lane, column] = theta[i] * theta[j]
+                    statistics[start + lane, column] = x[i] * x[j]
                     column += 1
 
 
 @kernel
-def _add_column(factor, j, s):
-    """Add the j-th normal to the coordinates that it reaches."""
-    z = s[:_LANES]
-    for i in range(j, factor.shape[0]):
-        row, c = s[(i + 1) * _LANES : (i + 2) * _LANES], factor[i, j]
+def _step(shrink, factor, z, theta):
+    """Shrink each coordinate and add its normals, four columns of the factor at a time to spare loads and stores."""
+    for i in range(shrink.shape[0]):
+        row, a = theta[i * _LANES : (i + 1) * _LANES], shrink[i]
         for lane in range(_LANES):
-            row[lane] += c * z[lane]
+            row[lane] *= a
+        j = 0
+        while j + 4 <= i + 1:
+            c0, c1, c2, c3 = factor[i, j], factor[i, j + 1], factor[i, j + 2], factor[i, j + 3]
+            columns = z[j * _LANES : (j + 4) * _LANES]
+            for lane in range(_LANES):
+                s = row[lane] + c0 * columns[lane] + c1 * columns[_LANES + lane]
+                row[lane] = s + c2 * columns[2 * _LANES + lane] + c3 * columns[3 * _LANES + lane]
+            j += 4
+        while j <= i:
+            c, column = factor[i, j], z[j * _LANES : (j + 1) * _LANES]
+            for lane in range(_LANES):
+                row[lane] += c * column[lane]
+            j += 1

@@ -302,6 +302,10 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     """
     margin, level = as_real(margin, "margin", above=0), _level(level)
 
+    # A pilot's skewness is a rough estimate, and the measurement's own must still pass.
+    if isinstance(pilot, Estimate) and pilot.skewness is not None:
+        pilot = replace(pilot, skewness=1.5 * pilot.skewness)
+
     def resolves(n: int) -> bool:
         larger = pilot.resized(n)
         low, high = larger.interval(level)

@@ -26,8 +26,8 @@ _LANES = 16  # part of the contract, as it decides the order in which normals ar
 _H11, _H12, _H22 = float(SHARP_HESSIAN[0, 0]), float(SHARP_HESSIAN[0, 1]), float(SHARP_HESSIAN[1, 1])
 _R = float(np.sqrt(0.5))
 
-# Rows of a group's state: parameter; totals and extents of the data; the branch test; count, sums and second moments of
-# the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals.
+# Rows of a group's state: parameter; means and extents of the data; the branch test; share, sums and second moments over N
+# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals.
 (
     _W1, _W2,
     _T1, _T2, _T11, _T12, _T22, _QLOW, _QHIGH, _REACH1, _REACH2,
@@ -65,18 +65,18 @@ def run_paths(
         for t in range(n_steps + (1 if recorded else 0)):
             if _branch_test(s):
                 _sharp_sums(data, n_data, covariance or loss.shape[1] > 0, s)
-            _gradient(n_data, s)
+            _gradient(s)
             if covariance:
-                _gradient_covariance(n_data, s)
-            _match_trace(code, tie, power, eta, n_data, batch_size, s)
+                _gradient_covariance(s)
+            _match_trace(code, tie, power, eta, batch_size, s)
             if recorded:
                 for lane in range(lanes):
                     if trajectory.shape[1]:
                         trajectory[start + lane, t, 0], trajectory[start + lane, t, 1] = s[_W1 + lane], s[_W2 + lane]
                     if loss.shape[1]:
-                        loss[start + lane, t] = _loss(n_data, lane, s)
+                        loss[start + lane, t] = _loss(lane, s)
                     if indicator.shape[1]:
-                        indicator[start + lane, t] = _indicator(n_data, lane, s)
+                        indicator[start + lane, t] = _indicator(lane, s)
                 if t == n_steps:
                     break  # the last round was for the records
             if code == _SGD:
@@ -124,6 +124,8 @@ def _summarise_data(data, n_data, s):
             s[_QHIGH + lane] = max(s[_QHIGH + lane], q)
             s[_REACH1 + lane] = max(s[_REACH1 + lane], abs(a - b) * _R)
             s[_REACH2 + lane] = max(s[_REACH2 + lane], abs(a + b) * _R)
+    for i in range(_T1, _T22 + _LANES):
+        s[i] /= n_data
 
 
 @kernel
@@ -181,42 +183,42 @@ def _sharp_sums(data, n_data, second_moments, s):
                 s[_N + lane] += inside
                 s[_S1 + lane] += inside * a
                 s[_S2 + lane] += inside * b
-    for lane in range(_LANES):
-        s[_N + lane] /= n_data  # the share of the samples
+    for i in range(_N, _S22 + _LANES):
+        s[i] /= n_data
 
 
 @kernel
-def _gradient(n_data, s):
+def _gradient(s):
     for lane in range(_LANES):
         # Mean over all samples of the residual (w - centre) - x on each branch, zero for those on the other one.
-        p, s1, s2 = s[_N + lane], s[_S1 + lane] / n_data, s[_S2 + lane] / n_data
+        p, s1, s2 = s[_N + lane], s[_S1 + lane], s[_S2 + lane]
         u1, u2 = p * (s[_W1 + lane] - 1) - s1, p * (s[_W2 + lane] - 1) - s2
-        v1 = (1 - p) * (s[_W1 + lane] + 1) - (s[_T1 + lane] / n_data - s1)
-        v2 = (1 - p) * (s[_W2 + lane] + 1) - (s[_T2 + lane] / n_data - s2)
+        v1 = (1 - p) * (s[_W1 + lane] + 1) - (s[_T1 + lane] - s1)
+        v2 = (1 - p) * (s[_W2 + lane] + 1) - (s[_T2 + lane] - s2)
         s[_G1 + lane] = _H11 * u1 + _H12 * u2 + 2 * v1
         s[_G2 + lane] = _H12 * u1 + _H22 * u2 + 2 * v2
 
 
 @kernel
-def _residual_moments(n_data, lane, s):
+def _residual_moments(lane, s):
     """Second moments of the residuals on the sharp branch (m) and on the flat one (k), over all samples."""
     a1, a2, f1, f2 = s[_W1 + lane] - 1, s[_W2 + lane] - 1, s[_W1 + lane] + 1, s[_W2 + lane] + 1
-    p, s1, s2 = s[_N + lane], s[_S1 + lane] / n_data, s[_S2 + lane] / n_data
-    s11, s12, s22 = s[_S11 + lane] / n_data, s[_S12 + lane] / n_data, s[_S22 + lane] / n_data
+    p, s1, s2 = s[_N + lane], s[_S1 + lane], s[_S2 + lane]
+    s11, s12, s22 = s[_S11 + lane], s[_S12 + lane], s[_S22 + lane]
     m11 = p * a1 * a1 - 2 * a1 * s1 + s11
     m12 = p * a1 * a2 - a1 * s2 - a2 * s1 + s12
     m22 = p * a2 * a2 - 2 * a2 * s2 + s22
-    p, s1, s2 = 1 - p, s[_T1 + lane] / n_data - s1, s[_T2 + lane] / n_data - s2
-    k11 = p * f1 * f1 - 2 * f1 * s1 + s[_T11 + lane] / n_data - s11
-    k12 = p * f1 * f2 - f1 * s2 - f2 * s1 + s[_T12 + lane] / n_data - s12
-    k22 = p * f2 * f2 - 2 * f2 * s2 + s[_T22 + lane] / n_data - s22
+    p, s1, s2 = 1 - p, s[_T1 + lane] - s1, s[_T2 + lane] - s2
+    k11 = p * f1 * f1 - 2 * f1 * s1 + s[_T11 + lane] - s11
+    k12 = p * f1 * f2 - f1 * s2 - f2 * s1 + s[_T12 + lane] - s12
+    k22 = p * f2 * f2 - 2 * f2 * s2 + s[_T22 + lane] - s22
     return m11, m12, m22, k11, k12, k22
 
 
 @kernel
-def _gradient_covariance(n_data, s):
+def _gradient_covariance(s):
     for lane in range(_LANES):
-        m11, m12, m22, k11, k12, k22 = _residual_moments(n_data, lane, s)
+        m11, m12, m22, k11, k12, k22 = _residual_moments(lane, s)
         p11, p12 = _H11 * m11 + _H12 * m12, _H11 * m12 + _H12 * m22
         p21, p22 = _H12 * m11 + _H22 * m12, _H12 * m12 + _H22 * m22
         g1, g2 = s[_G1 + lane], s[_G2 + lane]
@@ -228,7 +230,7 @@ def _gradient_covariance(n_data, s):
 
 
 @kernel
-def _match_trace(code, tie, power, eta, n_data, batch_size, s):
+def _match_trace(code, tie, power, eta, batch_size, s):
     """Covariance of the noise of a dynamics with the trace `power`, from that of the gradients where it needs them."""
     if code == _SGD:
         for lane in range(_LANES):
@@ -274,7 +276,7 @@ def _minibatch_gradient(generator, data, n_data, batch_size, lanes, s):
     for lane in range(lanes):
         g1, g2 = 0.0, 0.0
         for _ in range(batch_size):
-            row = generator.integers(0, n_data) * _SAMPLE
+            row = int(generator.random() * n_data) * _SAMPLE  # see `sampling._choose`
             a, b = data[row + _X1 + lane], data[row + _X2 + lane]
             if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + data[row + _Q + lane] < 0:
                 s1, s2 = s[_W1 + lane] - 1 - a, s[_W2 + lane] - 1 - b
@@ -287,13 +289,13 @@ def _minibatch_gradient(generator, data, n_data, batch_size, lanes, s):
 
 
 @kernel
-def _loss(n_data, lane, s):
-    m11, m12, m22, k11, _, k22 = _residual_moments(n_data, lane, s)
+def _loss(lane, s):
+    m11, m12, m22, k11, _, k22 = _residual_moments(lane, s)
     return 0.5 * (_H11 * m11 + 2 * _H12 * m12 + _H22 * m22) + k11 + k22
 
 
 @kernel
-def _indicator(n_data, lane, s):
+def _indicator(lane, s):
     c11, c12, c22 = s[_C11 + lane], s[_C12 + lane], s[_C22 + lane]
     p = s[_N + lane]
     return p * (_H11 * c11 + 2 * _H12 * c12 + _H22 * c22) + (1 - p) * 2 * (c11 + c22)

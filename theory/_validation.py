@@ -85,6 +85,18 @@ def as_count(value: object, name: str, *, at_least: int = 1, at_most: int | None
     return count
 
 
+def as_number(value: object, name: str, **limits: float) -> int | float:
+    """Return `value` as a Python number, whole ones as int; limits are those of `as_real`."""
+    number = as_real(value, name, **limits)
+    return int(number) if isinstance(value, numbers.Integral) else number
+
+
+def set_fields(instance: object, **values: object) -> None:
+    """Set fields of a frozen dataclass to their normalised values: NumPy's numbers overflow, and make no fractions."""
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)
+
+
 def as_flag(value: object, name: str) -> bool:
     """Return `value` as a bool; anything else is a mistake worth hearing about."""
     if not isinstance(value, (bool, np.bool_)):

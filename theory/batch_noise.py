@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-from gradnoise.theory._validation import as_choice, as_flag, as_real
+from gradnoise.theory._validation import as_choice, as_flag, as_number, set_fields
 from gradnoise.theory.batch_size import check_batch, minibatch_power
 from gradnoise.theory.count_mixture import CountMixture, Polynomial, count, expectation
 
@@ -37,7 +37,8 @@ class Minibatch(CountMixture):
     replacement: bool = True
 
     def __post_init__(self) -> None:
-        check_batch(self.n, self.batch_size, "batch_size", self.replacement)
+        n, b = check_batch(self.n, self.batch_size, "batch_size", self.replacement)
+        set_fields(self, n=n, batch_size=b)
 
     @property
     def _n_draws(self) -> int:
@@ -83,8 +84,8 @@ class SparseGaussian(CountMixture):
     replacement: bool = False
 
     def __post_init__(self) -> None:
-        check_batch(self.n, self.support_size, "support_size", self.replacement)
-        as_real(self.batch_size, "batch_size", above=0)
+        n, B = check_batch(self.n, self.support_size, "support_size", self.replacement)
+        set_fields(self, n=n, support_size=B, batch_size=as_number(self.batch_size, "batch_size", above=0))
         as_choice(self.form, "form", ("fisher", "cov", "printed"))
         if self.form == "cov" and min(self.support_size, self.n) < 2:
             raise ValueError(
@@ -168,8 +169,9 @@ class GaussianMinibatch(CountMixture):
 
     def __post_init__(self) -> None:
         as_flag(self.centered, "centered")
-        check_batch(self.n, self.batch_size, "batch_size", self.replacement)
-        as_real(self.noise_batch_size, "noise_batch_size", above=0)
+        n, B = check_batch(self.n, self.batch_size, "batch_size", self.replacement)
+        noise = as_number(self.noise_batch_size, "noise_batch_size", above=0)
+        set_fields(self, n=n, batch_size=B, noise_batch_size=noise)
         if self.centered and self.batch_size < 2:
             raise ValueError(f"centered noise needs batch_size >= 2, got {self.batch_size}")
 

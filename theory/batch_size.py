@@ -124,11 +124,11 @@ def minibatch_power(n: int, batch_size: float, replacement: bool) -> Fraction:
     return (n - b) / (b * n * (n - 1)) if n > 1 else Fraction(0)
 
 
-def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> None:
-    """Raise unless a batch of that size can be drawn."""
-    as_count(n, "n")
+def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[int, int]:
+    """Return n and the batch size as integers, or raise unless such a batch can be drawn."""
+    n = as_count(n, "n")
     as_flag(replacement, "replacement")
-    as_count(batch_size, name, at_most=None if replacement else n)
+    return n, as_count(batch_size, name, at_most=None if replacement else n)
 
 
 def _batch_pair(batch_size: int, target_batch_size: float, n: int | None) -> tuple[Fraction, Fraction]:

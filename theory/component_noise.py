@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gradnoise.theory._validation import as_count, as_flag, as_real
+from gradnoise.theory._validation import as_count, as_flag, as_number, set_fields
 from gradnoise.theory.batch_size import check_batch, minibatch_power
 from gradnoise.theory.exchangeable import Pattern, SamplingNoise
 
@@ -21,10 +21,10 @@ class _IndependentComponents(SamplingNoise):
     replacement: bool
 
     def __post_init__(self) -> None:
-        as_count(self.n, "n")
+        n = as_count(self.n, "n")
         as_flag(self.centered, "centered")
-        as_flag(self.replacement, "replacement")
-        as_real(self.batch_size, "batch_size", above=0, at_most=math.inf if self.replacement else self.n)
+        limit = math.inf if as_flag(self.replacement, "replacement") else n
+        set_fields(self, n=n, batch_size=as_number(self.batch_size, "batch_size", above=0, at_most=limit))
 
     def _component_cumulant(self, order: int) -> Fraction:
         """Return the cumulant of one eps, of even order."""
@@ -117,7 +117,7 @@ class StudentT(_IndependentComponents):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        as_real(self.df, "df", above=2)
+        set_fields(self, df=as_number(self.df, "df", above=2))
 
     def _component_cumulant(self, order: int) -> Fraction:
         if order > 2 and self.df <= order:
@@ -149,7 +149,8 @@ class Bernoulli(SamplingNoise):
     batch_size: int
 
     def __post_init__(self) -> None:
-        check_batch(self.n, self.batch_size, "batch_size", replacement=False)
+        n, b = check_batch(self.n, self.batch_size, "batch_size", replacement=False)
+        set_fields(self, n=n, batch_size=b)
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from gradnoise.theory._validation import as_real
+from gradnoise.theory._validation import as_number, set_fields
 from gradnoise.theory.batch_noise import GaussianMinibatch, Minibatch, SparseGaussian
 from gradnoise.theory.batch_size import compensating_alpha, compensating_noise_batch_size, effective_batch_size
 from gradnoise.theory.component_noise import Bernoulli, Gaussian, Rademacher, StudentT
@@ -59,7 +59,7 @@ class Enhanced(SamplingNoise):
     def __post_init__(self) -> None:
         if not isinstance(self.base, SamplingNoise):
             raise TypeError(f"base must be a SamplingNoise, got {self.base!r}")
-        as_real(self.alpha, "alpha")
+        set_fields(self, alpha=as_number(self.alpha, "alpha"))
 
     @property
     def n(self) -> int:  # type: ignore[override]

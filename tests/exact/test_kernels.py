@@ -75,7 +75,7 @@ def _toy(generator, dynamics, *, n_steps, eta, power, n_data, batch_size, tie=(0
             if t == n_steps:
                 continue
             if dynamics == "sgd":
-                batch = [generator.integers(0, n_data) for _ in range(batch_size)]
+                batch = [int(generator.random() * n_data) for _ in range(batch_size)]
                 step = -eta * np.mean([gradients[k] for k in batch], axis=0)
             elif dynamics == "gld_eigvec":  # one direction, one normal
                 step = step + np.sqrt(np.diag(C)) * generator.standard_normal()
@@ -138,8 +138,10 @@ OU_CASES = [(H3, SIGMA3), (RANK1, SIGMA3), (H3, RANK1), ([[2.0]], [[0.7]])]
 
 @pytest.mark.parametrize(("H", "Sigma"), OU_CASES, ids=["full", "flat", "thin", "1d"])
 @pytest.mark.parametrize("method", ["exact", "euler"])
-@pytest.mark.parametrize("n_paths", [1, N_PATHS])
+@pytest.mark.parametrize("n_paths", [1, N_PATHS, 70])
 def test_ornstein_uhlenbeck(H, Sigma, method, n_paths):
+    lanes = ornstein_uhlenbeck._LANES
+    assert n_paths % lanes
     H, Sigma, t, eta = np.array(H), np.array(Sigma), 0.6, 0.05
     lam, U = np.linalg.eigh(H)
     rate = np.add.outer(lam, lam) + 1e-300
@@ -150,8 +152,8 @@ def test_ornstein_uhlenbeck(H, Sigma, method, n_paths):
         noise, n_steps, A = U.T @ (eta * Sigma) @ U, 12, np.eye(len(H)) - eta * H
     L = U @ ornstein_uhlenbeck._triangular_root(noise)
     theta, generator = np.zeros((n_paths, len(H))), Stream.of(SEED).generator(0)
-    for start in range(0, n_paths, _LANES):
-        group = range(start, min(start + _LANES, n_paths))
+    for start in range(0, n_paths, lanes):
+        group = range(start, min(start + lanes, n_paths))
         for _ in range(n_steps):
             z = [[generator.standard_normal() for _ in group] for _ in H]
             for k, p in enumerate(group):
@@ -213,9 +215,9 @@ def test_compiled_kernel_is_its_own_source():
 
 def _chosen(generator, n, size, replacement, pool):
     if replacement:
-        return [generator.integers(0, n) for _ in range(size)]
+        return [int(generator.random() * n) for _ in range(size)]
     for k in range(size):  # the first steps of a Fisher-Yates shuffle of what the last draw left
-        j = generator.integers(k, n)
+        j = k + int(generator.random() * (n - k))
         pool[k], pool[j] = pool[j], pool[k]
     return pool[:size]
 
