@@ -67,10 +67,12 @@ def as_real(
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {value!r}")
     number = float(value)
-    limits = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
-    limits += [f"<= {at_most:g}"] * (at_most < math.inf)
-    if not (math.isfinite(number) and number > above and at_least <= number <= at_most):
-        raise ValueError(f"{name} must be finite{' and ' * bool(limits)}{' and '.join(limits)}, got {value!r}")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    if not (number > above and at_least <= number <= at_most):
+        limits = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
+        limits += [f"<= {at_most:g}"] * (at_most < math.inf)
+        raise ValueError(f"{name} must be {' and '.join(limits)}, got {value!r}")
     return number
 
 

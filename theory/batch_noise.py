@@ -149,7 +149,7 @@ class GaussianMinibatch(CountMixture):
     batch_size : int
         B >= 1; B <= n without replacement, B >= 2 if centred.
     noise_batch_size : float
-        b' > 0, the strength of the noise: a batch of b' would have it.
+        b' > 0, the strength of the noise: a batch of b' would have it. Infinite for none.
     centered : bool
         Remove the mean of the B normals and rescale them by sqrt(B/(B-1)). With
         b' = ``compensating_noise_batch_size(B, b)`` the covariance of W is then exactly that of a minibatch of b.
@@ -170,7 +170,8 @@ class GaussianMinibatch(CountMixture):
     def __post_init__(self) -> None:
         as_flag(self.centered, "centered")
         n, B = check_batch(self.n, self.batch_size, "batch_size", self.replacement)
-        noise = as_number(self.noise_batch_size, "noise_batch_size", above=0)
+        noise = self.noise_batch_size  # infinite where there is nothing to compensate
+        noise = noise if noise == math.inf else as_number(noise, "noise_batch_size", above=0)
         set_fields(self, n=n, batch_size=B, noise_batch_size=noise)
         if self.centered and self.batch_size < 2:
             raise ValueError(f"centered noise needs batch_size >= 2, got {self.batch_size}")
@@ -193,8 +194,10 @@ class GaussianMinibatch(CountMixture):
         return {count(i, size): Fraction(1, self.batch_size)}
 
     def _conditional_covariance(self, i: int, j: int, size: int) -> Polynomial:
-        B, noise = self.batch_size, Fraction(self.noise_batch_size)
-        scale = 1 / (noise * (B - 1 if self.centered else B))
+        B = self.batch_size
+        if math.isinf(self.noise_batch_size):
+            return {}
+        scale = 1 / (Fraction(self.noise_batch_size) * (B - 1 if self.centered else B))
         result: Polynomial = {count(i, size): scale} if i == j else {}
         if self.centered:
             result[(_product_of_counts(i, j, size), 0)] = -scale / B

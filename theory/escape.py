@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._linalg import psd_eigh, without_rounding
-from gradnoise.theory._validation import FloatArray, as_count, as_matching, as_nonnegative, as_psd, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_matching, as_nonnegative, as_psd, as_real
 from gradnoise.theory.quadratic_form import quadratic_form_cdf
 
 __all__ = [
@@ -133,9 +133,14 @@ def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size:
     eta = as_real(step_size, "step_size", above=0)
     if eta * lam[-1] >= 2:
         raise ValueError(f"step_size must be < 2/lambda_1 = {2 / lam[-1]:.6g}, where descent is stable, got {eta:g}")
-    k = as_nonnegative(n_steps, "n_steps")
-    shrink = 1 - np.abs(1 - eta * lam) ** (2 * k[..., np.newaxis])
-    return eta / 2 * (shrink / (2 - eta * lam)) @ s
+    k = as_nonnegative(n_steps, "n_steps")[..., np.newaxis]
+    if (k != np.round(k)).any():
+        raise ValueError(f"n_steps must be whole, got {n_steps!r}")
+    x = eta * lam
+    with np.errstate(divide="ignore", invalid="ignore"):  # x = 1 forgets in one step, and k = 0 has none
+        log_decay = np.where(x < 1, np.log1p(-np.minimum(x, 1)), np.log(np.maximum(x - 1, 0)))
+        shrink = np.where(k > 0, -np.expm1(2 * k * log_decay), 0.0)  # 1 - (1 - x)^2k, with all its digits for small x
+    return eta / 2 * (shrink / (2 - x)) @ s
 
 
 def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
@@ -192,9 +197,11 @@ def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLik
     zhu2019, the second remark on Definition 1.
     """
     H, _ = _pair(hessian, covariance)
-    t, d = np.broadcast_arrays(as_nonnegative(time, "time"), np.asarray(delta, dtype=np.float64))
-    if not np.isfinite(d).all():
-        raise ValueError("delta must be finite, got NaN or infinity")
+    t, d = as_nonnegative(time, "time"), as_array(delta, "delta")
+    try:
+        t, d = np.broadcast_arrays(t, d)
+    except ValueError:
+        raise ValueError(f"time and delta must broadcast, got shapes {t.shape} and {d.shape}") from None
     lam, U = psd_eigh(H)
     root = (U * np.sqrt(lam)) @ U.T
     result = np.empty(t.shape)
@@ -227,7 +234,7 @@ def markov_bound(expected_increase: ArrayLike, delta: ArrayLike) -> FloatArray:
     ----------
     zhu2019, the second remark on Definition 1.
     """
-    increase, d = as_nonnegative(expected_increase, "expected_increase"), np.asarray(delta, dtype=np.float64)
+    increase, d = as_nonnegative(expected_increase, "expected_increase"), as_array(delta, "delta")
     if not (d > 0).all():
         raise ValueError(f"delta must be > 0, got {delta!r}")
     return np.minimum(increase / d, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_matching, as_nonnegative, as_psd
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_matching, as_psd, as_real
 from gradnoise.theory.sampling import Minibatch
 
 __all__ = [
@@ -145,10 +145,7 @@ def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
     zhu2019, Eq. (14).
     """
     C = as_psd(covariance, "covariance")
-    trace = float(as_nonnegative(trace, "trace"))
-    if np.trace(C) <= 0:
-        raise ValueError("covariance must not be zero, its trace cannot be matched")
-    return C * (trace / np.trace(C))
+    return _scaled(C, as_real(trace, "trace", at_least=0), "covariance")
 
 
 def dynamics_covariance(
@@ -181,14 +178,23 @@ def dynamics_covariance(
     as_choice(dynamics, "dynamics", DYNAMICS)
     C, H = as_psd(covariance, "covariance"), as_psd(hessian, "hessian")
     as_matching(C, H, ("covariance", "hessian"))
-    k = len(C) if k is None else k
-    if dynamics == "gd":
-        return np.zeros_like(C)
-    shape = {
-        "gld_const": lambda: np.eye(len(C)),
-        "gld_diag": lambda: np.diag(np.diag(C)),
-        "gld_leading": lambda: leading(C, k),
-        "gld_hessian": lambda: leading(H, k),
-        "gld_eigvec": lambda: leading(H, 1),
-    }[dynamics]()
-    return match_trace(shape, trace)
+    k = len(C) if k is None else as_count(k, "k", at_most=len(C))
+    trace = as_real(trace, "trace", at_least=0)
+    match dynamics:
+        case "gd":
+            return np.zeros_like(C)
+        case "gld_const":
+            return _scaled(np.eye(len(C)), trace, "covariance")
+        case "gld_diag":
+            return _scaled(np.diag(np.diag(C)), trace, "covariance")
+        case "gld_leading":
+            return _scaled(leading(C, k), trace, "covariance")
+        case _:
+            return _scaled(leading(H, k if dynamics == "gld_hessian" else 1), trace, "hessian")
+
+
+def _scaled(covariance: FloatArray, trace: float, name: str) -> FloatArray:
+    own = np.trace(covariance)
+    if own <= 0:
+        raise ValueError(f"{name} must not be zero, its trace cannot be matched")
+    return covariance * (trace / own)

@@ -60,9 +60,10 @@ class PlanarLandscape:
 
     def minima(self) -> FloatArray:
         """Ascending x of the local minima; y is m x there."""
-        x = _real_roots([self.quartic, 0, self.quadratic - self.quartic, self.tilt])
-        curvature = self.quadratic + self.quartic * (3 * x**2 - 1)
-        return x[curvature > 0]
+        x = np.unique(_real_roots([self.quartic, 0, self.quadratic - self.quartic, self.tilt]))
+        between = np.concatenate([x[:1] - 1, (x[:-1] + x[1:]) / 2, x[-1:] + 1])
+        slope = self.gradient(between, self.shear * between)[0]
+        return x[(slope[:-1] < 0) & (slope[1:] > 0)]  # a curvature may be zero there
 
     def sublevel_intervals(self, level: float) -> list[tuple[float, float]]:
         """Intervals of x on which L(x, m x) < level."""
@@ -109,10 +110,13 @@ class EulerLaw:
     def __init__(
         self, landscape: PlanarLandscape, noise: float, start: float, step_size: float, n_steps: int, reach: float = 3.0
     ) -> None:
+        if not isinstance(landscape, PlanarLandscape):
+            raise TypeError(f"landscape must be a PlanarLandscape, got {landscape!r}")
         if landscape.stiffness != 0:
             raise ValueError(f"landscape must have stiffness 0, a landscape on the line, got {landscape.stiffness:g}")
         n_steps = as_count(n_steps, "n_steps", at_least=2)
-        step = as_real(step_size, "step_size", above=0)
+        step, start = as_real(step_size, "step_size", above=0), as_real(start, "start")
+        reach = as_real(reach, "reach", above=abs(start))
         self._deviation = float(np.sqrt(step * as_real(noise, "noise", above=0)))
         self._landscape, self._step, self._noise, self._start = landscape, step, noise, start
         half = int(np.ceil(reach / (0.5 * self._deviation)))

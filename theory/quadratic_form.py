@@ -60,8 +60,11 @@ def quadratic_form_cdf(weights: ArrayLike, x: ArrayLike) -> FloatArray:
 
 
 def _cdf(w: FloatArray, x: float) -> float:
-    if x <= 0:
+    # Beyond these ends the answer is 0 or 1 to 1e-14: Q is at least its largest term, and has a mean of one.
+    if x <= 1e-28 * w.max():
         return 0.0
+    if x >= 1e4:
+        return 1.0
 
     def slope(r: float) -> float:  # of log integrand at s = -r, decreasing in r
         return float((w / (1 + 2 * w * r)).sum() + 1 / r - x)

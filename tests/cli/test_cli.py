@@ -20,7 +20,7 @@ def run(*arguments: str):
 def test_verify_prints_one_table_and_exits_with_zero(tmp_path):
     result = run("verify", "zhu2019.d1", "zhu2019.d1.corrected", "--sabotage", "--out", str(tmp_path / "new"))
     assert result.exit_code == 0
-    for text in ("zhu2019.d1.corrected", "refuted", "holds", "2/2", str(registry.DEFAULT_SEED)):
+    for text in ("zhu2019.d1.corrected", "refuted", "holds", "3/3", str(registry.DEFAULT_SEED)):
         assert text in result.stdout
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"report.json", "report.md"}
 
