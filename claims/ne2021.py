@@ -280,7 +280,9 @@ class OptimalBatchScaling(Inequality):
     def measure(self, run: Run) -> Quantities:
         low, high = self._window(enhancement)
         found = {self.window: high - low, "lowest B_opt(1) that fits": low, "highest B_opt(1) that fits": high}
-        found |= {name: float(np.subtract(*self._window(rule)[::-1])) for name, rule in self.wrong.items()}
+        for name, rule in self.wrong.items():
+            wrong_low, wrong_high = self._window(rule)
+            found[name] = wrong_high - wrong_low
         base = Minibatch(1_000, self.printed[1.0])
         for alpha in (1.5, 2.0, 2.5):  # the batch that enhancement makes as noisy as one of the printed B_opt(1)
             power = Enhanced(base, alpha).centred_power / base.centred_power

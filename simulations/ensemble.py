@@ -97,7 +97,7 @@ def concatenate(blocks: Iterable[Block]) -> Block:
 def _in_order(tasks: list[Any], n_jobs: int | None) -> Iterator[Any]:
     """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up."""
     with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator") as parallel:
-        window = _WINDOW * max(effective_n_jobs(n_jobs), 1)
+        window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
         for start in range(0, len(tasks), window):
             yield from parallel(tasks[start : start + window])  # type: ignore[misc]
 

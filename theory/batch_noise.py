@@ -44,10 +44,6 @@ class Minibatch(CountMixture):
     def _n_draws(self) -> int:
         return self.batch_size
 
-    @property
-    def _draws_with_replacement(self) -> bool:
-        return self.replacement
-
     def _conditional_mean(self, i: int, size: int) -> Polynomial:
         return {count(i, size): Fraction(1, self.batch_size)}
 
@@ -96,10 +92,6 @@ class SparseGaussian(CountMixture):
     @property
     def _n_draws(self) -> int:
         return self.support_size
-
-    @property
-    def _draws_with_replacement(self) -> bool:
-        return self.replacement
 
     @property
     def noise_scale(self) -> float:
@@ -177,18 +169,14 @@ class GaussianMinibatch(CountMixture):
             raise ValueError(f"centered noise needs batch_size >= 2, got {self.batch_size}")
 
     @property
-    def _n_draws(self) -> int:
-        return self.batch_size
-
-    @property
-    def _draws_with_replacement(self) -> bool:
-        return self.replacement
-
-    @property
     def noise_scale(self) -> float:
         """Standard deviation that multiplies the (centred) standard normal of a draw."""
         draws = self.batch_size - 1 if self.centered else self.batch_size
         return 1 / math.sqrt(self.noise_batch_size * draws)
+
+    @property
+    def _n_draws(self) -> int:
+        return self.batch_size
 
     def _conditional_mean(self, i: int, size: int) -> Polynomial:
         return {count(i, size): Fraction(1, self.batch_size)}

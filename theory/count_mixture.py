@@ -24,17 +24,14 @@ Polynomial = dict[Monomial, Fraction]
 
 
 class CountMixture(SamplingNoise):
-    """A sampling vector that is normal given the counts of a batch of `_n_draws` samples."""
+    """A sampling vector that is normal given the counts of a batch of `_n_draws` samples, drawn with `replacement` or without."""
+
+    replacement: bool
 
     @property
     @abstractmethod
     def _n_draws(self) -> int:
         """Size of the batch whose counts are meant."""
-
-    @property
-    @abstractmethod
-    def _draws_with_replacement(self) -> bool:
-        """Whether the batch is drawn with replacement."""
 
     @abstractmethod
     def _conditional_mean(self, i: int, size: int) -> Polynomial:
@@ -107,7 +104,7 @@ def _conditional_moment(noise: CountMixture, labels: tuple[int, ...], size: int)
 def _expectation(noise: CountMixture, exponents: tuple[int, ...], s_power: int) -> Fraction:
     """E[m_1^e_1 m_2^e_2 ... S^s], S written as the tracked squares plus those of all other samples."""
     if s_power == 0:
-        return count_moment(exponents, noise._n_draws, noise.n, noise._draws_with_replacement)
+        return count_moment(exponents, noise._n_draws, noise.n, noise.replacement)
     total = Fraction(0)
     for k in range(len(exponents)):
         total += _expectation(noise, (*exponents[:k], exponents[k] + 2, *exponents[k + 1 :]), s_power - 1)
