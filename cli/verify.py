@@ -111,7 +111,8 @@ def _said(entry: Entry) -> str:
 def _conclusion(report: Report) -> str:
     n, verdicts = len(report.entries), [e.verdict for e in report.entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts) or "none"
-    lines = [f"{n} claims: {counts}. A wrong verdict in a whole run has a probability below {registry.FALSE_ALARM_RATE:.0e}."]
+    subject = "1 claim" if n == 1 else f"{n} claims"
+    lines = [f"{subject}: {counts}. A wrong verdict in a whole run has a probability below {registry.FALSE_ALARM_RATE:.0e}."]
     if report.sabotage:
         twins = [t for e in report.entries for t in e.sabotaged]
         lines.append(f"{sum(t.verdict == REFUTED for t in twins)} of {len(twins)} sabotaged twins are refuted.")
