@@ -132,7 +132,7 @@ def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[
 
 
 def _batch_pair(batch_size: int, target_batch_size: float, n: int | None) -> tuple[Fraction, Fraction]:
-    limit = None if n is None else as_count(n, "n")
+    limit = None if n is None else as_count(n, "n", at_least=2)
     B = as_count(batch_size, "batch_size", at_most=limit)
     b = as_real(target_batch_size, "target_batch_size", above=0, at_most=math.inf if limit is None else limit)
     return Fraction(B), Fraction(b)

@@ -33,6 +33,8 @@ class _IndependentComponents(SamplingNoise):
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
         order = sum(pattern)
+        if len(pattern) > self.n:
+            return Fraction(0)  # there are not that many distinct components
         if order == 1:
             return Fraction(1, self.n)
         component = self._component_cumulant(order)

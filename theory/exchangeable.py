@@ -161,7 +161,10 @@ class SamplingNoise(ABC):
                 + float(6 * k211 - 6 * k1111) * p2 * p1**2
                 + float(k1111) * p1**4
             )
-        return scale**order * total
+        try:
+            return scale**order * total
+        except OverflowError:
+            raise ValueError(f"values must be small enough for their power {order} to be a float, got {scale:g}") from None
 
     def gradient_covariance(self, gradients: ArrayLike) -> FloatArray:
         r"""Covariance of the stochastic gradient G W.

@@ -19,9 +19,9 @@ from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative
 __all__ = ["quadratic_form_cdf"]
 
 _DECAY = 42.0  # the path ends where the integrand is exp(-42) < 1e-18 of its value at the saddle
-_TOLERANCE = 1e-14
-# Slope of the asymptotes. Above one, a nearly Gaussian Q (large d) would make the integrand grow again, since there
-# its modulus is exp(w (Re^2 - Im^2)); at zero, a Q of one term would decay too slowly.
+_TOLERANCE = 1e-10  # between two steps; as halving squares the error, the finer one is then exact to rounding
+# Slope of the asymptotes. A parabola, which has none, lets the integrand of a nearly Gaussian Q (large d) grow again, since
+# there its modulus is exp(w (Re^2 - Im^2)); on a vertical line, that of a Q of one term would decay too slowly.
 _SLOPE = 0.6
 
 

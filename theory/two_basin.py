@@ -90,8 +90,8 @@ def population_loss_at_minima() -> tuple[float, float]:
 
 def _sides(theta: ArrayLike, data: ArrayLike) -> tuple[FloatArray, FloatArray]:
     w, x = as_array(theta, "theta", ndim=1), as_array(data, "data", ndim=2)
-    if w.shape != (2,) or x.shape[1] != 2:
-        raise ValueError(f"theta must have shape (2,) and data (n, 2), got {w.shape} and {x.shape}")
+    if w.shape != (2,) or x.shape[1] != 2 or len(x) == 0:
+        raise ValueError(f"theta must have shape (2,) and data (n, 2), n >= 1, got {w.shape} and {x.shape}")
     return w - SHARP_MINIMUM - x, w - FLAT_MINIMUM - x
 
 

@@ -291,3 +291,15 @@ BAD = [
 def test_bad_input_is_named(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+def test_one_sample_has_no_pairs_and_no_noise():
+    assert Gaussian(1, 2).covariance == 0
+    assert effective_batch_size(Gaussian(1, 2)) == effective_batch_size(Minibatch(1, 2)) == math.inf
+    with pytest.raises(ValueError, match="n must be >= 2"):
+        compensating_noise_batch_size(1, 0.5, n=1)
+
+
+def test_values_whose_powers_overflow_are_named():
+    with pytest.raises(ValueError, match="values must be small enough"):
+        Minibatch(3, 2).cumulant(4, [1e90, 2, 3])

@@ -283,7 +283,6 @@ BAD = [
     (lambda: escape_probability(I2, I2, 1, 1j), "delta"),
     (lambda: escape_probability(I2, I2, [1, 2], [1, 2, 3]), "time and delta"),
     (lambda: discrete_loss_increase(I2, I2, 2.0, 1), "step_size must be < 2/lambda_1 = 2"),
-    (lambda: discrete_loss_increase(I2, I2, 0.1, -1), "n_steps must be >= 0"),
     (lambda: discrete_loss_increase(I2, I2, 0.1, 2.5), "n_steps"),
     (lambda: markov_bound(-1, 1), "expected_increase must be >= 0"),
     (lambda: markov_bound(1, [1, 0]), "delta must be > 0"),
