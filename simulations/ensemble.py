@@ -7,6 +7,7 @@ a larger ensemble are those of a smaller one.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -83,7 +84,7 @@ def run(
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
     sizes = [min(block_size, n_paths - start) for start in range(0, n_paths, block_size)]
-    tasks = [delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes)]
+    tasks = (delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes))
     results = _in_order(tasks, n_jobs)
     with reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report:
         return reduce(_reported(results, sizes, report))
@@ -94,12 +95,12 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
 
-def _in_order(tasks: list[Any], n_jobs: int | None) -> Iterator[Any]:
+def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
     """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up."""
     with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator") as parallel:
         window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
-        for start in range(0, len(tasks), window):
-            yield from parallel(tasks[start : start + window])  # type: ignore[misc]
+        while batch := list(itertools.islice(tasks, window)):
+            yield from parallel(batch)  # type: ignore[misc]
 
 
 def _compute(
