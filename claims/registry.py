@@ -205,7 +205,7 @@ def _entry(
     seconds: float,
 ) -> Entry:
     corrected = id.endswith(CORRECTED)
-    verdict, _ = _judge(quantities, predictions, margins)
+    verdict = _judge(quantities, predictions, margins)
     return Entry(
         id=id,
         paper=subject.paper,
@@ -219,15 +219,12 @@ def _entry(
         ),
         seconds=seconds,
         n_to_decide=verdict.n_to_decide,
-        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins)[0].verdict) for name, p in twins),
+        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins).verdict) for name, p in twins),
     )
 
 
-def _judge(
-    quantities: Quantities, predictions: Predictions, margins: Mapping[str, float]
-) -> tuple[Judgement, dict[str, Judgement]]:
-    parts = {label: judge(quantities[label], p, margins.get(label, 0.0), LEVEL) for label, p in predictions.items()}
-    return combine(parts), parts
+def _judge(quantities: Quantities, predictions: Predictions, margins: Mapping[str, float]) -> Judgement:
+    return combine({label: judge(quantities[label], p, margins.get(label, 0.0), LEVEL) for label, p in predictions.items()})
 
 
 def _sampled(quantities: Quantities, predictions: Predictions) -> int:

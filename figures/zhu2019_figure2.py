@@ -37,10 +37,10 @@ def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
     stream = Stream.of(rng)
     rates, runs = {}, {}
     for k, name in enumerate(DYNAMICS):
-        rates[name] = toy.simulate(name, REPEATS[budget], rng=stream.child(0, k).sequence(), n_jobs=n_jobs)
+        rates[name] = toy.simulate(name, REPEATS[budget], rng=stream.child(0, k), n_jobs=n_jobs)
         # All dynamics start from the same seed here, hence from the same data.
         runs[name] = toy.simulate(
-            name, _PATHS_OF_INDICATOR, rng=stream.child(1).sequence(), record=("trajectory", "indicator"), n_jobs=n_jobs
+            name, _PATHS_OF_INDICATOR, rng=stream.child(1), record=("trajectory", "indicator"), n_jobs=n_jobs
         )
     figure, axes = pyplot.subplots(1, 3, figsize=(12.5, 4.2), width_ratios=(1.1, 1, 1.1))
     _landscape(axes[0], runs, figure)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,7 @@ from gradnoise.simulations._jit import kernel
 from gradnoise.simulations.progress import Progress
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate, Proportion, merge_moments
-from gradnoise.simulations.statistics import Moments as _Moments
+from gradnoise.simulations.statistics import Estimate, Moments, Proportion
 from gradnoise.theory import escape
 from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real
@@ -182,18 +183,12 @@ def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[
     statistics = np.empty((n_paths, 1 + d * (d + 1) // 2))
     _kernel(generator, n_steps, shrink, factor, lam, np.ascontiguousarray(U), statistics)
     counts = (statistics[:, :1] >= levels).sum(axis=0)
-    return (*_Moments.of(statistics).as_block(), counts)
+    return (*Moments.of(statistics).as_block(), counts)
 
 
-def _reduce(blocks: Any) -> tuple[_Moments, np.ndarray]:
-    counts: list[np.ndarray] = []
-
-    def moments_only() -> Any:
-        for moments, count in blocks:
-            counts.append(count)
-            yield (moments,)
-
-    return merge_moments(moments_only()), np.sum(counts, axis=0)
+def _reduce(blocks: Iterable[tuple[np.ndarray, ...]]) -> tuple[Moments, np.ndarray]:
+    parts = ((Moments.from_block(block), counts) for block, counts in blocks)
+    return functools.reduce(lambda a, b: (a[0].merge(b[0]), a[1] + b[1]), parts)
 
 
 @kernel

@@ -245,6 +245,11 @@ class Moments:
         """Return the moments as one array, which an ensemble's kernel can return."""
         return (np.stack([np.full_like(self.mean, self.n), self.mean, self.m2, self.m3]),)
 
+    @classmethod
+    def from_block(cls, block: np.ndarray) -> Moments:
+        """Moments from the array of `as_block`."""
+        return cls(int(block[0, 0]), block[1], block[2], block[3])
+
     def merge(self, other: Moments) -> Moments:
         """Moments of both samples together (Pebay 2008)."""
         n = self.n + other.n
@@ -270,7 +275,7 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
     """Merge blocks made by `Moments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`."""
     total: Moments | None = None
     for (block,) in blocks:
-        moments = Moments(int(block[0, 0]), block[1], block[2], block[3])
+        moments = Moments.from_block(block)
         total = moments if total is None else total.merge(moments)
     if total is None:
         raise ValueError("blocks must not be empty")

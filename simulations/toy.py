@@ -213,7 +213,7 @@ def simulate(
     tie = tie / np.linalg.norm(tie)
     stream = Stream.of(rng)
 
-    step_power = power if convention == "released" else eta**2 * power  # misread in the paper: Eq. (7) has eta eps
+    step_power = power if convention == "released" else eta**2 * power  # Eq. (7) has eta eps
     params = (DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie)
     flags = tuple(name in record for name in RECORDS)
     success, escape_step, final, trajectory, indicator, loss = ensemble.run(

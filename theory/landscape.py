@@ -118,7 +118,7 @@ class EulerLaw:
         step, start = as_real(step_size, "step_size", above=0), as_real(start, "start")
         reach = as_real(reach, "reach", above=abs(start))
         self._deviation = float(np.sqrt(step * as_real(noise, "noise", above=0)))
-        self._landscape, self._step, self._noise, self._start = landscape, step, noise, start
+        self._landscape, self._step, self._start = landscape, step, start
         half = int(np.ceil(reach / (0.5 * self._deviation)))
         self.nodes = np.linspace(-reach, reach, 2 * half + 1)
         self._spacing = self.nodes[1] - self.nodes[0]
