@@ -20,7 +20,7 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 
-__all__ = ["draw", "draw_with", "expectations", "fill_weights", "lower"]
+__all__ = ["draw", "draw_with", "expectations", "fill_weights", "lower", "work_space"]
 
 _MINIBATCH, _GAUSSIAN, _RADEMACHER, _STUDENT, _BERNOULLI, _FISHER, _COV, _PRINTED, _GAUSSIAN_MINIBATCH = range(9)
 _ROWS = 256  # vectors held at once, so that they stay in the processor's cache
@@ -69,8 +69,9 @@ def draw_with(noise: SamplingNoise, size: int, generator: np.random.Generator) -
         if weights.shape != (size, noise.n):
             raise ValueError(f"{type(noise).__name__}.draw must return an array of shape {(size, noise.n)}, got {weights.shape}")
         return weights
-    out = np.empty((size, noise.n))
-    _fill_rows(lower(noise), generator, out)
+    out, parameters = np.empty((size, noise.n)), lower(noise)
+    _, *space = work_space(parameters, noise.n)
+    _fill_rows(parameters, generator, *space, out)
     return out
 
 
@@ -139,11 +140,13 @@ def lower(noise: SamplingNoise) -> np.ndarray:
     return p
 
 
+def work_space(parameters: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Allocate what `fill_weights` needs for n samples: w, scratch, chosen and pool."""
+    return np.empty(n), np.empty(n), np.empty(max(int(parameters[_SIZE]), 1), dtype=np.int64), np.arange(n)
+
+
 @kernel
-def _fill_rows(parameters, generator, out):
-    scratch = np.empty(out.shape[1])
-    chosen = np.empty(max(int(parameters[_SIZE]), 1), dtype=np.int64)
-    pool = np.arange(out.shape[1])
+def _fill_rows(parameters, generator, scratch, chosen, pool, out):
     for row in range(out.shape[0]):
         fill_weights(parameters, generator, out[row], scratch, chosen, pool)
 
