@@ -44,6 +44,8 @@ _MODULES = (
     "zhu2019_experiments",
     "wu2019",
     "wu2020",
+    "wu2020_cost",
+    "wu2020_least_squares",
     "ne2021",
 )
 

@@ -20,7 +20,8 @@ NAMED = {
     "eq16-hint prop1 prop1-literal fig5-decay appendix-b d1 d3 toy-minima partition sharpness fig2 fig2-literal fig2-equalities "
     "toy-discrete",
     "wu2019": "prop1 eq15 gaussian-iff eq17-weights eq17-gradient bernoulli fisher-b rademacher",
-    "wu2020": "eq1 eq2 sec4.3 sec4.4 algorithm2 algorithm2-tower non-gaussian",
+    "wu2020": "eq1 eq2 sec4.1-cost sec4.3 sec4.4 thm1 thm1-dimension thm1-equality a3 algorithm2 algorithm2-tower two-moments "
+    "gaussian-faster non-gaussian",
     "ne2021": "eq4 eq10 eq11 non-equivalence table3-significance table2-significance table2-scaling",
 }
 CLAIMS = registry.all_claims()
