@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradnoise.figures import zhu2019_figure2
+from gradnoise.figures import wu2020_theorem1, zhu2019_figure2
 from gradnoise.figures.style import style
 from gradnoise.theory._validation import as_choice
 
@@ -49,7 +49,10 @@ class Figure:
 
 FIGURES = {
     figure.name: figure
-    for figure in (Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", zhu2019_figure2.draw),)
+    for figure in (
+        Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", zhu2019_figure2.draw),
+        Figure("wu2020-thm1", "excess risk of averaged SGD and MSGD: exact, simulated, bounded", wu2020_theorem1.draw),
+    )
 }
 
 

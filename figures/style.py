@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-__all__ = ["DYNAMICS", "Look", "style"]
+__all__ = ["DYNAMICS", "NOISES", "Look", "style"]
 
 
 @dataclass(frozen=True)
 class Look:
-    """Label, colour (Okabe and Ito), line style and marker of a dynamics."""
+    """Label, colour (Okabe and Ito), line style and marker of a dynamics or a noise class."""
 
     label: str
     color: str
@@ -25,6 +25,14 @@ DYNAMICS = {
     "gld_leading": Look("GLD leading", "#009E73", "-", "^"),
     "gld_hessian": Look("GLD Hessian", "#E69F00", (0, (6, 1, 1, 1)), "D"),
     "gld_eigvec": Look("GLD 1st eigvec(H)", "#0072B2", (0, (3, 1)), "v"),
+}
+
+NOISES = {
+    "minibatch": Look("SGD, minibatch of $b$", "#000000", "-", "D"),
+    "gaussian": Look("MSGD, Gaussian", "#0072B2", "-", "o"),
+    "rademacher": Look("MSGD, Rademacher", "#009E73", "-", "o"),
+    "student9": Look("MSGD, Student-t(9)", "#E69F00", "-", "o"),
+    "student3": Look("MSGD, Student-t(3): bars mean nothing", "#CC79A7", "-", "o"),
 }
 
 

@@ -3,29 +3,32 @@
 import pytest
 from matplotlib import pyplot
 
-from gradnoise.figures import registry, zhu2019_figure2
+from gradnoise.figures import registry, wu2020_theorem1, zhu2019_figure2
 from gradnoise.figures.style import style
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setitem(zhu2019_figure2.REPEATS, "quick", 2_000)
+    monkeypatch.setitem(wu2020_theorem1.REPLICATES, "quick", 20)
 
 
-def test_a_figure_is_written_and_repeats_with_its_seed(small, tmp_path):
-    figure = registry.FIGURES["zhu2019-fig2"]
+@pytest.mark.parametrize("name", registry.FIGURES)
+def test_a_figure_is_written_and_repeats_with_its_seed(name, small, tmp_path):
+    figure = registry.FIGURES[name]
     first = figure.save(tmp_path / "a", rng=3).read_bytes()
     assert first == figure.save(tmp_path / "b", rng=3).read_bytes()
     assert first != figure.save(tmp_path / "c", rng=4).read_bytes()
 
 
-def test_no_two_labels_overlap(small):
+@pytest.mark.parametrize("name", registry.FIGURES)
+def test_no_two_labels_overlap(name, small):
     with style():
-        figure = zhu2019_figure2.draw(rng=1)
+        figure = registry.FIGURES[name].draw(budget="quick", rng=1)
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
         for ax in figure.axes:
-            texts = [t for t in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()] if t.get_text()]
+            texts = [t for t in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()] if t.get_text() and t.get_visible()]
             boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_rotation() == 0]
             for i, (first, box) in enumerate(boxes):
                 for second, other in boxes[:i]:
