@@ -69,6 +69,25 @@ class Yardstick:
         self._library.ornstein_uhlenbeck(c_uint64(seed), c_long(n_paths), c_long(n_steps), *matrices, _pointer(theta))
         return theta
 
+    def least_squares(
+        self,
+        n_paths: int,
+        seed: int,
+        n_steps: int,
+        n_samples: int,
+        kappa: float,
+        eta: float,
+        noise_std: float,
+        spectrum: np.ndarray,
+        start: np.ndarray,
+    ) -> np.ndarray:
+        """Excess risk of the averaged iterate in 20 dimensions, (n_paths,)."""
+        root, risk = np.sqrt(spectrum), np.empty(n_paths)
+        counts = c_uint64(seed), c_long(n_paths), c_long(n_steps), c_long(n_samples)
+        numbers = c_double(kappa), c_double(eta), c_double(noise_std)
+        self._library.least_squares(*counts, *numbers, _pointer(root), _pointer(start), _pointer(risk))
+        return risk
+
     def minibatch_weights(self, size: int, seed: int, n: int, batch_size: int) -> np.ndarray:
         """Sampling vectors of a batch with replacement, (size, n)."""
         w = np.empty((size, n))

@@ -10,9 +10,10 @@ import numpy as np
 import numpy_versions
 from c_yardstick import Yardstick
 
-from gradnoise.simulations import ornstein_uhlenbeck, sampling, toy
+from gradnoise.simulations import least_squares, ornstein_uhlenbeck, sampling, toy
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory import two_basin
+from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 Statistics = Callable[[int, int], np.ndarray]
@@ -59,6 +60,8 @@ class Case:
         Of gradnoise / C, on one thread.
     threads_target : float or None
         Of the gain by two threads.
+    share : int
+        All run n_paths over this, as a path takes long.
     """
 
     name: str
@@ -69,11 +72,12 @@ class Case:
     numpy_share: int = 1
     target: float | None = None
     threads_target: float | None = None
+    share: int = 1
 
 
 def all_cases(c: Yardstick | None) -> list[Case]:
     """Return the workloads, without plain C if `c` is None."""
-    return [toy_case(c), ornstein_uhlenbeck_case(c), *weights_cases(c)]
+    return [toy_case(c), ornstein_uhlenbeck_case(c), *least_squares_cases(c), *weights_cases(c)]
 
 
 def toy_case(c: Yardstick | None) -> Case:
@@ -127,6 +131,40 @@ def ornstein_uhlenbeck_case(c: Yardstick | None) -> Case:
     )
     name = "Ornstein-Uhlenbeck"
     return Case(name, "path-step", n_steps, ("mean loss",), contenders, numpy_share=4, target=2.0, threads_target=1.75)
+
+
+def least_squares_cases(c: Yardstick | None) -> list[Case]:
+    """Averaged SGD in 20 dimensions with 4 samples a step, and MSGD with Gaussian weights of its covariance on 64."""
+    b = 4
+    sgd, msgd = Minibatch(b, b, replacement=False), Gaussian(64, b, replacement=False)
+    return [
+        _least_squares_case("least squares, SGD", sgd, 0.0, c, share=8, target=1.8),
+        _least_squares_case("least squares, MSGD", msgd, float(np.sqrt(msgd.centred_power)), c, share=32, target=None),
+    ]
+
+
+def _least_squares_case(
+    name: str, noise: Minibatch | Gaussian, kappa: float, c: Yardstick | None, *, share: int, target: float | None
+) -> Case:
+    d, n_steps, step_size, noise_std = 20, 2000, 0.05, 0.5
+    spectrum, start = 1 / np.arange(1, d + 1), np.full(d, -1 / np.sqrt(d))
+    problem = LeastSquares(spectrum, start, noise_std)
+    args = (n_steps, noise.n, kappa, step_size, noise_std, spectrum, start)
+
+    def ours(n_jobs: int) -> Run:
+        def run(n: int, seed: int) -> Outcome:
+            risk = least_squares.simulate(problem, noise, step_size, n_steps, n, rng=seed, n_jobs=n_jobs, progress=False)
+            return Outcome([risk], np.array([risk.value, risk.standard_error]))
+
+        return run
+
+    contenders = _contenders(
+        ours,
+        lambda risks: Outcome([Estimate.of(risks)], risks),
+        lambda n, seed: numpy_versions.least_squares(n, seed, *args),
+        c and (lambda n, seed: c.least_squares(n, seed, *args)),
+    )
+    return Case(name, "path-step", n_steps, ("mean risk",), contenders, 8, target, 1.75, share)
 
 
 def weights_cases(c: Yardstick | None) -> list[Case]:

@@ -91,8 +91,9 @@ class Measurement:
 def measure(case: Case, paths: int, repeats: int) -> Measurement:
     """Warm up, then run the contenders in turn, `repeats` times, each time with another seed."""
     _, first = _timed(lambda: case.contenders["gradnoise"](16, 0))
+    paths //= case.share
     for run in case.contenders.values():
-        run(256, 0)
+        run(max(256 // case.share, 16), 0)
     times: dict[str, list[Time]] = {name: [] for name in case.contenders}
     deviation, same_bits = 0.0, True
     for seed in range(repeats):

@@ -43,6 +43,33 @@ def ornstein_uhlenbeck(n_paths: int, seed: int, n_steps: int, A: np.ndarray, B: 
     return theta
 
 
+def least_squares(
+    n_paths: int,
+    seed: int,
+    n_steps: int,
+    n_samples: int,
+    kappa: float,
+    eta: float,
+    noise_std: float,
+    spectrum: np.ndarray,
+    start: np.ndarray,
+) -> np.ndarray:
+    """Excess risk of the averaged iterate, (n_paths,)."""
+    rng = np.random.default_rng(seed)
+    delta = np.tile(start, (n_paths, 1))
+    total = delta.copy()
+    for _ in range(n_steps):
+        w = np.full((n_paths, n_samples), 1 / n_samples)
+        if kappa > 0:
+            z = rng.standard_normal((n_paths, n_samples))
+            w += kappa * (z - z.mean(axis=1, keepdims=True))
+        x = np.sqrt(spectrum) * rng.standard_normal((n_paths, n_samples, len(start)))
+        residual = (x @ delta[:, :, np.newaxis])[:, :, 0] - noise_std * rng.standard_normal((n_paths, n_samples))
+        delta -= eta * ((w * residual)[:, np.newaxis] @ x)[:, 0]
+        total += delta
+    return 0.5 * (total / (n_steps + 1)) ** 2 @ spectrum
+
+
 def minibatch_weights(size: int, seed: int, n: int, batch_size: int) -> np.ndarray:
     """Sampling vectors of a batch with replacement, (size, n)."""
     chosen = np.random.default_rng(seed).integers(0, n, (size, batch_size)) + n * np.arange(size)[:, np.newaxis]

@@ -179,6 +179,52 @@ void ornstein_uhlenbeck(uint64_t seed, long n_paths, long n_steps, const double 
     }
 }
 
+// ---- averaged SGD and MSGD for least squares in 20 dimensions
+
+typedef double v4 __attribute__((vector_size(32)));
+
+// Weights 1/B + kappa (z - mean z) on B <= 512 fresh samples a step, all 1/B for kappa = 0. x = root * z, label noise of the given
+// standard deviation; risk (n_paths,) of the mean of theta_0 ... theta_n.
+void least_squares(uint64_t seed, long n_paths, long n_steps, long B, double kappa, double eta, double noise_std,
+                   const double *root, const double *start, double *risk) {
+    rng_t r;
+    seed_rng(&r, seed);
+    const v4 zero = {0};
+    double eps[512] = {0};
+    for (long p = 0; p < n_paths; p++) {
+        v4 delta[5], total[5], gradient[5], x[5], q[5];
+        memcpy(delta, start, sizeof delta);
+        memcpy(total, start, sizeof total);
+        memcpy(q, root, sizeof q);
+        for (long t = 0; t < n_steps; t++) {
+            double mean = 0;
+            if (kappa > 0)
+                for (long m = 0; m < B; m++) mean += (eps[m] = normal(&r)) / B;
+            for (int i = 0; i < 5; i++) gradient[i] = zero;
+            for (long m = 0; m < B; m++) {
+                for (int i = 0; i < 20; i++) ((double *)x)[i] = normal(&r);
+                double noise = noise_std * normal(&r);
+                v4 sum = zero;
+                for (int i = 0; i < 5; i++) {
+                    x[i] *= q[i];
+                    sum += x[i] * delta[i];
+                }
+                double residual = sum[0] + sum[1] + sum[2] + sum[3] - noise, weight = 1.0 / B + kappa * (eps[m] - mean);
+                for (int i = 0; i < 5; i++) gradient[i] += (weight * residual) * x[i];
+            }
+            for (int i = 0; i < 5; i++) {
+                delta[i] -= eta * gradient[i];
+                total[i] += delta[i];
+            }
+        }
+        risk[p] = 0;
+        for (int i = 0; i < 20; i++) {
+            double mean = ((double *)total)[i] / (n_steps + 1);
+            risk[p] += 0.5 * root[i] * root[i] * mean * mean;
+        }
+    }
+}
+
 // ---- sampling vectors, w (size, n)
 
 void minibatch_weights(uint64_t seed, long size, long n, long batch_size, double *w) { // with replacement

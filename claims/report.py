@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
+from gradnoise.simulations.json_result import finite
 
 __all__ = ["Component", "Entry", "Report", "Twin"]
 
@@ -81,7 +81,7 @@ class Entry:
     def to_dict(self) -> dict[str, Any]:
         """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
         columns = {
-            key: [_finite(getattr(c, key)) for c in self.components]
+            key: [finite(getattr(c, key)) for c in self.components]
             for key in ("predicted", "relation", "estimate", "standard_error", "interval", "level", "margin", "n")
         }
         if len(self.components) == 1:
@@ -102,7 +102,7 @@ class Entry:
         }
 
     def _twin_dict(self, twin: Twin) -> dict[str, Any]:
-        column = [_finite(number(twin.predictions[c.label])) if c.label in twin.predictions else None for c in self.components]
+        column = [finite(number(twin.predictions[c.label])) if c.label in twin.predictions else None for c in self.components]
         return {"name": twin.name, "predicted": column[0] if len(column) == 1 else column, "verdict": twin.verdict}
 
 
@@ -206,9 +206,3 @@ def _strain(c: Component) -> float:
     above, below = c.estimate - c.predicted, c.predicted - c.estimate
     miss = {"=": abs(above), ">=": below, "<=": above}[c.relation or "="]
     return miss / max(c.margin or 0.0, 1e-300)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

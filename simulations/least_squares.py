@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.json_result import JsonResult
 from gradnoise.simulations.progress import Progress
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.sampling import fill_weights, lower, work_space
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import as_count, as_real
+from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Minibatch
@@ -30,7 +29,7 @@ _GROUP = 4  # samples side by side: their four sums hide the latency of each oth
 
 
 @dataclass(frozen=True)
-class RiskCurve:
+class RiskCurve(JsonResult):
     """Estimated excess risks after different numbers of steps of the same replicates.
 
     Attributes
@@ -55,10 +54,6 @@ class RiskCurve:
             "n_steps": list(self.n_steps),
             **{name: [asdict(e) for e in getattr(self, name)] for name in ("averaged", "last")},
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
     def plot(self, ax: Any = None, *, level: float = 0.95, **style: Any) -> Any:
         """Draw the averaged iterate's excess risk with its intervals, log-log; return the axes."""
@@ -149,20 +144,22 @@ def simulate_curve(
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     if not isinstance(noise, SamplingNoise):
         raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
-    eta = as_real(step_size, "step_size", above=0)
-    limit = problem.stability_limit(noise)
-    if eta >= limit:
-        raise ValueError(f"step_size must be below {limit:.6g}, the stability limit of this problem and noise, got {eta:g}")
+    eta = problem.stable_step_size(step_size, noise)
+    n_replicates = as_count(n_replicates, "n_replicates")
     wanted = sorted({as_count(n, "n_steps", at_least=0) for n in n_steps})
     if not wanted:
         raise ValueError("n_steps must not be empty")
+    try:
+        weights = lower(noise)
+    except TypeError:
+        raise TypeError(f"noise must be of a class with a compiled form to be simulated here, got {noise!r}") from None
     stream = Stream.of(rng)
     # A sample of weight zero is not drawn, as the samples are fresh and which of them weigh something does not matter. So the
     # weights of a minibatch without replacement are b times 1/b, whatever the B that it is taken from.
     redrawn = not (isinstance(noise, Minibatch) and not noise.replacement)
     moments = ensemble.run(
         _block,
-        (problem.spectrum, problem.initial_error, problem.noise_std, lower(noise), noise.n, redrawn, eta, np.array(wanted)),
+        (problem.spectrum, problem.initial_error, problem.noise_std, weights, noise.n, redrawn, eta, np.array(wanted)),
         n_replicates,
         rng=stream,
         reduce=merge_moments,

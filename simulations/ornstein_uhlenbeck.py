@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.json_result import JsonResult
 from gradnoise.simulations.progress import Progress
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
@@ -30,7 +29,7 @@ _LANES = 64  # part of the contract, as it decides the order in which normals ar
 
 
 @dataclass(frozen=True)
-class OUResult:
+class OUResult(JsonResult):
     """Statistics of theta_t.
 
     Attributes
@@ -62,10 +61,6 @@ class OUResult:
             "covariance": self.covariance.tolist(),
             "covariance_error": self.covariance_error.tolist(),
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
 
 def simulate(

@@ -147,7 +147,7 @@ class OnlineLeastSquares(ABC):
         -------
         RiskParts
         """
-        eta, weights = self._stable_step(step_size, batch_size)
+        eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
         wanted = _as_steps(n_steps)
         if first is not None:
             first = as_count(first, "first", at_least=0, at_most=int(wanted.min()))
@@ -220,6 +220,22 @@ class OnlineLeastSquares(ABC):
         largest = eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
         return 1 / float(largest[0])
 
+    def stable_step_size(self, step_size: float, batch_size: Any) -> float:
+        """Return a step size that is below `stability_limit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not; the message says what the limit is.
+        """
+        eta, limit = as_real(step_size, "step_size", above=0), self.stability_limit(batch_size)
+        if eta >= limit:
+            raise ValueError(
+                f"step_size must be below {limit:.6g}, the limit of mean-square stability of this problem and these weights "
+                f"(see stability_limit), got {eta:g}"
+            )
+        return eta
+
     def asymptotic_constant(self, step_size: float, batch_size: Any) -> float:
         r"""Limit of (n + 1) times the excess risk of the averaged iterate.
 
@@ -239,7 +255,7 @@ class OnlineLeastSquares(ABC):
         float
             Units: loss.
         """
-        eta, weights = self._stable_step(step_size, batch_size)
+        eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
         root = np.sqrt(self._pair_sum)
         scaled = self._scaled_operator(weights)
         right = eta * weights.own * self._label_noise / root
@@ -318,16 +334,6 @@ class OnlineLeastSquares(ABC):
         size = self._label_noise.size
         matvec = lambda v: function(np.asarray(v).reshape(shape)).ravel()  # noqa: E731
         return LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
-
-    def _stable_step(self, step_size: float, batch_size: Any) -> tuple[float, WeightMoments]:
-        eta, weights = as_real(step_size, "step_size", above=0), WeightMoments.of(batch_size)
-        limit = self.stability_limit(weights)
-        if eta >= limit:
-            raise ValueError(
-                f"step_size must be below {limit:.6g}, the limit of mean-square stability of this problem and these weights "
-                f"(see stability_limit), got {eta:g}"
-            )
-        return eta, weights
 
 
 def _as_steps(n_steps: ArrayLike) -> NDArray[np.int64]:

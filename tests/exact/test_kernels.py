@@ -11,10 +11,11 @@ import math
 import numpy as np
 import pytest
 
-from gradnoise.simulations import langevin, ornstein_uhlenbeck, sampling, toy
+from gradnoise.simulations import langevin, least_squares, ornstein_uhlenbeck, sampling, toy
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.toy_kernel import _LANES
 from gradnoise.theory.landscape import PlanarLandscape
+from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import (
     Bernoulli,
     Enhanced,
@@ -287,3 +288,48 @@ NOISES = [make(replacement) for replacement in (True, False) for make in (
 def test_draw(noise):
     found = sampling.draw(noise, 40, rng=SEED)
     np.testing.assert_allclose(found, _draws(noise, 40, Stream.of(SEED).generator(0)), rtol=1e-12, atol=1e-14)
+
+
+def _least_squares(generator, problem, noise, eta, steps, n_paths):
+    """Risks of averaged and last iterate, wu2020, Eqs. (3) and (4), in the coordinates of the parameters."""
+    lam, d, pool = problem.spectrum, len(problem.spectrum), list(range(noise.n))
+    once = isinstance(noise, Minibatch) and not noise.replacement  # b times 1/b, and one draw of which samples they are
+    w, rows = None, []
+    for _ in range(n_paths):
+        iterates, averaged, last = [problem.initial_error], [], []
+        for _ in range(max(steps)):
+            w = w if once and w is not None else _weights(noise, generator, pool)
+            gradient = np.zeros(d)
+            for weight in w[w != 0]:
+                x = np.sqrt(lam) * np.array([generator.standard_normal() for _ in range(d)])
+                gradient += weight * (x @ iterates[-1] - problem.noise_std * generator.standard_normal()) * x
+            iterates.append(iterates[-1] - eta * gradient)
+        for n in steps:
+            averaged.append(0.5 * lam @ np.mean(iterates[: n + 1], axis=0) ** 2)
+            last.append(0.5 * lam @ iterates[n] ** 2)
+        rows.append(averaged + last)
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        Minibatch(7, 3, replacement=False),
+        Minibatch(3, 5),
+        Gaussian(6, 2.5, replacement=False),
+        Rademacher(5, 2, centered=False),
+        StudentT(4, 2, 9, replacement=False),
+        Bernoulli(9, 2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize(
+    "problem", [LeastSquares([2.0, 0.0, 0.3], [1.0, 5.0, -2.0], 0.7), LeastSquares([1.3], [0.4], 0.0)], ids=repr
+)
+def test_least_squares(noise, problem):
+    steps = [0, 1, 4, 9]
+    curve = least_squares.simulate_curve(problem, noise, 0.1, steps, N_PATHS, rng=SEED)
+    expected = _least_squares(Stream.of(SEED).generator(0), problem, noise, 0.1, steps, N_PATHS)
+    np.testing.assert_allclose([e.value for e in curve.averaged + curve.last], expected, rtol=1e-10)
+    mean = least_squares.simulate(problem, noise, 0.1, 9, N_PATHS, rng=SEED)
+    assert mean.value == curve.averaged[-1].value

@@ -16,7 +16,7 @@ from gradnoise.simulations.path_enumeration import excess_risks
 from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, Rademacher, StudentT
 
-CLOSE = 1e-12  # relative, and a factor of 100 above what is seen; every wrong formula below is off by over 1e-3
+CLOSE = 1e-12  # relative, and a factor of 5 above what is seen; every wrong formula below is off by over 1e-3
 WRONG = 1e-3
 
 
@@ -160,18 +160,11 @@ def _recursion(Sigma, fourth, noise, third, start, eta, s, q, n, cross=2):
     return np.trace(Sigma @ K) / (2 * (n + 1) ** 2)
 
 
-def _moments(X, residuals, p):
-    """Sigma, E[x x x x], E[eps^2 x x'] and E[eps x x x]."""
-    return (
-        (X.T * p) @ X,
-        np.einsum("m,mi,mj,mk,ml->ijkl", p, X, X, X, X),
-        (X.T * p * residuals**2) @ X,
-        np.einsum("m,mi,mj,mk->ijk", p * residuals, X, X, X),
-    )
-
-
 def _finite_moments(problem):
-    return _moments(problem.features, problem.targets - problem.features @ problem.optimum, problem.probabilities)
+    """Sigma, E[x x x x], E[eps^2 x x'] and E[eps x x x]."""
+    X, p = problem.features, problem.probabilities
+    residuals, fourth = problem.targets - X @ problem.optimum, np.einsum("m,mi,mj,mk,ml->ijkl", p, X, X, X, X)
+    return (X.T * p) @ X, fourth, (X.T * p * residuals**2) @ X, np.einsum("m,mi,mj,mk->ijk", p * residuals, X, X, X)
 
 
 def _gaussian_moments(Sigma, noise_std):
@@ -195,7 +188,7 @@ def test_risks_are_those_of_the_matrix_recursion(problem, weights):
     else:
         moments, start = _finite_moments(problem), problem.initial - problem.optimum
     known = WeightMoments.of(weights)
-    for n, fraction in itertools.product([0, 1, 5, 40], [0.05, 0.6]):
+    for n, fraction in itertools.product([0, 1, 5, 15], [0.05, 0.6]):
         eta = fraction * problem.stability_limit(weights)
         truth = _recursion(*moments, start, eta, known.own, known.between, n)
         assert _close(problem.excess_risk(eta, weights, n), truth)
@@ -298,7 +291,7 @@ def test_stability_limit_of_many_unknowns():
 def test_asymptotic_constant_is_the_slope_of_the_recursion(problem):
     """(n + 1)^2 times the risk is a straight line in n, up to what decays exponentially; its slope is the constant."""
     for weights in (1, Bernoulli(3, 2)):
-        eta, n = 0.4 * problem.stability_limit(weights), np.array([5_000, 10_000])
-        slope = np.diff((n + 1.0) ** 2 * problem.excess_risk(eta, weights, n))[0] / 5_000
+        eta, n = 0.4 * problem.stability_limit(weights), np.array([5_000, 6_000])
+        slope = np.diff((n + 1.0) ** 2 * problem.excess_risk(eta, weights, n))[0] / 1_000
         assert _close(problem.asymptotic_constant(eta, weights), slope)
         assert _far(problem.asymptotic_constant(1.1 * eta, weights), slope)

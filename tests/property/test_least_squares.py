@@ -109,14 +109,12 @@ def test_a_bound_with_B_for_b_can_fail(form):
 
 
 def test_misspecified_problems_need_the_factor_two():
-    """Bias and variance of misspecified problems are correlated: the bound of their sum alone can be violated."""
-    gaps = []
-    for slope in np.linspace(-3, 3, 41):
-        problem = FiniteLeastSquares([[1.0], [0.3]], [slope, 1.0], [1.0], [0.2, 0.8])
-        parts = problem.risk_parts(0.9 * _largest_step(problem, 1), 1, 5)
-        gaps.append(parts.total / (parts.bias + parts.variance))
-        assert parts.total <= 2 * (parts.bias + parts.variance) * (1 + CLOSE)
-    assert max(gaps) > 1.1 and min(gaps) < 0.9
+    """Their bias and variance are correlated: without the factor 2 = m the two-term bound lies 1.19 times below a risk."""
+    problem = FiniteLeastSquares([[1.0], [8.0]], [1.0, 0.0], [3.0], [0.99, 0.01])
+    eta = 0.999 * _largest_step(problem, 1)
+    parts, bound = problem.risk_parts(eta, 1, 100), problem.risk_bound(eta, 1, 100, form="two-term").bound
+    assert not problem.well_specified and parts.cross > 0.1 * parts.total
+    assert bound / 2 < 0.9 * parts.total < parts.total < bound
 
 
 @given(gaussians(), batch_sizes)
@@ -203,17 +201,18 @@ def test_risks_have_the_units_of_labels_squared(problem, labels, features, weigh
     X, y, theta, p = problem.features, problem.targets, problem.initial, problem.probabilities
     other = FiniteLeastSquares(X * features, y * labels, theta * labels / features, p)
     truth = labels**2 * problem.excess_risk(eta, weights, n)
-    size = labels**2 * p @ ((X @ theta) ** 2 + y**2)  # of what the risk is a difference of
+    size = labels**2 * p @ ((X**2).sum(axis=1) * (theta @ theta) + y**2)  # of what the risk is a difference of
     assert np.allclose(other.excess_risk(eta / features**2, weights, n), truth, rtol=0, atol=CLOSE * size)
 
 
-@given(finites(), weightings(), steps, st.integers(0, 9))
-def test_risks_do_not_depend_on_axes(problem, weights, n, seed):
+@given(finites(regular=True), st.integers(0, 2), weightings(), steps, st.integers(0, 9))
+def test_risks_do_not_depend_on_axes(problem, more, weights, n, seed):
+    """Nor on axes that the features never use, which a rotation then hides."""
     eta = 0.3 * _largest_step(problem, weights)
-    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(problem.initial),) * 2))[0]
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(problem.initial) + more,) * 2))[0]
     X, y, theta, p = problem.features, problem.targets, problem.initial, problem.probabilities
-    other = FiniteLeastSquares(X @ Q.T, y, Q @ theta, p)
-    size = p @ ((X**2).sum(axis=1) * (theta @ theta) + y**2)
+    other = FiniteLeastSquares(np.pad(X, ((0, 0), (0, more))) @ Q.T, y, Q @ np.pad(theta, (0, more), constant_values=1), p)
+    size = p @ ((X**2).sum(axis=1) * (theta @ theta + more) + y**2)
     assert np.allclose(other.excess_risk(eta, weights, n), problem.excess_risk(eta, weights, n), rtol=0, atol=CLOSE * size)
     bounds = [found.risk_bound(eta, weights, n).bound for found in (problem, other)]
     assert np.allclose(bounds[0], bounds[1], rtol=1e-9, atol=CLOSE * size)  # they see the optimum: digits go with the condition
