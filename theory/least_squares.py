@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative, as_real
 from gradnoise.theory.risk_bound import Assumptions, RiskBound
 from gradnoise.theory.second_moments import OnlineLeastSquares, RiskParts
@@ -88,6 +87,9 @@ class FiniteLeastSquares(OnlineLeastSquares):
     ----------
     optimum : (d,) ndarray
         theta_*, the minimum of f with the smallest norm.
+    well_specified : bool
+        Whether all points of positive probability are fitted at the optimum. A larger space may be well specified, too; it is
+        not recognised, and the two-term bound is then twice as large as it could be.
 
     Raises
     ------
@@ -116,15 +118,19 @@ class FiniteLeastSquares(OnlineLeastSquares):
         if p.shape != (m,) or abs(p.sum() - 1) > 1e-12:
             raise ValueError(f"probabilities must be {m} numbers that sum to one, got shape {p.shape} and sum {p.sum():.15g}")
         self.probabilities = p
-        values, vectors = psd_eigh((self.features.T * p) @ self.features)
-        lam, U = values[values > 0], vectors[:, values > 0]
-        self._x = self.features @ U
-        optimum = self._x.T @ (p * self.targets) / lam
-        self.optimum = U @ optimum
+        # Singular values of the features: those of Sigma, their squares, would lose half of the digits.
+        root = np.sqrt(p)
+        left, s, right = np.linalg.svd(root[:, np.newaxis] * self.features, full_matrices=False)
+        rounding = max(m, d) * np.finfo(float).eps
+        used = s > rounding * s[0]
+        left, s, axes = left[:, used], s[used], right[used].T
+        self._x = self.features @ axes
+        optimum = left.T @ (root * self.targets) / s
+        self.optimum = axes @ optimum
         self._residuals = self.targets - self._x @ optimum
-        largest = np.abs(self._residuals[p > 0]).max()
-        self.well_specified = bool(largest <= 1e-14 * np.abs(self.targets).max())
-        self._set(lam, U.T @ self.initial - optimum, self._weighted(self._residuals**2))
+        sizes = np.abs(self.targets) + np.abs(self._x) @ np.abs(optimum)
+        self.well_specified = bool((np.abs(self._residuals) <= 8 * rounding * sizes)[p > 0].all())
+        self._set(s**2, axes.T @ self.initial - optimum, self._weighted(self._residuals**2))
 
     def __repr__(self) -> str:
         return f"FiniteLeastSquares({len(self.features)} points in {self.features.shape[1]} dimensions)"

@@ -173,7 +173,7 @@ def _gaussian_moments(Sigma, noise_std):
 
 
 RNG = np.random.default_rng(20200101)
-MANY = FiniteLeastSquares(RNG.normal(size=(30, 10)), RNG.normal(size=30), RNG.normal(size=10), RNG.dirichlet(np.ones(30)))
+MANY = FiniteLeastSquares(RNG.normal(size=(90, 10)), RNG.normal(size=90), RNG.normal(size=10), RNG.dirichlet(np.full(90, 9.0)))
 NORMAL = LeastSquares([2.0, 0.5, 1.0], [1.0, -2.0, 0.5], 0.7)
 ROTATION = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
 
@@ -291,7 +291,18 @@ def test_stability_limit_of_many_unknowns():
 def test_asymptotic_constant_is_the_slope_of_the_recursion(problem):
     """(n + 1)^2 times the risk is a straight line in n, up to what decays exponentially; its slope is the constant."""
     for weights in (1, Bernoulli(3, 2)):
-        eta, n = 0.4 * problem.stability_limit(weights), np.array([5_000, 6_000])
-        slope = np.diff((n + 1.0) ** 2 * problem.excess_risk(eta, weights, n))[0] / 1_000
+        eta, n = 0.4 * problem.stability_limit(weights), np.array([2_000, 4_000])
+        slope = np.diff((n + 1.0) ** 2 * problem.excess_risk(eta, weights, n))[0] / 2_000
         assert _close(problem.asymptotic_constant(eta, weights), slope)
         assert _far(problem.asymptotic_constant(1.1 * eta, weights), slope)
+
+
+@pytest.mark.parametrize("smallest", [1e-2, 1e-5, 1e-7])
+def test_an_ill_conditioned_space_keeps_its_digits(smallest):
+    """Three orthogonal points, whose axes do not mix: risks of one feature each, added. Sigma itself would lose the smallest."""
+    axes, scales = ROTATION, np.array([1.0, 0.3, smallest])
+    skew = FiniteLeastSquares(np.sqrt(3) * scales[:, np.newaxis] * axes, np.zeros(3), axes.T @ [1.0, 2.0, 3.0 / smallest])
+    straight = FiniteLeastSquares(np.sqrt(3) * np.diag(scales), np.zeros(3), [1.0, 2.0, 3.0 / smallest])
+    assert skew.excess_risk(0.2, 1, 5) == pytest.approx(straight.excess_risk(0.2, 1, 5), rel=1e-14 / smallest)
+    assert skew.assumptions().leverage == pytest.approx(3.0, rel=1e-14 / smallest)
+    assert skew.well_specified
