@@ -41,13 +41,17 @@ def classes(B: int) -> dict[str, SamplingNoise]:
     }
 
 
-def wrong_weights(B: int) -> Iterator[tuple[str, WeightMoments]]:
-    """Weights whose covariance is not that of Theorem 1."""
-    yield "B for b in the covariance", WeightMoments.minibatch(B)
-    kappa = (B - b) / (b * B * B)
-    own = 1 / B + kappa * (B - 1)
-    yield "1/B for 1/(B−1) in the covariance", WeightMoments(own, 1 - own)
-    yield "uncentred weights", WeightMoments.fresh(Gaussian(B, b, centered=False, replacement=False))
+def _power_over_B(B: int) -> WeightMoments:
+    own = 1 / B + (B - 1) * (B - b) / (b * B * B)
+    return WeightMoments(own, 1 - own)
+
+
+#: Weights of B samples whose covariance is not that of Theorem 1.
+WRONG_WEIGHTS: dict[str, Callable[[int], WeightMoments]] = {
+    "B for b in the covariance": WeightMoments.minibatch,
+    "1/B for 1/(B−1) in the covariance": _power_over_B,
+    "uncentred weights": lambda B: WeightMoments.fresh(Gaussian(B, b, centered=False, replacement=False)),
+}
 
 
 class _WithoutFourthMoment(LeastSquares):
@@ -73,7 +77,7 @@ class OneBoundForAll(Inequality):
     margin = Relative(0.01)
     forms = ("elementary", "bach-moulines", "two-term")
     batches, n_steps = (4, 8), 6
-    B_for_b = "largest risk / bound with the B = 16 for b = 2"
+    B_for_b = "largest risk / bound with B = 16 for b = 2"
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
@@ -104,12 +108,8 @@ class OneBoundForAll(Inequality):
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "B for b in the constants", {self.B_for_b: AtMost(1.0)}
-        for k, (name, _) in enumerate(wrong_weights(4)):
-
-            def risk(B: int, k: int = k) -> float:
-                return PROBLEM.excess_risk(STEP_SIZE, list(wrong_weights(B))[k][1], self.n_steps)
-
-            yield name, self._simulated(risk)
+        for name, weights in WRONG_WEIGHTS.items():
+            yield name, self._simulated(lambda B, weights=weights: PROBLEM.excess_risk(STEP_SIZE, weights(B), self.n_steps))
         yield "(3) as printed, without 1/b", self._simulated(lambda B: PROBLEM.excess_risk(b * STEP_SIZE, b, self.n_steps))
         wrong = without_fourth_moment().excess_risk(STEP_SIZE, b, self.n_steps)
         yield "the recursion without its fourth-moment term", self._simulated(lambda B: wrong)
@@ -219,15 +219,12 @@ class EqualRisks(Comparison):
         return self._predicted(WeightMoments.minibatch(b), WeightMoments.minibatch(b))
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        for (name, few), (_, many) in zip(wrong_weights(self.B), wrong_weights(self.many), strict=True):
-            yield name, self._predicted(few, many)
+        for name, weights in WRONG_WEIGHTS.items():
+            yield name, self._predicted(weights(self.B), weights(self.many))
         equal = FINITE.excess_risk(FINITE_STEP, b, self.listed_steps)
         yield "the same covariance, not given the data, is enough", {self.data_dependent: equal}
         wrong = without_fourth_moment().excess_risk(STEP_SIZE, b, self.steps)
-        yield (
-            "the recursion without its fourth-moment term",
-            {f"simulated, {name}, n = {n}": float(r) for name in classes(b) for n, r in zip(self.steps, wrong, strict=True)},
-        )
+        yield "the recursion without its fourth-moment term", self._curves(wrong)
 
     def _listed(self, label: str, weights: Callable[[np.ndarray], Outcomes], n_samples: int) -> dict[str, Any]:
         return computed(label, excess_risks(FINITE, weights, FINITE_STEP, self.listed_steps, n_samples=n_samples)[-1])
@@ -235,9 +232,12 @@ class EqualRisks(Comparison):
     def _predicted(self, few: WeightMoments, many: WeightMoments) -> Predictions:
         listed = FINITE.excess_risk(FINITE_STEP, few, self.listed_steps)
         names = [*classes(self.B), "deterministic weights ⅔, ⅙, ⅙", "SGD"]
-        simulated = zip(self.steps, PROBLEM.excess_risk(STEP_SIZE, many, self.steps), strict=True)
         predicted: dict[str, float] = {f"all paths, {name}": listed for name in names}
-        return predicted | {f"simulated, {name}, n = {n}": float(r) for n, r in simulated for name in classes(b)}
+        return {**predicted, **self._curves(PROBLEM.excess_risk(STEP_SIZE, many, self.steps))}
+
+    def _curves(self, risks: np.ndarray) -> Predictions:
+        at = dict(zip(self.steps, risks, strict=True))
+        return {f"simulated, {name}, n = {n}": float(risk) for name in classes(self.many) for n, risk in at.items()}
 
 
 def _without_longest(features: np.ndarray) -> Outcomes:
