@@ -23,7 +23,7 @@ _COLUMNS = ("ns per path-step or vector", "C", "gradnoise", "NumPy", "gradnoise 
 
 
 def main(
-    paths: Annotated[int, typer.Option(help="paths, or vectors; multiples of 16384 keep two threads busy", min=16)] = 32768,
+    paths: Annotated[int, typer.Option(help="paths, or vectors; multiples of 32768 keep two threads busy", min=16)] = 32768,
     repeats: Annotated[int, typer.Option(help="interleaved runs of each contender, whose median counts", min=1)] = 5,
     json: Annotated[Path | None, typer.Option(help="also write all times and ratios as JSON", metavar="FILE")] = None,
 ) -> None:
