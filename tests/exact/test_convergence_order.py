@@ -1,0 +1,109 @@
+"""Fitted orders and joint moments, against powers that are known and sums that are written out.
+
+It would catch a fit that uses errors below its floor, weights the wrong way round, a correlation that is ignored, a next term
+that leaks into the order, a line through a change of sign, and blocks that are merged wrongly.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gradnoise.simulations.statistics import Estimate, JointMoments, fit_order, merge_joint_moments
+
+ETA = np.array([0.4, 0.2, 0.1, 0.05])
+
+
+def test_exact_powers():
+    for p in (0.5, 1, 3):
+        order = fit_order(ETA[::-1], 7 * ETA[::-1] ** p, np.zeros(4))
+        assert order.value == pytest.approx(p) and order.standard_error == 0
+        assert order.local_slopes == pytest.approx((p, p, p))
+        assert order.step_sizes == tuple(ETA) and all(order.used)
+        np.testing.assert_allclose(order.predict(ETA), 7 * ETA**p)
+
+
+def test_a_next_term_is_told_from_the_order():
+    errors = 3 * ETA**2 * np.exp(1.5 * ETA)
+    assert fit_order(ETA, errors, np.zeros(4)).value > 2.2
+    order = fit_order(ETA, errors, np.zeros(4), next_term=True)
+    assert order.value == pytest.approx(2) and order.next_term == pytest.approx(1.5)
+    np.testing.assert_allclose(order.predict(ETA), errors)
+
+
+def test_errors_below_noise_or_floor_are_not_used():
+    errors, noise = ETA**2, np.array([1e-4, 1e-4, 1e-4, 1e-3])
+    order = fit_order(ETA, errors + np.array([0, 0, 0, 0.001]), noise)
+    assert order.used == (True, True, True, False) and order.value == pytest.approx(2)
+    assert math.isnan(order.local_slopes[2]) and order.floor == pytest.approx((4e-4, 4e-4, 4e-4, 4e-3))
+    floored = fit_order(ETA, errors, np.zeros(4), floor=[0, 0, 0, 3e-4])
+    assert floored.used == (True, True, True, False)
+
+
+def test_a_noisy_error_weighs_less():
+    errors, noise = 2 * ETA, np.array([1e-3, 1e-3, 1e-3, 0.02])
+    bent = errors * [1, 1, 1, 1.5]
+    assert abs(fit_order(ETA, bent, noise).value - 1) < 0.01 < abs(fit_order(ETA, bent, np.full(4, 1e-3)).value - 1)
+
+
+def test_independent_errors_give_the_textbook_standard_error():
+    """Relative errors r of equal size: the variance of the slope is r^2 / sum (x - mean x)^2."""
+    errors, r = ETA**2, 0.01
+    x = np.log(ETA)
+    assert fit_order(ETA, errors, r * errors).standard_error == pytest.approx(r / np.sqrt(((x - x.mean()) ** 2).sum()))
+
+
+def test_errors_on_the_same_paths_are_correlated():
+    """A factor common to all errors of a path moves the line up and down, and does not turn it."""
+    rng = np.random.default_rng(0)
+    common = rng.exponential(size=(5_000, 1)) * ETA**2
+    moments = JointMoments.of(common)
+    se = np.sqrt(np.diag(moments.covariance))
+    together = fit_order(ETA, moments.mean, se, moments=moments)
+    assert together.standard_error < 1e-9 < fit_order(ETA, moments.mean, se).standard_error
+    # And for any paths: the delta method, path by path.
+    paths = rng.exponential(size=(5_000, 4)) * ETA
+    moments = JointMoments.of(paths)
+    order = fit_order(ETA, moments.mean, np.full(4, 1e-3) * moments.mean, moments=moments)
+    x = np.log(ETA) - np.log(ETA).mean()
+    influence = Estimate.of(paths / moments.mean @ (x / (x**2).sum()))
+    assert order.standard_error == pytest.approx(influence.standard_error, rel=1e-9)
+    assert order.skewness == pytest.approx(influence.skewness, rel=1e-9) and order.n == 5_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0.1, 0.2], [1, 2], [0, 0]), "at least 3 different numbers"),
+        (([0.1, 0.2, 0.2], [1, 2, 3], [0, 0, 0]), "at least 3 different numbers"),
+        (([0.1, 0.2, 0.4], [1e-3, 1e-3, 1e-3], [1, 1, 1]), "got 0 of 3; take more paths"),
+        (([0.1, 0.2, 0.4], [-1, 1, 2], [0, 0, 0]), "one sign"),
+        (([0.1, 0.2, 0.4], [1, 1, 2], [0, -1, 0]), "standard_errors must be >= 0"),
+        (([0.1, 0.2, 0.4], [1, 1], [0, 0, 0]), "step_sizes and errors must have equal shapes"),
+    ],
+)
+def test_it_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit_order(*arguments)
+
+
+def test_it_refuses_a_next_term_for_three_errors():
+    with pytest.raises(ValueError, match="at least 4 step sizes, got 3 of 3"):
+        fit_order(ETA[:3], ETA[:3], np.zeros(3), next_term=True)
+
+
+def test_joint_moments_of_blocks_are_those_of_the_whole():
+    x = np.random.default_rng(1).exponential(size=(60, 3)) @ np.array([[1.0, 0.2, 0], [0, 1, -0.5], [0, 0, 2]]) + 100
+    whole = JointMoments.of(x)
+    merged = merge_joint_moments(JointMoments.of(part).as_block() for part in np.split(x, [7, 8, 41]))
+    assert merged.n == 60
+    for name in ("mean", "second", "third"):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-9, atol=1e-9)
+    a = np.array([0.3, -1.0, 0.7])
+    direct = x @ a
+    estimate = merged.along(a)
+    assert estimate.value == pytest.approx(direct.mean())
+    assert estimate.standard_error == pytest.approx(stats.sem(direct))
+    assert estimate.skewness == pytest.approx(stats.skew(direct))
+    np.testing.assert_allclose(merged.covariance, np.cov(x.T) / 60)
