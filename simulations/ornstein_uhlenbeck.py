@@ -20,7 +20,7 @@ from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, Proportion
 from gradnoise.theory import escape
 from gradnoise.theory._linalg import psd_eigh
-from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real
+from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real, as_whole_steps
 
 __all__ = ["OUResult", "simulate"]
 
@@ -130,9 +130,7 @@ def simulate(
         if step_size is None:
             raise ValueError("step_size must be given for the method 'euler'")
         eta = as_real(step_size, "step_size", above=0)
-        n_steps = round(t / eta)
-        if abs(n_steps * eta - t) > 1e-9 * t:
-            raise ValueError(f"time must be a whole number of steps, got time = {t:g} and step_size = {eta:g}")
+        n_steps = as_whole_steps(t, eta)
         shrink, noise = 1 - eta * lam, eta * Sigma
     factor = _triangular_root(U.T @ noise @ U)
     (moments, counts) = ensemble.run(

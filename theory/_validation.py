@@ -111,3 +111,11 @@ def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return str(value)
+
+
+def as_whole_steps(time: float, step_size: float) -> int:
+    """Return how many steps the time takes, or raise unless that is a whole number up to rounding."""
+    n_steps = round(time / step_size)
+    if abs(n_steps * step_size - time) > 1e-9 * time:
+        raise ValueError(f"time must be a whole number of steps, got time = {time:g} and step_size = {step_size:g}")
+    return n_steps

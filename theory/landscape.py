@@ -8,6 +8,7 @@ with k = 0 it is a landscape on the line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +77,7 @@ class PlanarLandscape:
 
 
 class EulerLaw:
-    """Exact law of Euler-Maruyama on the line, x' = x - h L'(x) + sqrt(h s) Z.
+    """Exact law of Euler-Maruyama on the line, x' = x - h L'(x) + sqrt(h s(x)) Z.
 
     A step maps a density by a Gaussian kernel, and the trapezoidal rule integrates Gaussians to machine precision once
     its nodes are closer than two thirds of their standard deviation. So expectations come without a sampling error.
@@ -85,8 +86,8 @@ class EulerLaw:
     ----------
     landscape : PlanarLandscape
         With stiffness 0.
-    noise : float
-        s > 0, variance per time.
+    noise : float or callable
+        s > 0, variance per time; a function of points (g,) where it depends on the point.
     start : float
         x_0.
     step_size : float
@@ -108,7 +109,13 @@ class EulerLaw:
     """
 
     def __init__(
-        self, landscape: PlanarLandscape, noise: float, start: float, step_size: float, n_steps: int, reach: float = 3.0
+        self,
+        landscape: PlanarLandscape,
+        noise: float | Callable[[FloatArray], FloatArray],
+        start: float,
+        step_size: float,
+        n_steps: int,
+        reach: float = 3.0,
     ) -> None:
         if not isinstance(landscape, PlanarLandscape):
             raise TypeError(f"landscape must be a PlanarLandscape, got {landscape!r}")
@@ -117,14 +124,18 @@ class EulerLaw:
         n_steps = as_count(n_steps, "n_steps", at_least=2)
         step, start = as_real(step_size, "step_size", above=0), as_real(start, "start")
         reach = as_real(reach, "reach", above=abs(start))
-        self._deviation = float(np.sqrt(step * as_real(noise, "noise", above=0)))
         self._landscape, self._step, self._start = landscape, step, start
-        half = int(np.ceil(reach / (0.5 * self._deviation)))
+        if callable(noise):
+            self._noise = noise
+        else:
+            constant = as_real(noise, "noise", above=0)
+            self._noise = lambda x: np.full_like(x, constant)
+        half = int(np.ceil(reach / (0.5 * self._deviation(np.linspace(-reach, reach, 1001)).min())))
         self.nodes = np.linspace(-reach, reach, 2 * half + 1)
         self._spacing = self.nodes[1] - self.nodes[0]
-        kernel = self._normal(self.nodes[:, np.newaxis], self._drifted(self.nodes)) * self._spacing
+        kernel = self._normal(self.nodes[:, np.newaxis], self.nodes) * self._spacing
         self.densities = np.empty((n_steps, len(self.nodes)))
-        self.densities[0] = self._normal(self.nodes, self._drifted(np.array(start)))
+        self.densities[0] = self._normal(self.nodes, np.array([start]))
         for k in range(1, n_steps):
             self.densities[k] = kernel @ self.densities[k - 1]
         if abs(self.expectation(lambda x: np.ones_like(x)) - 1) > 1e-9:
@@ -141,18 +152,21 @@ class EulerLaw:
 
     def probability(self, intervals: list[tuple[float, float]]) -> float:
         """P(x lies in one of the intervals) after the last step."""
-        centre = self._drifted(self.nodes)
+        centre, deviation = self._drifted(self.nodes), self._deviation(self.nodes)
         mass = self.densities[-2] * self._spacing
-        return float(
-            sum(mass @ (ndtr((b - centre) / self._deviation) - ndtr((a - centre) / self._deviation)) for a, b in intervals)
-        )
+        return float(sum(mass @ (ndtr((b - centre) / deviation) - ndtr((a - centre) / deviation)) for a, b in intervals))
 
     def _drifted(self, x: FloatArray) -> FloatArray:
         return x - self._step * self._landscape.gradient(x)[0]
 
-    def _normal(self, x: FloatArray, mean: FloatArray) -> FloatArray:
-        z = (x - mean) / self._deviation
-        return np.exp(-(z**2) / 2) / (self._deviation * np.sqrt(2 * np.pi))
+    def _deviation(self, x: FloatArray) -> FloatArray:
+        return np.sqrt(self._step * self._noise(x))
+
+    def _normal(self, x: FloatArray, origin: FloatArray) -> FloatArray:
+        """Density at x of a step from an origin."""
+        deviation = self._deviation(origin)
+        z = (x - self._drifted(origin)) / deviation
+        return np.exp(-(z**2) / 2) / (deviation * np.sqrt(2 * np.pi))
 
 
 def _real_roots(coefficients: list[float]) -> FloatArray:

@@ -1,0 +1,64 @@
+r"""Stationary density of a diffusion on the line whose noise depends on the place.
+
+For :math:`d\theta = -L'(\theta) dt + \sqrt{\eta \Sigma(\theta)}\, dW`, in the sense of Ito, a density without flux is
+
+.. math:: p(\theta) \propto \Sigma(\theta)^{-1} \exp\Big(-2 \int \frac{L'}{\eta \Sigma} d\theta\Big).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.integrate import cumulative_simpson
+from scipy.interpolate import CubicSpline
+
+from gradnoise.theory._validation import FloatArray, as_real
+
+__all__ = ["StationaryDensity"]
+
+_NODES = 20_001
+
+
+class StationaryDensity:
+    """The density above, by quadrature.
+
+    Parameters
+    ----------
+    gradient : callable
+        L' at points (g,). Units: loss / parameter.
+    variance : callable
+        eta Sigma > 0 at points (g,). Units: parameter squared / time.
+    low, high : float
+        The density is taken on [low, high], beyond which it must be negligible.
+
+    Raises
+    ------
+    ValueError
+        If low >= high, the variance is not positive, or the density at an end exceeds 1e-9 of its largest value.
+    """
+
+    def __init__(
+        self,
+        gradient: Callable[[FloatArray], FloatArray],
+        variance: Callable[[FloatArray], FloatArray],
+        low: float,
+        high: float,
+    ) -> None:
+        low = as_real(low, "low")
+        self.nodes = np.linspace(low, as_real(high, "high", above=low), _NODES)
+        noise = np.asarray(variance(self.nodes), dtype=np.float64)
+        if not (np.isfinite(noise) & (noise > 0)).all():
+            raise ValueError(f"variance must be finite and > 0 between low and high, got a least value of {noise.min():.6g}")
+        exponent = -2 * cumulative_simpson(np.asarray(gradient(self.nodes)) / noise, x=self.nodes, initial=0.0) - np.log(noise)
+        density = np.exp(exponent - exponent.max())
+        if max(density[0], density[-1]) > 1e-9:
+            raise ValueError(f"low and high must leave out nothing, got a relative density of {max(density[0], density[-1]):.3g}")
+        mass = cumulative_simpson(density, x=self.nodes, initial=0.0)
+        self.density = density / mass[-1]
+        self._mass = CubicSpline(self.nodes, mass / mass[-1])
+
+    def probability(self, low: float, high: float) -> float:
+        """P(low <= theta <= high)."""
+        below = self._mass(np.clip([low, high], self.nodes[0], self.nodes[-1]))
+        return float(below[1] - below[0])
