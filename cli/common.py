@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["USAGE_ERROR", "check_writable", "console", "errors", "user_errors", "worker_count"]
+__all__ = ["USAGE_ERROR", "check_file", "check_writable", "console", "errors", "user_errors", "worker_count"]
 
 USAGE_ERROR = 2
 _WIDTH_OF_A_FILE = 150
@@ -47,6 +47,19 @@ def check_writable(folder: Path, name: str) -> None:
         probe.unlink()
     except OSError as error:
         raise ValueError(f"{name} must be a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from None
+
+
+def check_file(path: Path, name: str) -> None:
+    """See that a file can be written, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, got the folder {str(path)!r}")
+    check_writable(path.parent, name)
 
 
 def worker_count(jobs: int) -> int:

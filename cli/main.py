@@ -93,6 +93,41 @@ def figures(
         command.run(names or [], list_only, format, budget, seed, worker_count(jobs), out)
 
 
+@app.command()
+def study(
+    kind: Annotated[str, typer.Argument(help="strong: on one Brownian path; weak: in expectation", metavar="strong|weak")],
+    problem: Annotated[
+        str, typer.Option("--problem", help="least-squares, logistic, tanh or two-basin", metavar="NAME")
+    ] = "logistic",
+    paths: Annotated[int, typer.Option("--paths", help="Brownian paths")] = 10_000,
+    drift: Annotated[
+        str, typer.Option("--drift", help="of the SDE: -∇L, or -∇(L + η/4 |∇L|²)", metavar="plain|modified")
+    ] = "plain",
+    n_steps: Annotated[int, typer.Option("--steps", help="step sizes, each half of the one before")] = 6,
+    largest_step: Annotated[float | None, typer.Option("--largest-step", help="largest step size; the problem's own")] = None,
+    time: Annotated[float | None, typer.Option("--time", help="T, a whole number of steps; the problem's own")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="of a step; the problem's own")] = None,
+    refinement: Annotated[int | None, typer.Option("--refinement", help="reference steps in a step; 32")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="write the order plot: .png, .pdf or .svg", metavar="FILE")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the study as JSON; - for stdout", metavar="FILE")] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="keep finished blocks there, so that a study can be resumed", metavar="DIR")
+    ] = None,
+    seed: Seed = None,
+    jobs: Jobs = 0,
+) -> None:
+    """Measure how fast M-SGD approaches its SDE as the step size falls, and fit the order.
+
+    Strong errors are mean squares on one Brownian path, of Gaussian M-SGD; weak ones are differences of the expected loss, of
+    SGD. Problems of your own go through gradnoise.simulations.sde in Python.
+    """
+    from gradnoise.cli import study as command
+
+    with user_errors():
+        settings = command.Settings(kind, problem, paths, drift, n_steps, largest_step, time, batch_size, refinement)
+        command.run(settings, seed, worker_count(jobs), plot, json, store)
+
+
 def main() -> None:
     """Run the command line."""
     app()

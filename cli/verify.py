@@ -12,7 +12,7 @@ from rich.table import Table
 from gradnoise.claims import registry
 from gradnoise.claims.judgement import REFUTED
 from gradnoise.claims.report import Entry, Report, summary
-from gradnoise.cli.common import check_writable, console, errors
+from gradnoise.cli.common import check_file, check_writable, console, errors
 
 __all__ = ["run"]
 
@@ -36,9 +36,7 @@ def run(
             raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
     to_stdout = json is not None and str(json) == "-"
     if json is not None and not to_stdout:
-        if json.is_dir():
-            raise ValueError(f"--json must be a file, got the folder {str(json)!r}")
-        check_writable(json.parent, "--json")
+        check_file(json, "--json")
     if out is not None:
         check_writable(out, "--out")
     screen = errors if to_stdout else console

@@ -60,7 +60,7 @@ class BlockStore:
             raise TypeError(f"store must be the path of a folder, got {root!r}")
         identity = {
             "format": _FORMAT,
-            "kernel": [function.__module__, function.__qualname__, _kernel_hash(function)],
+            "kernel": [function.__module__, function.__qualname__, _function_hash(function, "kernel")],
             "params": [_canonical(p, f"params[{i}]") for i, p in enumerate(params)],
             "stream": dataclasses.asdict(stream),
             "block_size": block_size,
@@ -121,8 +121,8 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def _kernel_hash(function: Callable[..., Any]) -> str:
-    """Hash of the file of a kernel, which may be a user's, and of what the kernel closes over.
+def _function_hash(function: Callable[..., Any], name: str) -> str:
+    """Hash of the file of a function, which may be a user's, and of what the function closes over.
 
     Code that was typed into a session is refused: nothing would tell two versions of it apart.
     """
@@ -130,10 +130,10 @@ def _kernel_hash(function: Callable[..., Any]) -> str:
         source = Path(inspect.getfile(function)).read_bytes()
     except (OSError, TypeError):
         raise TypeError(
-            f"kernel must be defined in a file where a store is given, so that its code is known, got {function!r}"
+            f"{name} must be defined in a file where a store is given, so that its code is known, got {function!r}"
         ) from None
     closure = [cell.cell_contents for cell in function.__closure__ or ()]
-    captured = _canonical([*closure, *(function.__defaults__ or ())], "a value that kernel closes over,")
+    captured = _canonical([*closure, *(function.__defaults__ or ())], f"a value that {name} closes over,")
     return hashlib.sha256(source + json.dumps(captured).encode()).hexdigest()
 
 
@@ -159,10 +159,14 @@ def _canonical(value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: _canonical(getattr(value, f.name), f"{name}.{f.name}") for f in dataclasses.fields(value)}
         return [type(value).__module__, type(value).__qualname__, fields]
+    function = getattr(value, "py_func", value)  # of a compiled one
+    if inspect.isfunction(function):
+        return ["function", function.__module__, function.__qualname__, _function_hash(function, name)]
     if isinstance(value, (tuple, list)):
         return [_canonical(v, f"{name}[{i}]") for i, v in enumerate(value)]
     raise TypeError(
-        f"{name} must be a number, string, array, dataclass or a tuple of these to be stored, got {type(value).__name__}"
+        f"{name} must be a number, string, array, function, dataclass or a tuple of these to be stored, "
+        f"got {type(value).__name__}"
     )
 
 

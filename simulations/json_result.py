@@ -19,9 +19,13 @@ class JsonResult(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Result with lists and numbers only."""
 
+    def to_json(self) -> str:
+        """Result as JSON; infinities and NaN, which JSON does not have, are null."""
+        return json.dumps(finite(self.to_dict()), indent=1, allow_nan=False) + "\n"
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the result as JSON; infinities and NaN, which JSON does not have, as null."""
-        Path(path).write_text(json.dumps(finite(self.to_dict()), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        """Write the result as JSON."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
 
 def finite(value: Any) -> Any:

@@ -67,6 +67,12 @@ def test_paper_selects_its_claims():
         (("claims", "--paper", "nobody2020"), "--paper must be one of"),
         (("figures", "zhu2019-fig9"), "did you mean zhu2019-fig2"),
         (("figures", "--format", "bmp"), "--format must be one of png, pdf, svg"),
+        (("study", "stron"), "KIND must be one of strong, weak, got 'stron'"),
+        (("study", "weak", "--problem", "logstic"), "--problem must be one of least-squares, logistic, tanh, two-basin"),
+        (("study", "weak", "--paths", "0"), "--paths must be >= 1"),
+        (("study", "weak", "--plot", "order.jpg"), "--plot must end in .png, .pdf, .svg"),
+        (("study", "weak", "--time", "0.3"), "time must be a whole number of steps"),
+        (("study", "weak", "--json", "."), "--json must be a file"),
     ],
 )
 def test_bad_usage_is_named_and_exits_with_two(arguments, message):
@@ -103,3 +109,26 @@ def test_help_and_version_answer_without_numba():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0 and "verify" in result.stdout
     assert run("--version").stdout.startswith("gradnoise ")
+
+
+def test_a_study_prints_its_order_and_writes_its_picture(tmp_path):
+    picture, file = tmp_path / "out.png", tmp_path / "study.json"
+    options = ("--problem", "logistic", "--paths", "200", "--steps", "4", "--refinement", "8")
+    result = run("study", "strong", *options, "--plot", str(picture), "--json", str(file))
+    assert result.exit_code == 0
+    for text in ("mean-square distance", "local slope", "order over these step sizes", "leading order", "seed"):
+        assert text in result.stdout
+    assert picture.stat().st_size > 10_000
+    study = json.loads(file.read_text())
+    assert 1.8 < study["order"]["value"] < 2.5 and study["parameters"]["drift"] == "plain"
+
+
+def test_a_study_without_an_order_says_why_and_still_shows_its_errors():
+    result = run("study", "weak", "--drift", "modified", "--paths", "50", "--steps", "3", "--refinement", "4")
+    assert result.exit_code == 0
+    assert "no order:" in result.stdout and "take more paths" in result.stdout and "difference of E L" in result.stdout
+
+
+def test_a_study_goes_to_stdout_as_json_alone():
+    result = run("study", "weak", "--paths", "50", "--steps", "3", "--refinement", "4", "--json", "-")
+    assert json.loads(result.stdout)["kind"] == "weak"

@@ -40,6 +40,18 @@ def made(constant):
     return kernel
 
 
+def applied(n_paths, generator, function):
+    return (function(generator.standard_normal(n_paths)),)
+
+
+def doubled(x):
+    return 2 * x
+
+
+def squared(x):
+    return x**2
+
+
 class Study:
     """Ten paths in blocks of four, four and two."""
 
@@ -292,3 +304,13 @@ def test_killed_study_computes_exactly_the_missing_blocks(tmp_path, n_jobs):
     log.unlink()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == resumed
     assert not log.exists()  # nothing was left to compute
+
+
+def test_functions_among_the_parameters_are_told_apart(tmp_path):
+    options = {"rng": 5, "reduce": ensemble.concatenate, "block_size": 4, "store": tmp_path}
+    (first,) = ensemble.run(applied, (doubled,), 4, **options)
+    (second,) = ensemble.run(applied, (squared,), 4, **options)
+    np.testing.assert_array_equal(first**2, 4 * second)
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(TypeError, match=r"params\[0\] must be defined in a file"):
+        ensemble.run(applied, (eval("lambda x: x"),), 4, **options)

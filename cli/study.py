@@ -1,0 +1,124 @@
+"""``gradnoise study``: measure an order of convergence."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from gradnoise.claims.registry import DEFAULT_SEED
+from gradnoise.cli.common import check_file, console, errors
+from gradnoise.simulations import sde
+from gradnoise.simulations.order_study import OrderStudy
+from gradnoise.simulations.standard_problems import STANDARD
+from gradnoise.simulations.statistics import Order
+from gradnoise.theory._validation import as_choice, as_count
+
+__all__ = ["Settings", "run"]
+
+#: Mean-square and weak orders that theory gives, plain and modified, to draw beside what is measured.
+REFERENCE_SLOPES = {"strong": (2.0, 3.0), "weak": (1.0, 2.0)}
+_PICTURES = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of the command; None takes the problem's own setting."""
+
+    kind: str
+    problem: str
+    paths: int
+    drift: str
+    n_steps: int
+    largest_step: float | None
+    time: float | None
+    batch_size: int | None
+    refinement: int | None
+
+
+def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json: Path | None, store: Path | None) -> None:
+    """Run a study; print its errors and its order; write what was asked for."""
+    as_choice(settings.kind, "KIND", ("strong", "weak"))
+    as_choice(settings.problem, "--problem", tuple(STANDARD))
+    as_count(settings.paths, "--paths")
+    for path, option in ((plot, "--plot"), (json, "--json")):
+        if path is not None and str(path) != "-":
+            check_file(path, option)
+    if plot is not None and plot.suffix not in _PICTURES:
+        raise ValueError(f"--plot must end in {', '.join(_PICTURES)}, got {str(plot)!r}")
+    standard = STANDARD[settings.problem]
+    largest = standard.largest_step if settings.largest_step is None else settings.largest_step
+    steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps"))]
+    seed = DEFAULT_SEED if seed is None else seed
+    measure = sde.strong_error if settings.kind == "strong" else sde.weak_error
+    study = measure(
+        standard.build(),
+        steps,
+        standard.time if settings.time is None else settings.time,
+        settings.paths,
+        batch_size=standard.batch_size if settings.batch_size is None else settings.batch_size,
+        rng=seed,
+        drift=settings.drift,
+        refinement=settings.refinement,
+        n_jobs=jobs,
+        store=store,
+    )
+    if json is None or str(json) != "-":
+        _print(study, settings, seed)
+    if json is not None:
+        if str(json) == "-":
+            sys.stdout.write(study.to_json())
+        else:
+            study.save(json)
+            console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+    if plot is not None:
+        _draw(study, settings, plot)
+        (errors if str(json) == "-" else console).print(f"wrote {plot}", highlight=False, soft_wrap=True)
+
+
+def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
+    p = study.parameters
+    what = "mean-square distance" if study.kind == "strong" else "difference of E L"
+    table = Table(title=f"{study.kind} error of {p['problem']}, {p['drift']} drift, T = {p['time']:g}", title_justify="left")
+    for name in ("step size", what, "± standard error", "reference off by", "local slope"):
+        table.add_column(name, justify="right")
+    slopes = [""] * len(study.step_sizes)
+    try:
+        order, refusal = study.order, ""
+        slopes[1:] = [f"{s:.2f}" for s in order.local_slopes]
+    except ValueError as error:
+        order, refusal = None, str(error)
+    rows = zip(study.step_sizes, study.errors, study.standard_errors, study.reference_errors, slopes, strict=True)
+    for eta, error, standard_error, reference, slope in rows:
+        table.add_row(f"{eta:.6g}", f"{error:.4g}", f"{standard_error:.2g}", f"{reference:.2g}", slope)
+    console.print(table)
+    console.print(f"{p['n_paths']} paths, {p['noise']}, reference at η/{p['refinement']}, seed {seed}", highlight=False)
+    if order is None:
+        console.print(f"[bold yellow]no order:[/] {refusal}", highlight=False, soft_wrap=True)
+        return
+    console.print(f"[bold]order over these step sizes {_with_interval(order)}", highlight=False)
+    try:
+        console.print(f"[bold]leading order {_with_interval(study.leading_order)}, with a term of the next order beside it")
+    except ValueError:
+        console.print("too few step sizes for a term of the next order; the local slopes show whether there is one")
+
+
+def _with_interval(order: Order) -> str:
+    low, high = order.interval(0.95)
+    return f"{order.value:.3f}[/], 95 % interval {low:.3f} to {high:.3f}"
+
+
+def _draw(study: OrderStudy, settings: Settings, path: Path) -> None:
+    from matplotlib import pyplot
+
+    from gradnoise.figures.style import style
+
+    with style():
+        figure, ax = pyplot.subplots(figsize=(5, 4))
+        study.plot(ax, references=REFERENCE_SLOPES[study.kind], next_term=settings.n_steps > 3)
+        ax.set_title(f"{settings.problem}, {settings.drift} drift, {settings.paths} paths")
+        ax.legend()
+        figure.savefig(path)
+        pyplot.close(figure)

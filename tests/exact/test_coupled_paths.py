@@ -1,0 +1,142 @@
+"""The coupled paths against a plain transcription: same generator, same numbers.
+
+It would catch an increment that is counted twice or in the wrong step size, a coupling that takes the smallest samples or those
+of another step, a centring that is left out, a correction of the drift with a wrong factor, and a control with another step's
+sensitivity. The transcription keeps the whole Brownian path and cuts it up for each step size.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from gradnoise.simulations.coupled_paths import Coupling, final_points, sensitivities
+from gradnoise.simulations.standard_problems import logistic, tanh_network
+from gradnoise.theory.sampling import Bernoulli, Enhanced, Gaussian, Minibatch
+
+PROBLEM, SEED, N_PATHS, N = logistic(n=4), 11, 3, 4
+FINEST, MULTIPLES, N_FINEST = 0.25, (2, 4, 1), 4
+NOISES = [
+    Gaussian(N, 2),
+    Gaussian(N, 2, centered=False),
+    Gaussian(N, 2, replacement=False),
+    Minibatch(N, 2),
+    Minibatch(N, 3, replacement=False),
+    Bernoulli(N, 2),
+]
+
+
+def gaussian_root(noise):
+    values, axes = np.linalg.eigh(noise.covariance_matrix())
+    values[values < 1e-12 * values.max()] = 0.0  # the root of a rounding error would be seen
+    return axes * np.sqrt(values) @ axes.T
+
+
+def corrected_gradient(theta, correction):
+    G = PROBLEM.sample_gradients(theta)
+    mean, h = G.mean(axis=1), 1e-6
+    slope = (PROBLEM.sample_gradients(theta + h * mean).mean(axis=1) - mean) / h
+    return G, mean + correction / 2 * slope
+
+
+def transcription(generator, coupling, noise, v=None):
+    r, h, shared = coupling.refinement, FINEST / coupling.refinement, coupling.shared
+    ends = []
+    increments = np.empty((N_FINEST * r, N))
+    own = {}
+    # Normals are drawn step by step, and those of M-SGD's own in between, where it has its own.
+    for k in range(N_FINEST * r):
+        increments[k] = math.sqrt(h) * np.array([generator.standard_normal() for _ in range(N)])
+        for level, m in enumerate(MULTIPLES):
+            if not shared and (k + 1) % (m * r) == 0:
+                own[level, (k + 1) // (m * r) - 1] = math.sqrt(m * FINEST) * np.array(
+                    [generator.standard_normal() for _ in range(N)]
+                )
+    root = gaussian_root(noise)
+    for level, m in enumerate(MULTIPLES):
+        eta, theta, Theta, control = m * FINEST, PROBLEM.start.copy(), PROBLEM.start.copy(), 0.0
+        for k in range(N_FINEST // m):
+            step = increments[k * m * r : (k + 1) * m * r]
+            for s in range(r):
+                dW, small = step[s * m : (s + 1) * m].sum(axis=0), eta / r
+                G, drift = corrected_gradient(Theta, (eta if coupling.modified else 0.0) - small)
+                noise_term = math.sqrt(eta) * G @ root @ dW
+                control += v[level, k] @ noise_term if v is not None else 0.0
+                Theta = Theta - small * drift - noise_term
+            dW = step.sum(axis=0) if shared else own[level, k]
+            G = PROBLEM.sample_gradients(theta)
+            if isinstance(noise, Gaussian):
+                W = 1 / N + root @ dW / math.sqrt(eta)
+            elif isinstance(noise, Bernoulli):
+                W = (dW / math.sqrt(eta) > -ndtri(noise.batch_size / N)) / noise.batch_size
+            elif noise.replacement:
+                parts = step.reshape(noise.batch_size, -1, N).sum(axis=1)
+                W = np.bincount(parts.argmax(axis=1), minlength=N) / noise.batch_size
+            else:
+                W = np.isin(np.arange(N), np.argsort(dW)[-noise.batch_size :]) / noise.batch_size
+            control -= v[level, k] @ G @ (W - 1 / N) * eta if v is not None else 0.0
+            theta = theta - eta * G @ W
+        ends.append((theta, Theta, control))
+    return ends
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=repr)
+@pytest.mark.parametrize("modified", [False, True])
+@pytest.mark.parametrize("shared", [True, False])
+def test_paths(noise, modified, shared):
+    if not shared and not isinstance(noise, Gaussian):
+        pytest.skip("increments of its own are for Gaussian noise")
+    coupling = Coupling(noise, FINEST, MULTIPLES, N_FINEST, 4, modified, shared)
+    v = sensitivities(PROBLEM, PROBLEM.losses, coupling)
+    iterates, references, controls = final_points(N_PATHS, np.random.default_rng(SEED), PROBLEM, coupling, v)
+    generator = np.random.default_rng(SEED)
+    for path in range(N_PATHS):
+        for level, (theta, Theta, control) in enumerate(transcription(generator, coupling, noise, v)):
+            # The quotient of gradients loses ten digits of rounding over its step of 1e-6.
+            np.testing.assert_allclose(iterates[path, level], theta, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(references[path, level], Theta, rtol=1e-7, atol=1e-9)
+            assert controls[path, level] == pytest.approx(control, rel=1e-7, abs=1e-9)
+
+
+def test_the_reference_is_checked_against_one_of_twice_its_step():
+    """With r = 8 its substeps are those of a reference with r = 4."""
+    noise = Gaussian(N, 2)
+    fine, coarse = (Coupling(noise, FINEST, (1,), N_FINEST, r, modified=True) for r in (8, 4))
+    halves, whole, _ = final_points(1, np.random.default_rng(SEED), PROBLEM, fine.of_reference())
+    np.testing.assert_array_equal(whole, final_points(1, np.random.default_rng(SEED), PROBLEM, fine)[1])
+    generator = np.random.default_rng(SEED)
+    root = gaussian_root(noise)
+    Theta, h = PROBLEM.start.copy(), FINEST / 4
+    for _ in range(N_FINEST * 4):
+        dW = math.sqrt(FINEST / 8) * sum(np.array([generator.standard_normal() for _ in range(N)]) for _ in range(2))
+        G, drift = corrected_gradient(Theta, FINEST - h)
+        Theta = Theta - h * drift - math.sqrt(FINEST) * G @ root @ dW
+    np.testing.assert_allclose(halves[0, 0], Theta, rtol=1e-7, atol=1e-9)
+    assert not np.allclose(halves, final_points(1, np.random.default_rng(SEED), PROBLEM, coarse)[1])  # another path
+
+
+def test_sensitivities_are_derivatives_of_the_last_loss():
+    """Push each point of noise-free descent a little, and see what the last loss does."""
+    problem = tanh_network(n=3, n_hidden=1)
+    coupling = Coupling(Gaussian(3, 1), 0.125, (1, 2), 4, 4)
+    v, h = sensitivities(problem, problem.losses, coupling), 1e-5
+
+    def last_loss(eta, n_steps, pushed, push):
+        theta = problem.start.copy()
+        for k in range(n_steps):
+            theta = theta - eta * problem.sample_gradients(theta).mean(axis=1)
+            if k == pushed:
+                theta = theta + push
+        return problem.loss(theta)
+
+    for level, (eta, n_steps) in enumerate(((0.125, 4), (0.25, 2))):
+        for k in range(n_steps):
+            for j, e in enumerate(np.eye(3)):
+                derivative = (last_loss(eta, n_steps, k, h * e) - last_loss(eta, n_steps, k, -h * e)) / (2 * h)
+                assert v[level, k, j] == pytest.approx(derivative, abs=1e-7)
+
+
+def test_a_noise_that_cannot_be_coupled_is_refused():
+    with pytest.raises(TypeError, match="Gaussian, Minibatch or Bernoulli noise, got Enhanced"):
+        Coupling(Enhanced(Minibatch(N, 1), 0.5), FINEST, MULTIPLES, N_FINEST, 4).arguments()
