@@ -43,10 +43,14 @@ _MODULES = (
     "zhu2019_toy",
     "zhu2019_experiments",
     "wu2019",
+    "wu2019_weak",
+    "wu2019_strong",
+    "wu2019_strong_bound",
     "wu2020",
     "wu2020_cost",
     "wu2020_least_squares",
     "ne2021",
+    "ne2021_diffusion",
 )
 
 #: A wrong verdict, over all claims, components and twins of a run, has a probability of at most this ...

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims import convergence
+from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import (
     GRADIENTS,
     HESSIAN,
@@ -82,6 +83,41 @@ class MinibatchCovariance(Comparison):
     def _products(self, weights: np.ndarray) -> np.ndarray:
         noise = np.einsum("mn,dn->md", weights, self.many) - self.many.mean(axis=1)
         return np.stack([noise[:, 0] ** 2, noise[:, 0] * noise[:, 1], noise[:, 1] ** 2], axis=1)
+
+
+@claim(
+    "zhu2019.eq8",
+    "Gradient descent with unbiased noise is the Euler–Maruyama scheme of dθ = −∇L dt + √(ηΣ) dW, weakly of first order",
+    source="Eq. (8)",
+)
+class EulerMaruyamaScheme(Exact):
+    """Mean and covariance of a step, from all batches; and the slope of the error of exact moments of least squares."""
+
+    step_size, batch_size = 0.3, 3
+    order = "slope of E θθᵀ"
+
+    def measure(self, run: Run) -> Quantities:
+        steps = outcomes(Minibatch(GRADIENTS.shape[1], self.batch_size)).transformed(-self.step_size * GRADIENTS)
+        noise = Minibatch(convergence.N, convergence.BATCH_SIZE)
+        return {
+            **computed("E Δθ", steps.mean()),
+            **computed("Var Δθ", steps.covariance()),
+            self.order: convergence.slope(convergence.least_squares_error("second_moment", noise)),
+        }
+
+    def published(self) -> Predictions:
+        sigma = gradient_noise.sgd_covariance(GRADIENTS, self.batch_size)
+        return {**self._step(self.step_size * self.step_size * sigma), self.order: 1.0}  # h · ηΣ, h = η
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        sigma = gradient_noise.sgd_covariance(GRADIENTS, self.batch_size)
+        yield "√η for η", self._step(self.step_size**1.5 * sigma)
+        yield "Σ of one sample for that of the batch", self._step(self.step_size**2 * self.batch_size * sigma)
+        yield "weakly of second order", {self.order: 2.0}
+        yield "weakly of order ½", {self.order: 0.5}
+
+    def _step(self, covariance: np.ndarray) -> Predictions:
+        return {**entries("E Δθ", -self.step_size * GRADIENTS.mean(axis=1)), **entries("Var Δθ", covariance)}
 
 
 @claim("zhu2019.eq13", "An OU process leaves its minimum by E L = ¼ Tr((I − e^{−2Ht})Σ)", source="Eq. (13)")

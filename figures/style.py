@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-__all__ = ["DYNAMICS", "NOISES", "Look", "style"]
+__all__ = ["DYNAMICS", "NOISES", "SDES", "Look", "style"]
 
 
 @dataclass(frozen=True)
 class Look:
-    """Label, colour (Okabe and Ito), line style and marker of a dynamics or a noise class."""
+    """Label, colour (Okabe and Ito), line style and marker of a dynamics, a noise class or an SDE."""
 
     label: str
     color: str
@@ -33,6 +33,12 @@ NOISES = {
     "rademacher": Look("MSGD, Rademacher", "#009E73", "-", "o"),
     "student9": Look("MSGD, Student-t(9)", "#E69F00", "-", "o"),
     "student3": Look("MSGD, Student-t(3): bars mean nothing", "#CC79A7", "-", "o"),
+}
+
+SDES = {
+    "plain": Look("SDE, drift $-\\nabla L$", "#0072B2", "-", "o"),
+    "modified": Look("SDE, modified drift", "#D55E00", "-", "s"),
+    "minibatch": Look("SGD, coupled step by step", "#000000", "-", "D"),
 }
 
 

@@ -3,13 +3,15 @@
 import pytest
 from matplotlib import pyplot
 
-from gradnoise.figures import registry, wu2020_theorem1, zhu2019_figure2
+from gradnoise.figures import registry, wu2019_theorem2, wu2019_theorem3, wu2020_theorem1, zhu2019_figure2
 from gradnoise.figures.style import style
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setitem(zhu2019_figure2.REPEATS, "quick", 2_000)
+    monkeypatch.setitem(wu2019_theorem2.PATHS, "quick", 300)
+    monkeypatch.setitem(wu2019_theorem3.PATHS, "quick", 100)
     monkeypatch.setitem(wu2020_theorem1.REPLICATES, "quick", 20)
 
 
