@@ -14,6 +14,7 @@ from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
 from gradnoise.claims.judgement import AtLeast, AtMost, Computed
 from gradnoise.simulations.enumeration import product_rule
 from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory.clipped_network import ClippedNetwork
 
 H, SIGMA = HESSIAN, NOISE_COVARIANCE
 
@@ -69,8 +70,11 @@ class SpectrumDecay(Inequality):
     "L(1,0) = 0.01, L(0,1) = 0.81, L(½,½) = 0.81: the model of Proposition 2 is not convex and has separate minima",
     source="Appendix B",
 )
-class ClippedNetwork(Exact):
+class SeparateMinima(Exact):
     """The printed one-sample network, at the printed points and around them."""
+
+    #: Both inputs are 1 and each unit reads one, so that one input serves.
+    network = ClippedNetwork([[1.0]], [1.0], [1.0, -1.0], delta=0.1, halved=False)
 
     def measure(self, run: Run) -> Quantities:
         values = {"L(1, 0)": self._loss(1, 0), "L(0, 1)": self._loss(0, 1), "L(½, ½)": self._loss(0.5, 0.5)}
@@ -94,9 +98,8 @@ class ClippedNetwork(Exact):
         yield "with the ½ of Proposition 2's proof", {"L(1, 0)": 0.005, "L(0, 1)": 0.405}
         yield "convex", {"chord − L at the middle": AtLeast(0.0)}
 
-    @staticmethod
-    def _loss(w1: float, w2: float) -> float:
-        return (min(max(max(w1, 0) - max(w2, 0), 0.1), 0.9) - 1) ** 2
+    def _loss(self, w1: float, w2: float) -> float:
+        return float(self.network.losses([w1, w2])[0])
 
 
 @claim(

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradnoise.figures import wu2019_theorem2, wu2019_theorem3, wu2020_theorem1, zhu2019_figure2
+from gradnoise.figures import (
+    wu2019_theorem1,
+    wu2019_theorem2,
+    wu2019_theorem3,
+    wu2020_theorem1,
+    zhu2019_figure2,
+    zhu2019_proposition2,
+)
 from gradnoise.figures.style import style
 from gradnoise.theory._validation import as_choice
 
@@ -51,6 +58,12 @@ FIGURES = {
     figure.name: figure
     for figure in (
         Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", zhu2019_figure2.draw),
+        Figure(
+            "zhu2019-prop2",
+            "Fisher against Hessian while a clipped network learns",
+            zhu2019_proposition2.draw,
+        ),
+        Figure("wu2019-thm1", "local Rademacher, Gaussian and SGD complexity, with their bounds", wu2019_theorem1.draw),
         Figure("wu2019-thm2", "weak error of SGD against its SDE, exact and simulated", wu2019_theorem2.draw),
         Figure("wu2019-thm3", "mean-square distance of M-SGD from its SDE on one Brownian path", wu2019_theorem3.draw),
         Figure("wu2020-thm1", "excess risk of averaged SGD and MSGD: exact, simulated, bounded", wu2020_theorem1.draw),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-__all__ = ["DYNAMICS", "NOISES", "SDES", "Look", "style"]
+__all__ = ["COMPLEXITIES", "DYNAMICS", "NOISES", "SDES", "Look", "style"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ SDES = {
     "plain": Look("SDE, drift $-\\nabla L$", "#0072B2", "-", "o"),
     "modified": Look("SDE, modified drift", "#D55E00", "-", "s"),
     "minibatch": Look("SGD, coupled step by step", "#000000", "-", "D"),
+}
+
+COMPLEXITIES = {
+    "rademacher": Look("Rademacher", "#000000", "-", "x"),
+    "gaussian": Look("Gaussian", "#0072B2", "-", "o"),
+    "sgd": Look("SGD, with replacement", "#E69F00", "-", "s"),
+    "sgd_without": Look("SGD, without replacement", "#009E73", "-", "D"),
 }
 
 

@@ -60,6 +60,16 @@ def as_nonnegative(value: ArrayLike, name: str) -> FloatArray:
     return array
 
 
+def as_probabilities(value: ArrayLike | None, name: str, size: int) -> FloatArray:
+    """Return `value` as `size` probabilities, equal ones for None."""
+    if value is None:
+        return np.full(size, 1 / size)
+    p = as_nonnegative(value, name)
+    if p.shape != (size,) or abs(p.sum() - 1) > 1e-12:
+        raise ValueError(f"{name} must be {size} numbers that sum to one, got shape {p.shape} and sum {p.sum():.15g}")
+    return p
+
+
 def as_real(
     value: object, name: str, *, above: float = -math.inf, at_least: float = -math.inf, at_most: float = math.inf
 ) -> float:

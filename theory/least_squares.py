@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative, as_probabilities, as_real
 from gradnoise.theory.risk_bound import Assumptions, RiskBound
 from gradnoise.theory.second_moments import OnlineLeastSquares, RiskParts
 from gradnoise.theory.weight_moments import WeightMoments
@@ -114,10 +114,7 @@ class FiniteLeastSquares(OnlineLeastSquares):
             )
         if not self.features.any():
             raise ValueError(f"features must not all be zero, got shape {self.features.shape}")
-        p = np.full(m, 1 / m) if probabilities is None else as_nonnegative(probabilities, "probabilities")
-        if p.shape != (m,) or abs(p.sum() - 1) > 1e-12:
-            raise ValueError(f"probabilities must be {m} numbers that sum to one, got shape {p.shape} and sum {p.sum():.15g}")
-        self.probabilities = p
+        p = self.probabilities = as_probabilities(probabilities, "probabilities", m)
         # Singular values of the features: those of Sigma, their squares, would lose half of the digits.
         root = np.sqrt(p)
         left, s, right = np.linalg.svd(root[:, np.newaxis] * self.features, full_matrices=False)

@@ -59,7 +59,7 @@ def test_paper_selects_its_claims():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("verify", "zhu2019.eq31"), "did you mean zhu2019.eq13"),
+        (("verify", "zhu2019.eq133"), "did you mean zhu2019.eq13"),
         (("verify", "--paper", "zhu2020"), "--paper must be one of zhu2019"),
         (("verify", "--budget", "huge", "zhu2019.d1"), "budget must be one of quick, full"),
         (("verify", "zhu2019.d1", "--jobs", "-3"), "--jobs must be >= 0"),

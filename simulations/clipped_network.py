@@ -1,0 +1,132 @@
+"""Train the network of Propositions 2 and 3 by plain gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
+from gradnoise.theory.clipped_network import ClippedNetwork
+
+__all__ = ["descend", "random_network"]
+
+
+def random_network(
+    width: int,
+    *,
+    rng: Any,
+    n_samples: int = 40,
+    delta: float = 0.1,
+    slopes: tuple[float, float] = (0.0, 1.0),
+    halved: bool = True,
+) -> tuple[ClippedNetwork, FloatArray]:
+    """Draw a task that can be learnt, a network for it, and weights from which gradient descent learns it.
+
+    Two classes of points in the plane, which a line with a margin separates; a constant input gives biases. Hidden units come in
+    pairs with output weights ±1/√m, which cancel but for a difference of biases, so that outputs begin at ½, where all units
+    are on, or a little below: nothing is clipped.
+
+    Parameters
+    ----------
+    width : int
+        m >= 2, even: hidden units.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    n_samples : int
+        n >= 2.
+    delta, slopes, halved
+        See `ClippedNetwork`.
+
+    Returns
+    -------
+    network : ClippedNetwork
+    weights : (m, 3) ndarray
+    """
+    m, n = as_count(width, "width", at_least=2), as_count(n_samples, "n_samples", at_least=2)
+    if m % 2:
+        raise ValueError(f"width must be even, got {m}")
+    generator = Stream.of(rng).generator(0)
+    labels = (np.arange(n) % 2).astype(np.float64)
+    points = generator.normal(size=(n, 2))
+    # Away from the line by at least a half, each class on its side.
+    points[:, 0] = (2 * labels - 1) * (0.5 + np.abs(points[:, 0]))
+    network = ClippedNetwork(
+        np.column_stack([points, np.ones(n)]), labels, np.tile([1.0, -1.0], m // 2) / np.sqrt(m), delta, slopes, halved
+    )
+    directions = generator.normal(size=(m // 2, 2))
+    directions /= np.abs(points @ directions.T).max(axis=0)[:, np.newaxis]
+    biases = 0.5 + np.abs(generator.normal(scale=0.1, size=m // 2))  # below the largest |w·x|: units are off at some points
+    weights = np.repeat(np.column_stack([directions, biases]), 2, axis=0)
+    weights[::2, 2] += 1 / np.sqrt(m)  # each of the m/2 pairs that is on adds 1/m
+    return network, weights
+
+
+def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, record: Iterable[int]) -> FloatArray:
+    """Gradient descent on the mean loss.
+
+    Parameters
+    ----------
+    network : ClippedNetwork
+    weights : (m, p) array_like
+        Where to start.
+    step_size : float
+        > 0.
+    record : iterable of int
+        Numbers of steps, ascending, after which the weights are kept; the last one is where the descent ends.
+
+    Returns
+    -------
+    (len(record), m, p) ndarray
+        The weights.
+
+    Raises
+    ------
+    ValueError
+        If the numbers do not ascend, or the weights do not fit the network.
+    """
+    w = as_array(weights, "weights", ndim=2)
+    if w.shape != network.shape:
+        raise ValueError(f"weights must have shape {network.shape}, got {w.shape}")
+    times = [as_count(t, "record", at_least=0) for t in record]
+    if not times or times != sorted(set(times)):
+        raise ValueError(f"record must be ascending numbers of steps, got {times}")
+    kept = np.empty((len(times), *w.shape))
+    scale = as_real(step_size, "step_size", above=0) * (1 if network.halved else 2) / len(network.labels)
+    data = network.inputs, network.labels, network.output_weights, network.delta, *network.slopes
+    _descend(w.copy(), *data, scale, np.array(times), np.empty_like(w), kept)
+    return kept
+
+
+@kernel
+def _descend(w, inputs, labels, output_weights, delta, below, above, scale, times, step, kept):
+    m, p = w.shape
+    done = 0
+    for k in range(times.shape[0]):
+        while done < times[k]:
+            step[:] = 0.0
+            for i in range(inputs.shape[0]):
+                f = 0.0
+                for j in range(m):
+                    z = 0.0
+                    for q in range(p):
+                        z += w[j, q] * inputs[i, q]
+                    f += output_weights[j] * (above if z > 0 else below) * z
+                if f <= delta or f >= 1 - delta:
+                    continue
+                for j in range(m):
+                    z = 0.0
+                    for q in range(p):
+                        z += w[j, q] * inputs[i, q]
+                    factor = (f - labels[i]) * output_weights[j] * (above if z > 0 else below)
+                    for q in range(p):
+                        step[j, q] += factor * inputs[i, q]
+            for j in range(m):
+                for q in range(p):
+                    w[j, q] -= scale * step[j, q]
+            done += 1
+        kept[k] = w

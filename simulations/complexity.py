@@ -1,0 +1,243 @@
+"""Monte-Carlo local complexity of any set of losses under any sampling vector.
+
+See `gradnoise.theory.complexity` for what is meant, and for the exact values where there are some.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.sampling import draw_with, fill_weights, lower, work_space
+from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
+from gradnoise.theory._validation import as_probabilities
+from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.loss_classes import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
+from gradnoise.theory.sampling import Gaussian, Rademacher
+
+__all__ = ["normals", "signs", "simulate"]
+
+_AFFINE, _FINITE, _LEAST_SQUARES = range(3)
+_KINDS = {AffineLosses: _AFFINE, FiniteLosses: _FINITE, LeastSquaresLosses: _LEAST_SQUARES}
+_SWEEPS = 30  # of Jacobi rotations: convergence is quadratic, six do for small matrices
+_HALVINGS = 64
+
+
+def signs(n: int) -> Rademacher:
+    """Return the sampling vector whose v = nW - 1 are independent signs, for the Rademacher complexity."""
+    return Rademacher(n, n, centered=False)
+
+
+def normals(n: int) -> Gaussian:
+    """Return the sampling vector whose v = nW - 1 are independent standard normals, for the Gaussian complexity."""
+    return Gaussian(n, n, centered=False)
+
+
+def simulate(
+    losses: LossClass,
+    noise: SamplingNoise,
+    n_paths: int,
+    *,
+    rng: Any,
+    probabilities: ArrayLike | None = None,
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> Estimate:
+    """Estimate R(V, θ, δ, N), the expected supremum over a class of losses of |Σ v_i ℓ_i|/N, where V = N W − 1.
+
+    Parameters
+    ----------
+    losses : LossClass
+        On the N samples, or on the points of a sample space. A class of your own works, in NumPy.
+    noise : SamplingNoise
+        W over N samples, for instance ``Minibatch(N, b)`` for the SGD complexity; `signs(N)` and `normals(N)` are those of the
+        Rademacher and the Gaussian complexity.
+    n_paths : int
+        Independent vectors.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    probabilities : array_like, optional
+        Of the points: the N samples are then drawn from them anew for each vector. Without it the points are the samples.
+    n_jobs, store, progress
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    Estimate
+        In units of the losses.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the losses and the noise have different numbers of samples, or an argument is not allowed.
+
+    References
+    ----------
+    wu2019, Eq. (9).
+    """
+    if not isinstance(losses, LossClass):
+        raise TypeError(f"losses must be a LossClass, got {losses!r}")
+    if not isinstance(noise, SamplingNoise):
+        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    p = None if probabilities is None else as_probabilities(probabilities, "probabilities", losses.n)
+    if p is None and noise.n != losses.n:
+        raise ValueError(f"noise must have n = {losses.n} as the losses have, got {noise.n}; give probabilities to draw samples")
+    try:
+        block, params = _compiled_block, (lower(noise), noise.n, *_lower_losses(losses))
+    except TypeError:
+        block, params = _numpy_block, (noise, losses.statistics, losses)
+    moments = ensemble.run(
+        block, (*params, p), n_paths, rng=rng, reduce=merge_moments, n_jobs=n_jobs, store=store, progress=progress
+    )
+    return moments.estimates()[0]
+
+
+def _lower_losses(losses: LossClass) -> tuple[int, float, int, np.ndarray]:
+    """Kind, radius, dimension of a quadratic, and statistics; raise TypeError where the class is not compiled."""
+    if type(losses) not in _KINDS:
+        raise TypeError(f"losses of class {type(losses).__name__} are not compiled")
+    radius, dimension = getattr(losses, "radius", 0.0), getattr(losses, "dimension", 0)
+    return _KINDS[type(losses)], radius, dimension, np.ascontiguousarray(losses.statistics.T)
+
+
+def _compiled_block(
+    n_paths: int,
+    generator: np.random.Generator,
+    noise: np.ndarray,
+    n: int,
+    kind: int,
+    radius: float,
+    dimension: int,
+    columns: np.ndarray,
+    probabilities: np.ndarray | None,
+) -> tuple[np.ndarray]:
+    out, cumulative = np.empty(n_paths), np.empty(0) if probabilities is None else np.cumsum(probabilities)
+    _suprema(noise, generator, *work_space(noise, n), kind, radius, dimension, columns, cumulative, out)
+    return Moments.of(out[:, np.newaxis] / n).as_block()
+
+
+def _numpy_block(
+    n_paths: int,
+    generator: np.random.Generator,
+    noise: SamplingNoise,
+    statistics: np.ndarray,
+    losses: LossClass,
+    probabilities: np.ndarray | None,
+) -> tuple[np.ndarray]:
+    vectors = noise.n * draw_with(noise, n_paths, generator) - 1
+    if probabilities is not None:
+        points = generator.choice(losses.n, size=vectors.shape, p=probabilities)
+        at_points = np.zeros((n_paths, losses.n))
+        np.add.at(at_points, (np.arange(n_paths)[:, np.newaxis], points), vectors)
+        vectors = at_points
+    return Moments.of(losses.supremum(vectors)[:, np.newaxis] / noise.n).as_block()
+
+
+@kernel
+def _suprema(parameters, generator, w, scratch, chosen, pool, kind, radius, d, columns, cumulative, out):
+    n, size = w.shape[0], columns.shape[1]
+    statistics = np.empty(size)
+    matrix, vectors, slopes = np.empty((d, d)), np.empty((d, d)), np.empty(d)
+    for path in range(out.shape[0]):
+        fill_weights(parameters, generator, w, scratch, chosen, pool)
+        statistics[:] = 0.0
+        for i in range(n):
+            point = i
+            if cumulative.shape[0]:
+                point = min(np.searchsorted(cumulative, generator.random(), side="right"), cumulative.shape[0] - 1)
+            v = n * w[i] - 1
+            for j in range(size):
+                statistics[j] += v * columns[point, j]
+        if kind == _AFFINE:
+            square = 0.0
+            for j in range(1, size):
+                square += statistics[j] ** 2
+            out[path] = abs(statistics[0]) + radius * np.sqrt(square)
+        elif kind == _FINITE:
+            out[path] = np.abs(statistics).max()
+        else:
+            out[path] = _quadratic_supremum(statistics, radius, matrix, vectors, slopes)
+
+
+@kernel
+def _quadratic_supremum(statistics, radius, matrix, vectors, slopes):
+    """Larger one of both extremes of c + b's + s'As/2 on a ball: one decomposition serves both."""
+    d, position = slopes.shape[0], slopes.shape[0] + 1
+    for i in range(d):
+        for j in range(i, d):
+            matrix[i, j] = matrix[j, i] = statistics[position]
+            position += 1
+    _diagonalise(matrix, vectors)
+    for j in range(d):
+        slopes[j] = 0.0
+        for i in range(d):
+            slopes[j] += vectors[i, j] * statistics[1 + i]
+    highest = statistics[0] + _largest(matrix, slopes, radius, 1.0)
+    lowest = statistics[0] - _largest(matrix, slopes, radius, -1.0)
+    return max(highest, -lowest)
+
+
+@kernel
+def _largest(matrix, slopes, radius, sign):
+    """Maximum over the ball for the diagonal of `matrix` times `sign`, from the dual (see theory.trust_region)."""
+    d = slopes.shape[0]
+    least, square = 0.0, 0.0
+    for i in range(d):
+        least = max(least, sign * matrix[i, i])
+        square += slopes[i] ** 2
+    low, high = 0.0, np.sqrt(square) / radius
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        length = 0.0
+        for i in range(d):
+            if slopes[i] != 0.0:
+                length += (slopes[i] / (least - sign * matrix[i, i] + middle)) ** 2
+        if length <= radius**2:
+            high = middle
+        else:
+            low = middle
+    value = (least + high) * radius**2
+    for i in range(d):
+        if slopes[i] != 0.0:
+            value += slopes[i] ** 2 / (least - sign * matrix[i, i] + high)
+    return value / 2
+
+
+@kernel
+def _diagonalise(matrix, vectors):
+    """Cyclic Jacobi rotations, in place: eigenvalues on the diagonal, eigenvectors in columns. No BLAS, so bit-identical."""
+    d = matrix.shape[0]
+    vectors[:] = 0.0
+    for i in range(d):
+        vectors[i, i] = 1.0
+    for _ in range(_SWEEPS):
+        turned = False
+        for p in range(d - 1):
+            for q in range(p + 1, d):
+                off = matrix[p, q]
+                if abs(off) <= 1e-17 * (abs(matrix[p, p]) + abs(matrix[q, q])):
+                    continue
+                turned = True
+                half = (matrix[q, q] - matrix[p, p]) / (2 * off)
+                t = 1 / (abs(half) + np.sqrt(half * half + 1))
+                if half < 0:
+                    t = -t
+                c = 1 / np.sqrt(t * t + 1)
+                s = t * c
+                for k in range(d):
+                    a, b = matrix[k, p], matrix[k, q]
+                    matrix[k, p], matrix[k, q] = c * a - s * b, s * a + c * b
+                for k in range(d):
+                    a, b = matrix[p, k], matrix[q, k]
+                    matrix[p, k], matrix[q, k] = c * a - s * b, s * a + c * b
+                    a, b = vectors[k, p], vectors[k, q]
+                    vectors[k, p], vectors[k, q] = c * a - s * b, s * a + c * b
+        if not turned:
+            break

@@ -1,0 +1,76 @@
+"""How far apart Fisher and Hessian are on data of finite size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
+from gradnoise.theory._validation import FloatArray, as_array, as_count
+from gradnoise.theory.softmax_regression import SoftmaxRegression
+
+__all__ = ["curvature_gap"]
+
+
+def curvature_gap(
+    model: SoftmaxRegression,
+    theta: ArrayLike,
+    marginal: ArrayLike,
+    n_samples: int,
+    n_paths: int,
+    *,
+    rng: Any,
+    fitted: bool = True,
+    n_jobs: int | None = None,
+    progress: Progress = None,
+) -> Estimate:
+    """Estimate E‖Σ̂ − Ĥ‖² over data sets, the two ends of the chain (18).
+
+    Parameters
+    ----------
+    model : SoftmaxRegression
+    theta : (d,) array_like
+        True parameters.
+    marginal : (k,) array_like
+        Probabilities of the points of the design.
+    n_samples : int
+        N, of a data set.
+    n_paths : int
+        Data sets.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    fitted : bool
+        Whether Σ̂ and Ĥ are taken at the maximum likelihood estimate, or at the true parameters.
+    n_jobs, progress
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    Estimate
+        Of the squared Frobenius norm, in units of H².
+    """
+    truth, law = as_array(theta, "theta", ndim=1), model.law(theta, marginal)
+    params = (model.design, model.n_classes, truth, law, as_count(n_samples, "n_samples"), bool(fitted))
+    moments = ensemble.run(_gaps, params, n_paths, rng=rng, reduce=merge_moments, n_jobs=n_jobs, progress=progress)
+    return moments.estimates()[0]
+
+
+def _gaps(
+    n_paths: int,
+    generator: np.random.Generator,
+    design: FloatArray,
+    n_classes: int,
+    theta: FloatArray,
+    law: FloatArray,
+    n_samples: int,
+    fitted: bool,
+) -> tuple[np.ndarray]:
+    model = SoftmaxRegression(design, n_classes)
+    frequencies = generator.multinomial(n_samples, law.ravel() / law.sum(), size=n_paths).reshape(-1, *law.shape) / n_samples
+    at = model.fit(frequencies, theta) if fitted else theta
+    gaps = ((model.covariance(at, frequencies) - model.hessian(at, frequencies)) ** 2).sum(axis=(1, 2))
+    return Moments.of(gaps[:, np.newaxis]).as_block()

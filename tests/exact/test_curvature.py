@@ -1,0 +1,192 @@
+"""Curvature of the clipped network and of softmax regression against differences, literal sums and other solvers.
+
+They would catch a factor of the loss, a sample counted though it is clipped, a wrong side of the kink, an eigenvalue lost to
+rounding, and a descent that does not follow the gradient.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.linalg import eigh
+from scipy.optimize import minimize
+
+from gradnoise.simulations.clipped_network import descend, random_network
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.softmax_regression import curvature_gap
+from gradnoise.theory.clipped_network import ClippedNetwork
+from gradnoise.theory.curvature import Curvature, alignment_bound, printed_alignment_bound, printed_radius, ratio_bounds
+from gradnoise.theory.softmax_regression import SoftmaxRegression
+
+RNG = np.random.default_rng(4)
+DELTA = 0.1
+
+
+NETWORKS = [
+    random_network(6, rng=1, n_samples=12, delta=DELTA, slopes=slopes, halved=halved)
+    for slopes in ((0.0, 1.0), (0.2, 1.0), (-1.0, 1.0))
+    for halved in (True, False)
+]
+
+
+def literal_loss(network, w):
+    """Eqs. (19), (20) and (49), sample by sample."""
+    total = []
+    for x, y in zip(network.inputs, network.labels, strict=True):
+        f = 0.0
+        for a, row in zip(network.output_weights, w, strict=True):
+            z = float(np.dot(row, x))
+            f += a * (network.slopes[1] * z if z > 0 else network.slopes[0] * z)
+        clipped = min(max(f, network.delta), 1 - network.delta)
+        total.append((clipped - y) ** 2 / (2 if network.halved else 1))
+    return np.array(total)
+
+
+def differences(function, w, h=1e-6):
+    """Central differences of a function of the weights, along its last axis."""
+    steps = h * np.eye(w.size).reshape(-1, *w.shape)
+    return np.stack([(function(w + s) - function(w - s)) / (2 * h) for s in steps], axis=-1)
+
+
+@pytest.mark.parametrize("network, weights", NETWORKS)
+def test_losses_gradients_fisher_and_hessian(network, weights):
+    curvature = network.curvature(weights)
+    assert network.unclipped(weights).sum() > 0
+    np.testing.assert_allclose(network.losses(weights), literal_loss(network, weights), rtol=1e-13)
+    gradients = differences(lambda w: literal_loss(network, w), weights)
+    np.testing.assert_allclose(curvature.gradients, gradients.T, atol=1e-8)
+    np.testing.assert_allclose(curvature.fisher, sum(np.outer(g, g) for g in gradients) / len(gradients), atol=1e-8)
+    hessian = differences(lambda w: network.curvature(w).gradient, weights)
+    np.testing.assert_allclose(curvature.hessian, hessian, atol=1e-8)
+    centred = gradients - gradients.mean(axis=0)
+    np.testing.assert_allclose(curvature.covariance, centred.T @ centred / len(centred), atol=1e-8)
+
+
+@pytest.mark.parametrize("halved", [True, False])
+def test_ratios_are_generalised_eigenvalues(halved):
+    curvature = Curvature(RNG.normal(size=(3, 8)), RNG.normal(size=8), halved)
+    expected = eigh(curvature.fisher, curvature.hessian, eigvals_only=True)
+    np.testing.assert_allclose(curvature.eigenvalue_ratios, expected, rtol=1e-10)
+    assert curvature.largest_eigenvalue == pytest.approx(np.linalg.eigvalsh(curvature.hessian)[-1], rel=1e-13)
+
+
+def test_ratios_keep_their_digits_where_the_hessian_is_nearly_singular():
+    # Two nearly parallel columns: on H's weak direction both have the weight ½, so that the ratios stay between r².
+    J = np.array([[1.0, 1.0], [0.0, 1e-9]])
+    ratios = Curvature(J, np.array([0.1, 0.2])).eigenvalue_ratios
+    np.testing.assert_allclose(ratios, [0.01, 0.04], rtol=1e-12)
+
+
+def test_alignment_is_the_quotient_of_the_paper():
+    curvature = Curvature(RNG.normal(size=(4, 9)), RNG.normal(size=9))
+    H, S, F = curvature.hessian, curvature.covariance, curvature.fisher
+    values, vectors = np.linalg.eigh(H)
+    u = vectors[:, -1]
+    expected = u @ S @ u * np.trace(H) / (values[-1] * np.trace(S))
+    assert curvature.alignment == pytest.approx(expected, rel=1e-12)
+    assert curvature.mean_share == pytest.approx((u @ curvature.gradient) ** 2 / (u @ F @ u), rel=1e-10)
+    assert alignment_bound(curvature, 0.1) == pytest.approx(
+        (1 - curvature.mean_share) * 0.01 / np.abs(curvature.residuals).max() ** 2, rel=1e-12
+    )
+
+
+def test_constants_of_proposition_3_as_printed():
+    assert printed_alignment_bound(0.1, 0.1, 0.25) == pytest.approx(0.5 * 0.25)
+    assert printed_radius(0.1, 0.25, 4.0, 5.0) == pytest.approx(0.1 * math.sqrt(0.25 * 4) / 5)
+    assert ratio_bounds(0.1, 0.2) == pytest.approx((0.01, 0.09))
+    assert ratio_bounds(0.1, 0.2, halved=False) == pytest.approx((0.02, 0.18))
+
+
+@pytest.mark.parametrize("network, weights", NETWORKS)
+def test_descent_follows_the_gradient(network, weights):
+    kept = descend(network, weights, 0.1, [0, 1, 7])
+    w = weights
+    for step in range(8):
+        if step in (0, 1, 7):
+            np.testing.assert_allclose(kept[[0, 1, 7].index(step)], w, rtol=1e-12, atol=1e-14)
+        w = w - 0.1 * network.curvature(w).gradient.reshape(w.shape)
+
+
+@pytest.mark.parametrize("width", [2, 4, 32, 512])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_random_network_starts_unclipped_and_learns(width, seed):
+    network, weights = random_network(width, rng=seed, delta=DELTA)
+    assert network.unclipped(weights).all()
+    assert network.output(weights).max() == pytest.approx(0.5)
+    (end,) = descend(network, weights, 0.2, [3000])
+    assert network.losses(end).max() == pytest.approx(DELTA**2 / 2)
+
+
+MODEL = SoftmaxRegression(RNG.normal(size=(4, 2)), 3)
+TRUTH = RNG.normal(size=MODEL.dimension)
+LAW = RNG.dirichlet(np.ones(12)).reshape(4, 3)
+
+
+def softmax_loss(theta, law):
+    """Literal mean of −log p(c | x)."""
+    scores = np.column_stack([MODEL.design @ theta.reshape(2, 2).T, np.zeros(4)])
+    return float((law * (np.log(np.exp(scores).sum(axis=1, keepdims=True)) - scores)).sum())
+
+
+def test_softmax_derivatives():
+    gradient = differences(lambda t: np.array(softmax_loss(t, LAW)), TRUTH)
+    np.testing.assert_allclose(MODEL.gradient(TRUTH, LAW), gradient, atol=1e-8)
+    hessian = differences(lambda t: MODEL.gradient(t, LAW), TRUTH)
+    np.testing.assert_allclose(MODEL.hessian(TRUTH, LAW), hessian, atol=1e-8)
+    fisher = np.zeros((4, 4))
+    for k in range(4):
+        for c in range(3):
+            one = np.zeros((4, 3))
+            one[k, c] = 1.0
+            g = differences(lambda t: np.array(softmax_loss(t, one)), TRUTH)  # noqa: B023
+            fisher += LAW[k, c] * np.outer(g, g)
+    np.testing.assert_allclose(MODEL.fisher(TRUTH, LAW), fisher, atol=1e-8)
+    mean = MODEL.gradient(TRUTH, LAW)
+    np.testing.assert_allclose(MODEL.covariance(TRUTH, LAW), fisher - np.outer(mean, mean), atol=1e-8)
+
+
+def test_softmax_fits_and_broadcasts():
+    laws = np.stack([LAW, MODEL.law(TRUTH)])
+    fitted = MODEL.fit(laws, np.zeros(4))
+    np.testing.assert_allclose(fitted[1], TRUTH, atol=1e-9)
+    other = minimize(softmax_loss, np.zeros(4), args=(LAW,), tol=1e-12).x
+    np.testing.assert_allclose(fitted[0], other, atol=1e-5)
+    for method in (MODEL.gradient, MODEL.fisher, MODEL.hessian):
+        np.testing.assert_allclose(method(fitted, laws)[0], method(fitted[0], LAW), rtol=1e-12, atol=1e-15)
+
+
+def test_a_data_set_has_the_gap_of_its_frequencies():
+    found = curvature_gap(MODEL, TRUTH, np.full(4, 0.25), 300, 1, rng=9, fitted=False)
+    law = MODEL.law(TRUTH)
+    generator = Stream.of(9).generator(0)
+    frequencies = generator.multinomial(300, law.ravel() / law.sum()).reshape(4, 3) / 300
+    gap = MODEL.covariance(TRUTH, frequencies) - MODEL.hessian(TRUTH, frequencies)
+    assert found.value == pytest.approx((gap**2).sum(), rel=1e-13)
+
+
+SEPARABLE = np.diag([0.5, 0.5, 0.0, 0.0])[:, :3]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ClippedNetwork([[1.0]], [2.0], [1.0], 0.1), "labels must be 0 or 1, got 2"),
+        (lambda: ClippedNetwork([[1.0]], [1.0, 0.0], [1.0], 0.1), "inputs must have a row for each of the 2 labels"),
+        (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.5), "delta must be < 0.5, got 0.5"),
+        (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.1, slopes=(1.0,)), "slopes must be two numbers"),
+        (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.1).losses([1.0, 2.0]), r"weights must have shape \(1, 1\)"),
+        (lambda: Curvature(np.ones((2, 3)), np.ones(2)), "jacobian must have a column for each of the 2 residuals"),
+        (lambda: Curvature(np.zeros((2, 3)), np.ones(3)).mean_share, "the Hessian must not be zero"),
+        (lambda: Curvature(np.ones((1, 2)), np.ones(2)).alignment, "alignment needs gradients that differ"),
+        (lambda: descend(*random_network(4, rng=0), 0.1, [3, 1]), "record must be ascending"),
+        (lambda: descend(random_network(4, rng=0)[0], np.ones((2, 2)), 0.1, [1]), r"weights must have shape \(4, 3\)"),
+        (lambda: random_network(1, rng=0), "width must be >= 2"),
+        (lambda: random_network(3, rng=0), "width must be even, got 3"),
+        (lambda: MODEL.gradient(TRUTH[:-1], LAW), "theta must have 4 entries"),
+        (lambda: MODEL.gradient(TRUTH, 2 * LAW), "law must be of shape .* and sum to one"),
+        (lambda: SoftmaxRegression(np.eye(4), 3).fit(SEPARABLE, np.zeros(8)), "law must have one maximum likelihood estimate"),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
