@@ -20,6 +20,7 @@ __all__ = ["Settings", "run"]
 
 #: Mean-square and weak orders that theory gives, plain and modified, to draw beside what is measured.
 REFERENCE_SLOPES = {"strong": (2.0, 3.0), "weak": (1.0, 2.0)}
+_MOST_STEP_SIZES = 30
 _PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -50,7 +51,7 @@ def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json
         raise ValueError(f"--plot must end in {', '.join(_PICTURES)}, got {str(plot)!r}")
     standard = STANDARD[settings.problem]
     largest = standard.largest_step if settings.largest_step is None else settings.largest_step
-    steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps"))]
+    steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps", at_most=_MOST_STEP_SIZES))]
     seed = DEFAULT_SEED if seed is None else seed
     measure = sde.strong_error if settings.kind == "strong" else sde.weak_error
     study = measure(
@@ -82,7 +83,7 @@ def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
     p = study.parameters
     what = "mean-square distance" if study.kind == "strong" else "difference of E L"
     table = Table(title=f"{study.kind} error of {p['problem']}, {p['drift']} drift, T = {p['time']:g}", title_justify="left")
-    for name in ("step size", what, "± standard error", "reference off by", "local slope"):
+    for name in ("step size", what, "± standard error", "reference: bias below", "local slope"):
         table.add_column(name, justify="right")
     slopes = [""] * len(study.step_sizes)
     try:
@@ -90,7 +91,7 @@ def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
         slopes[1:] = [f"{s:.2f}" for s in order.local_slopes]
     except ValueError as error:
         order, refusal = None, str(error)
-    rows = zip(study.step_sizes, study.errors, study.standard_errors, study.reference_errors, slopes, strict=True)
+    rows = zip(study.step_sizes, study.errors, study.standard_errors, study.largest_biases, slopes, strict=True)
     for eta, error, standard_error, reference, slope in rows:
         table.add_row(f"{eta:.6g}", f"{error:.4g}", f"{standard_error:.2g}", f"{reference:.2g}", slope)
     console.print(table)
@@ -117,7 +118,7 @@ def _draw(study: OrderStudy, settings: Settings, path: Path) -> None:
 
     with style():
         figure, ax = pyplot.subplots(figsize=(5, 4))
-        study.plot(ax, references=REFERENCE_SLOPES[study.kind], next_term=settings.n_steps > 3)
+        study.plot(ax, references=REFERENCE_SLOPES[study.kind], next_term=True)
         ax.set_title(f"{settings.problem}, {settings.drift} drift, {settings.paths} paths")
         ax.legend()
         figure.savefig(path)

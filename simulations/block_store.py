@@ -26,12 +26,14 @@ from typing import Any
 
 import numpy as np
 
+from gradnoise.simulations.function_identity import referenced_globals
 from gradnoise.simulations.seeds import Stream
 
 __all__ = ["BlockStore", "source_hash"]
 
 Block = tuple[np.ndarray, ...]
-_FORMAT = 1
+_FORMAT = 2
+_HASHED_PACKAGES = ("gradnoise.theory", "gradnoise.simulations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ class BlockStore:
 def source_hash() -> str:
     """SHA-256 of the sources of theory and simulations, whose results the blocks are."""
     digest = hashlib.sha256()
-    for package in ("gradnoise.theory", "gradnoise.simulations"):
+    for package in _HASHED_PACKAGES:
         folder = Path(str(importlib.import_module(package).__file__)).parent
         for path in sorted(folder.rglob("*.py")):
             digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
@@ -121,8 +123,8 @@ def source_hash() -> str:
     return digest.hexdigest()
 
 
-def _function_hash(function: Callable[..., Any], name: str) -> str:
-    """Hash of the file of a function, which may be a user's, and of what the function closes over.
+def _function_hash(function: Callable[..., Any], name: str, seen: tuple[Any, ...] = ()) -> str:
+    """Hash of the file of a function, which may be a user's, and of what the function closes over and reads as globals.
 
     Code that was typed into a session is refused: nothing would tell two versions of it apart.
     """
@@ -133,7 +135,10 @@ def _function_hash(function: Callable[..., Any], name: str) -> str:
             f"{name} must be defined in a file where a store is given, so that its code is known, got {function!r}"
         ) from None
     closure = [cell.cell_contents for cell in function.__closure__ or ()]
-    captured = _canonical([*closure, *(function.__defaults__ or ())], f"a value that {name} closes over,")
+    captured = _canonical([*closure, *(function.__defaults__ or ())], f"a value that {name} closes over,", (*seen, function))
+    if not function.__module__.startswith(_HASHED_PACKAGES):
+        read = referenced_globals(function).items()
+        captured += [[key, _canonical(value, f"{key}, a global of {name},", (*seen, function))] for key, value in read]
     return hashlib.sha256(source + json.dumps(captured).encode()).hexdigest()
 
 
@@ -145,7 +150,7 @@ def _checksum(arrays: Block) -> str:
     return digest.hexdigest()
 
 
-def _canonical(value: Any, name: str) -> Any:
+def _canonical(value: Any, name: str, seen: tuple[Any, ...] = ()) -> Any:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (bool, np.bool_)):
@@ -157,13 +162,16 @@ def _canonical(value: Any, name: str) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         return ["array", value.dtype.str, list(value.shape), _checksum((value,))]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _canonical(getattr(value, f.name), f"{name}.{f.name}") for f in dataclasses.fields(value)}
+        fields = {f.name: _canonical(getattr(value, f.name), f"{name}.{f.name}", seen) for f in dataclasses.fields(value)}
         return [type(value).__module__, type(value).__qualname__, fields]
     function = getattr(value, "py_func", value)  # of a compiled one
     if inspect.isfunction(function):
-        return ["function", function.__module__, function.__qualname__, _function_hash(function, name)]
+        known = function in seen
+        return ["function", function.__module__, function.__qualname__, "" if known else _function_hash(function, name, seen)]
+    if inspect.ismodule(value) or inspect.isclass(value) or inspect.isbuiltin(value) or isinstance(value, np.ufunc):
+        return ["named", getattr(value, "__module__", None) or "", value.__name__]
     if isinstance(value, (tuple, list)):
-        return [_canonical(v, f"{name}[{i}]") for i, v in enumerate(value)]
+        return [_canonical(v, f"{name}[{i}]", seen) for i, v in enumerate(value)]
     raise TypeError(
         f"{name} must be a number, string, array, function, dataclass or a tuple of these to be stored, "
         f"got {type(value).__name__}"

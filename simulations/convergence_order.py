@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations.estimates import Estimate
+from gradnoise.simulations.estimates import Estimate, as_level, quantile
 from gradnoise.simulations.joint_moments import JointMoments
 from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_matching, as_nonnegative
 
 __all__ = ["Order", "fit_order"]
 
-_ABOVE_NOISE = 4.0  # standard errors
+_ABOVE_NOISE = 10.0  # standard errors; near the limit chance decides what is used, and the bias of that must not count
 _ABOVE_FLOOR = 10.0  # times the floor, for a bias of at most a tenth
+_LINEAR = 0.5  # up to here the half-width of an interval for an error, over the error, lets its log be linearised
 _FEWEST = 3
 _KNOWN = 2**62  # samples behind standard errors that are taken as known
 
@@ -43,6 +44,8 @@ class Order(Estimate):
         Log of the fitted constant.
     next_term : float
         c, where the error was fitted by constant * eta^order * exp(c eta); zero where c was not fitted.
+    largest_relative_error : float
+        Standard error over error, where that is largest among those used.
     """
 
     floor: tuple[float, ...] = ()
@@ -51,6 +54,11 @@ class Order(Estimate):
     step_sizes: tuple[float, ...] = ()
     log_constant: float = math.nan
     next_term: float = 0.0
+    largest_relative_error: float = 0.0
+
+    def valid(self, level: float) -> bool:
+        """Whether `interval` keeps its level: also, whether all errors are so well known that their logs are nearly normal."""
+        return super().valid(level) and quantile(1 - as_level(level)) * self.largest_relative_error <= _LINEAR
 
     def predict(self, step_size: ArrayLike) -> FloatArray:
         """Fitted |error| at step sizes."""
@@ -69,7 +77,7 @@ def fit_order(
 ) -> Order:
     """Fit the order of convergence by weighted least squares of log |error| against log step size.
 
-    A step size is used if its error is at least four standard errors and ten times its floor. So errors below the noise of
+    A step size is used if its error is at least ten standard errors and ten times its floor. So errors below the noise of
     sampling, or below what the reference solution itself is off, do not flatten the fit.
 
     Parameters
@@ -150,4 +158,5 @@ def fit_order(
         step_sizes=tuple(eta.tolist()),
         log_constant=constant,
         next_term=rest[0] if rest else 0.0,
+        largest_relative_error=float(relative.max()),
     )

@@ -4,8 +4,8 @@ For each step size eta the SDE :math:`d\Theta = b(\Theta) dt + \sqrt\eta\, C(\Th
 eta/r, and M-SGD takes its steps of eta with the increments that these have passed. All step sizes share the path W in R^n,
 which is drawn at the finest of all steps.
 
-The reference's drift is corrected to first order in its step, :math:`b + \frac{h}{2} b' b`: what is left of its error has a
-factor eta/r against that of M-SGD, also where the modified drift takes the first order away from that.
+The reference's drift is corrected to first order in its step, :math:`b + \frac{h}{2} b' b`. What is left of its error has a
+factor eta/r against that of M-SGD; 1/r where the modified drift takes the first order away from that.
 
 A sampling vector that is not Gaussian is coupled to the increments by drawing the samples with the largest ones. A batch with
 replacement is drawn one sample at a time, from the increments of a b-th of the step, which are independent; so are the
@@ -148,7 +148,7 @@ def final_points(
     levels, d = len(coupling.multiples), problem.dimension
     iterates, references = np.empty((2, n_paths, levels, d))
     controls = np.empty((n_paths, levels))
-    weighed = np.zeros((levels, coupling.n_finest, d)) if sensitivities is None else sensitivities
+    weighed = np.empty((levels, 0, d)) if sensitivities is None else sensitivities
     gradients = compiled(problem.gradients, "gradients")
     _kernel(generator, gradients, problem.data, problem.start, *coupling.arguments(), weighed, iterates, references, controls)
     return iterates, references, controls
@@ -177,6 +177,8 @@ def sensitivities(problem: Problem, function: Callable[..., None], coupling: Cou
         points = [problem.start]
         for _ in range(n_steps):
             points.append(points[-1] - eta * gradient(points[-1]))
+            if not np.isfinite(points[-1]).all():
+                raise ValueError(f"step_sizes must let gradient descent stay finite, got {eta:g}, where it does not")
         backwards = differences(value, points[-1])
         for k in range(n_steps - 1, -1, -1):
             result[level, k] = backwards
@@ -212,7 +214,7 @@ def _kernel(
     controls,
 ):
     n, d, levels = data.shape[0], start.shape[0], multiples.shape[0]
-    root = np.sqrt(fine_step)
+    root, controlled = np.sqrt(fine_step), sensitivities.shape[1] > 0
     path = np.empty(n)  # W, and where it was at the last steps of each kind
     at_reference, at_iterate, at_draw = np.empty((levels, n)), np.empty((levels, n)), np.empty((levels, n))
     counts = np.zeros((levels, n))
@@ -241,14 +243,15 @@ def _kernel(
                 if until_reference[level] > 0:
                     continue
                 until_reference[level] = multiples[level]
-                strength, step = np.sqrt(eta[level]) * scale, steps[level] // substeps
+                strength = np.sqrt(eta[level]) * scale
+                step = steps[level] // substeps if controlled else -1
                 total = _take_increments(path, at_reference, level, increments)
                 _gaussian_weights(increments, total, strength, kappa, weights)
                 controls[p, level] -= _euler_step(
                     gradients, data, references, p, level, reference_step[level], reference_correction[level], weights,
                     sensitivities, step, work,
                 )  # fmt: skip
-                if rule == _DRAWN_APART:
+                if rule == _DRAWN_APART and shared:
                     until_draw[level] -= multiples[level]
                     if until_draw[level] == 0:
                         until_draw[level] = multiples[level] * (refinement // batch_size)
@@ -264,6 +267,9 @@ def _kernel(
                     for i in range(n):
                         increments[i] = np.sqrt(iterate_step[level]) * generator.standard_normal()
                         total += increments[i]
+                    if rule == _DRAWN_APART:
+                        for _ in range(batch_size):
+                            counts[level, int(generator.random() * n)] += 1.0
                 if rule == _GAUSSIAN:
                     _gaussian_weights(increments, total, strength, kappa, weights)
                 else:
@@ -323,13 +329,15 @@ def _euler_step(gradients, data, points, p, level, step, correction, weights, se
     d, per_sample, effect = theta.shape[0], 1.0 / weights.shape[0], 0.0
     for j in range(d):
         theta[j] = points[p, level, j]
+    G[:] = np.nan  # what a function that raises does not write: its exception cannot pass
     gradients(theta, data, G)
     for j in range(d):
         total, noise = _row_sums(G, j, weights)
         mean[j] = total * per_sample
         points[p, level, j] -= step * mean[j] + noise
         theta[j] += _DIFFERENCE_STEP * mean[j]
-        effect -= sensitivities[level, k, j] * noise
+        if k >= 0:
+            effect -= sensitivities[level, k, j] * noise
     if correction != 0.0:
         gradients(theta, data, G)
         for j in range(d):

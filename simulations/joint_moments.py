@@ -59,8 +59,8 @@ class JointMoments:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """Covariance of the means, (q, q)."""
-        return self.second / max(self.n - 1, 1) / self.n
+        """Covariance of the means, (q, q); infinite for one sample, whose spread is not known."""
+        return self.second / (self.n - 1) / self.n if self.n > 1 else np.full_like(self.second, math.inf)
 
     def along(self, direction: np.ndarray) -> Estimate:
         """Estimate the mean of a linear combination of the quantities."""

@@ -27,7 +27,7 @@ class OrderStudy(JsonResult):
         Of the samples whose means are the errors.
     reference_errors : (k,) ndarray
         What the reference solution is off by, measured: its distance, in the same sense, from one with twice its step, and
-        twice the standard error of that.
+        twice the standard error of that. See `largest_biases` for what it does to the errors.
     parameters : dict
         What made it: arguments, seed and versions.
     """
@@ -47,6 +47,16 @@ class OrderStudy(JsonResult):
     def standard_errors(self) -> NDArray[np.float64]:
         """Standard errors of the errors, (k,)."""
         return np.sqrt(np.diag(self.moments.covariance))
+
+    @property
+    def largest_biases(self) -> NDArray[np.float64]:
+        """Bound on what the reference adds to or takes from each error, (k,).
+
+        A difference of expectations is off by what the reference is, e. A mean square E is off by up to 2√(eE) + e, as the
+        two distances need not be orthogonal; where both shrink in proportion, that leaves the order alone.
+        """
+        e = self.reference_errors
+        return e if self.kind == "weak" else 2 * np.sqrt(e * self.errors) + e
 
     @property
     def estimates(self) -> tuple[Estimate, ...]:
@@ -70,7 +80,7 @@ class OrderStudy(JsonResult):
         return self.fit(next_term=True)
 
     def fit(self, *, next_term: bool = False) -> Order:
-        """Fit an order; see `gradnoise.simulations.statistics.fit_order`."""
+        """Fit an order; see `gradnoise.simulations.statistics.fit_order`. The floor is `reference_errors`."""
         return fit_order(
             self.step_sizes,
             self.errors,
@@ -83,7 +93,7 @@ class OrderStudy(JsonResult):
     def to_dict(self) -> dict[str, Any]:
         """Result with lists and numbers only; without an order, there is the reason."""
         orders = {"order": self._fit_or_reason(False), "leading_order": self._fit_or_reason(True)}
-        names = ("step_sizes", "errors", "standard_errors", "reference_errors")
+        names = ("step_sizes", "errors", "standard_errors", "reference_errors", "largest_biases")
         lists = {name: getattr(self, name).tolist() for name in names}
         return {"kind": self.kind, "parameters": self.parameters, **lists, **orders}
 
@@ -92,6 +102,12 @@ class OrderStudy(JsonResult):
             return asdict(self.fit(next_term=next_term))
         except ValueError as error:
             return {"refused": str(error)}
+
+    def _fit_or_none(self, next_term: bool) -> Order | None:
+        try:
+            return self.fit(next_term=next_term)
+        except ValueError:
+            return None
 
     def plot(
         self,
@@ -116,7 +132,7 @@ class OrderStudy(JsonResult):
         name : str
             For the legend.
         next_term : bool
-            Fit a term of the next order beside the leading one.
+            Fit a term of the next order beside the leading one, if four errors are resolved.
         references : tuple of float
             Slopes to compare with, drawn as thin lines from the largest error.
         color, marker : str, optional
@@ -134,9 +150,8 @@ class OrderStudy(JsonResult):
         below = np.minimum(half, 0.9 * errors)  # a bar that reaches zero would leave a logarithmic plot
         bars = ax.errorbar(eta, errors, yerr=[below, half], color=color, linestyle="none", capsize=2, linewidth=1)
         color = bars[0].get_color()
-        try:
-            order = self.fit(next_term=next_term)
-        except ValueError:
+        order = self._fit_or_none(next_term) or self._fit_or_none(False)
+        if order is None:
             used, label = np.zeros(len(eta), dtype=bool), f"{name}: no order resolved".lstrip(": ")
         else:
             used = np.isin(eta, np.array(order.step_sizes)[list(order.used)])

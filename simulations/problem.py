@@ -11,10 +11,10 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.core.errors import NumbaError
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.function_identity import fingerprint
 from gradnoise.theory._validation import FloatArray, as_array
 
 __all__ = ["Problem", "compiled", "written"]
@@ -24,6 +24,7 @@ _LOSSES, _GRADIENTS = types.void(_vector, _matrix, _vector), types.void(_vector,
 
 _DIFFERENCE_STEP = 1e-5
 _DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
+_DIFFERENCE_ROUNDING = 1e-9  # the same in units of the losses: their rounding over the step, with room
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,8 @@ class Problem:
         Numba-compiled functions, free of Python objects; they are compiled when the problem is made, and called for millions
         of thetas.
     data : (n, p) array_like
-        A row per sample: features, labels, whatever the functions read.
+        A row per sample: features, labels, whatever the functions read. (Globals that they read are constants, frozen when
+        they are compiled.)
     start : (d,) array_like
         theta_0.
     name : str
@@ -103,9 +105,12 @@ class Problem:
         for j, direction in enumerate(np.eye(self.dimension)):
             step = _DIFFERENCE_STEP * max(1.0, abs(self.start[j])) * direction
             difference = (self.sample_losses(self.start + step) - self.sample_losses(self.start - step)) / (2 * step[j])
-            scale = np.abs(gradients).max() + np.abs(losses).max() + 1e-300
+            if not np.isfinite(difference).all():
+                raise ValueError(f"losses must be finite around the start, got NaN or infinity at start[{j}] ± {step[j]:g}")
+            scale = max(np.abs(gradients).max(), np.abs(difference).max())
+            allowed = _DIFFERENCE_ERROR * scale + _DIFFERENCE_ROUNDING * np.abs(losses).max() + 1e-300
             i = int(np.abs(difference - gradients[j]).argmax())
-            if abs(difference[i] - gradients[j, i]) > _DIFFERENCE_ERROR * scale:
+            if abs(difference[i] - gradients[j, i]) > allowed:
                 raise ValueError(
                     f"gradients must be the derivatives of losses, got {gradients[j, i]:.6g} for sample {i} and parameter {j} "
                     f"at the start, where the losses change by {difference[i]:.6g} per unit"
@@ -126,15 +131,17 @@ def compiled(function: Callable[..., None], name: str) -> Any:
     if not inspect.isfunction(source):
         raise TypeError(f"{name} must be a function, got {function!r}")
     try:
-        return _compile(source, _GRADIENTS if name == "gradients" else _LOSSES)
-    except NumbaError as error:
+        return _compile(source, _GRADIENTS if name == "gradients" else _LOSSES, fingerprint(source))
+    except Exception as error:  # Numba has errors of its own, and passes on those of its parts
         raise TypeError(f"{name} must be a function that Numba can compile: {error}") from None
 
 
 @lru_cache(maxsize=128)
-def _compile(function: Callable[..., None], signature: Any) -> Any:
+def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, ...]) -> Any:
+    """Compile; `frozen` is what the machine code is good for. A user's is not kept on disk, where only its file is looked at."""
     try:
-        return numba.cfunc(signature, cache=True, error_model="numpy")(function)
+        ours = function.__module__.startswith("gradnoise.")
+        return numba.cfunc(signature, cache=ours, error_model="numpy")(function)
     except RuntimeError:  # no file to keep the machine code beside
         return numba.cfunc(signature, error_model="numpy")(function)
 

@@ -28,6 +28,7 @@ __all__ = ["OrderStudy", "Problem", "strong_error", "weak_error"]
 _BLOCK_SIZE = 256
 _CHECKED_SHARE, _CHECKED_PATHS = 8, 1024  # one path in eight, but at least so many, are spent on the reference itself
 _REFINEMENT = 32
+_MOST_STEPS = 1e8  # of one path; more would take half a minute for each
 
 
 def strong_error(
@@ -153,7 +154,7 @@ def _study(
     progress: Progress,
 ) -> OrderStudy:
     """Run the study, strong without a test function, and one of its reference."""
-    stream, n_paths = Stream.of(rng), as_count(n_paths, "n_paths")
+    stream, n_paths = Stream.of(rng), as_count(n_paths, "n_paths", at_least=2)
     weighed = None if function is None else sensitivities(problem, function, coupling)
 
     def run(coupling: Coupling, n: int, stream: Stream, progress: Progress) -> JointMoments:
@@ -163,6 +164,12 @@ def _study(
         )  # fmt: skip
 
     moments = run(coupling, n_paths, stream, progress)
+    if not np.isfinite(moments.mean).all():
+        steps = (coupling.finest * np.array(coupling.multiples))[~np.isfinite(moments.mean)]
+        raise ValueError(
+            f"step_sizes must keep all paths finite, got NaN or infinity at {steps.tolist()}: either the paths diverge, or the "
+            f"problem's functions raise, or are not finite, where the paths go"
+        )
     checked = min(n_paths, max(_CHECKED_PATHS, n_paths // _CHECKED_SHARE))
     check = run(coupling.of_reference(), checked, stream.child(1), False)
     differences = [check.along(unit) for unit in np.eye(len(coupling.multiples))]
@@ -176,6 +183,7 @@ def _study(
         "drift": "modified" if coupling.modified else "plain",
         "refinement": coupling.refinement,
         "shared_increments": coupling.shared,
+        "test_function": None if function is None else f"{function.__module__}.{function.__qualname__}",
         "stream": asdict(stream),
         "versions": versions(),
     }
@@ -200,12 +208,15 @@ def _coupling(
         raise ValueError(f"step_sizes must be different whole multiples of the smallest one, got {eta.tolist()}")
     for step in eta:
         as_whole_steps(T, float(step))
+    r = _refinement(noise, refinement)
+    if T / finest * r > _MOST_STEPS:
+        raise ValueError(f"step_sizes must need at most {_MOST_STEPS:.0e} steps of the reference, got {T / finest * r:.3g}")
     coupling = Coupling(
         noise,
         finest,
         tuple(int(m) for m in multiples),
         as_whole_steps(T, finest),
-        _refinement(noise, refinement),
+        r,
         as_choice(drift, "drift", DRIFTS) == "modified",
         as_flag(shared, "shared_increments"),
     )
@@ -257,5 +268,6 @@ def _mean_values(function, data, points, out):
     each = np.empty(data.shape[0])
     for p in range(out.shape[0]):
         for level in range(out.shape[1]):
+            each[:] = np.nan
             function(points[p, level], data, each)
             out[p, level] = each.mean()

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import expm
 
-from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_nonnegative, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_probabilities, as_real
 from gradnoise.theory.diffusion import DRIFTS, as_noise
 from gradnoise.theory.exchangeable import SamplingNoise
 
 __all__ = ["CircleLosses"]
+
+_RESOLVED = 1e-9  # what the highest frequencies may carry, relative to the largest coefficient
 
 
 class CircleLosses:
@@ -90,9 +92,10 @@ class CircleLosses:
         -------
         float
         """
-        W, p = as_array(weights, "weights", ndim=2), as_nonnegative(probabilities, "probabilities")
-        if W.shape != (*p.shape, self.n):
-            raise ValueError(f"weights must have shape ({p.size}, {self.n}), got {W.shape}")
+        W = as_array(weights, "weights", ndim=2)
+        if W.shape[1] != self.n:
+            raise ValueError(f"weights must have {self.n} columns, got shape {W.shape}")
+        p = as_probabilities(probabilities, "probabilities", len(W))
         moved = self.nodes - as_real(step_size, "step_size", above=0) * (W @ self.gradients(self.nodes))
         step = np.einsum("k,kjm->jm", p, self._interpolation(moved))
         return self._at(start, np.linalg.matrix_power(step, as_count(n_steps, "n_steps", at_least=0)) @ self._values(function))
@@ -154,4 +157,11 @@ class CircleLosses:
         return (basis * (1j * self._frequencies) ** order @ self._analysis).real
 
     def _at(self, start: float, values: FloatArray) -> float:
+        sizes = np.abs(self._analysis @ values)
+        unresolved = np.concatenate([sizes[:3], sizes[-3:]]).max()
+        if not unresolved <= _RESOLVED * sizes.max():
+            raise ValueError(
+                f"n_nodes must resolve the expectation as a function of the start, got {len(self.nodes)}, which leaves "
+                f"{unresolved / sizes.max():.1g} of it at the highest frequencies; take more nodes or a shorter time"
+            )
         return float(self._interpolation(np.array([as_real(start, "start")]))[0] @ values)

@@ -64,7 +64,7 @@ def strong_error_bound(step_size: float, time: float, lipschitz: float, gradient
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     factor = (1 if as_flag(published, "published") else T) + eta
-    return 16 * factor * L**2 * eta**2 * M**2 * T * _exp(4 * factor * L**2 * T)  # (81), misprint: its exponent has t for T
+    return _times(16 * factor * L * L * eta * eta * M * M * T, _exp(4 * factor * L * L * T))  # (81), misprint: it has e^{…t}
 
 
 def sharp_strong_error_bound(
@@ -96,7 +96,7 @@ def sharp_strong_error_bound(
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     rate = (1 if as_flag(convex, "convex") else 3) + 2 * eta * L
-    return 2 * M**2 * eta**2 * (1 + 2 * eta * L) / rate * _expm1(rate * L * T)
+    return _times(2 * M * M * eta * eta * (1 + 2 * eta * L) / rate, _expm1(rate * L * T))
 
 
 def _arguments(step_size: float, time: float, lipschitz: float, gradient_bound: float) -> tuple[float, float, float, float]:
@@ -106,6 +106,11 @@ def _arguments(step_size: float, time: float, lipschitz: float, gradient_bound: 
         as_real(lipschitz, "lipschitz", at_least=0),
         as_real(gradient_bound, "gradient_bound", at_least=0),
     )
+
+
+def _times(factor: float, growth: float) -> float:
+    """Product in which nothing stays nothing, however fast it grows."""
+    return factor * growth if factor > 0 else 0.0
 
 
 def _exp(exponent: float) -> float:

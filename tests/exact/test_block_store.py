@@ -206,6 +206,22 @@ def test_kernels_that_close_over_different_numbers_share_no_block(tmp_path):
     assert found == [2.0, 3.0]
 
 
+def test_a_changed_global_or_helper_shares_no_block(tmp_path):
+    """The kernel's own file stays as it is."""
+    file = tmp_path / "with_globals.py"
+    file.write_text("import numpy as np\ndef kernel(n, generator): return (np.full(n, helper(CONSTANT)),)\n")
+    found = []
+    for constant, helper in ((2.0, doubled), (3.0, doubled), (3.0, squared), (3.0, doubled)):
+        names = {"CONSTANT": constant, "helper": helper, "__name__": "with_globals"}
+        exec(compile(file.read_text(), file, "exec"), names)
+        (joined,) = ensemble.run(names["kernel"], (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path / "store")
+        found.append(joined[0])
+    assert found == [4.0, 6.0, 9.0, 6.0]
+    names["CONSTANT"] = {}
+    with pytest.raises(TypeError, match="CONSTANT, a global of kernel, must be a number"):
+        ensemble.run(names["kernel"], (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path / "store")
+
+
 def test_unwritable_store_is_named(study, tmp_path):
     (tmp_path / "file").write_text("")
     for below in ("file", "file/store"):

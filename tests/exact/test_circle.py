@@ -91,7 +91,15 @@ def test_more_nodes_change_nothing():
         (lambda: CIRCLE.sde_expectation(np.ones(3), START, 1, ETA, 1.0), "value at each of the 257 nodes"),
         (
             lambda: CIRCLE.sgd_expectation(CIRCLE.mean_loss(), START, np.ones((2, 2)), [0.5, 0.5], ETA, 1),
-            "weights must have shape",
+            "weights must have 3 columns",
+        ),
+        (
+            lambda: CIRCLE.sgd_expectation(CIRCLE.mean_loss(), START, np.ones((2, 3)), [0.5, 0.4], ETA, 1),
+            "probabilities must be 2 numbers that sum to one",
+        ),
+        (
+            lambda: CircleLosses(A, PHI, 65).sde_expectation(CircleLosses(A, PHI, 65).mean_loss(), START, 1, 1e-4, 10.0),
+            "n_nodes must resolve",
         ),
     ],
 )

@@ -36,9 +36,34 @@ def test_errors_below_noise_or_floor_are_not_used():
     errors, noise = ETA**2, np.array([1e-4, 1e-4, 1e-4, 1e-3])
     order = fit_order(ETA, errors + np.array([0, 0, 0, 0.001]), noise)
     assert order.used == (True, True, True, False) and order.value == pytest.approx(2)
-    assert math.isnan(order.local_slopes[2]) and order.floor == pytest.approx((4e-4, 4e-4, 4e-4, 4e-3))
+    assert math.isnan(order.local_slopes[2]) and order.floor == pytest.approx((1e-3, 1e-3, 1e-3, 1e-2))
     floored = fit_order(ETA, errors, np.zeros(4), floor=[0, 0, 0, 3e-4])
     assert floored.used == (True, True, True, False)
+
+
+def test_errors_that_barely_count_give_no_interval_far_out():
+    """Logs of errors that are known to a tenth are not normal seven standard errors out."""
+    rough, good = (fit_order(ETA, ETA**2, share * ETA**2) for share in (0.09, 0.01))
+    assert rough.valid(0.95) and not rough.valid(1 - 1e-9)
+    assert good.valid(1 - 1e-9) and good.largest_relative_error == pytest.approx(0.01)
+
+
+def test_what_is_reported_covers_the_order():
+    """Six steps of order 1, from 60 to 2 standard errors, so that chance decides on some.
+
+    95 % intervals of 2,000 studies cover the order in at least 93 % (4 standard deviations below 95 %) of those that report one.
+    """
+    eta, rng = 0.5 ** np.arange(6.0), np.random.default_rng(2)
+    covered = reported = 0
+    for _ in range(2_000):
+        try:
+            order = fit_order(eta, 60 * eta + rng.standard_normal(6), np.ones(6))
+        except ValueError:
+            continue
+        reported += 1
+        low, high = order.interval(0.95)
+        covered += low <= 1 <= high
+    assert reported > 1_500 and covered >= 0.93 * reported
 
 
 def test_a_noisy_error_weighs_less():

@@ -50,9 +50,10 @@ def transcription(generator, coupling, noise, v=None):
         increments[k] = math.sqrt(h) * np.array([generator.standard_normal() for _ in range(N)])
         for level, m in enumerate(MULTIPLES):
             if not shared and (k + 1) % (m * r) == 0:
-                own[level, (k + 1) // (m * r) - 1] = math.sqrt(m * FINEST) * np.array(
-                    [generator.standard_normal() for _ in range(N)]
-                )
+                normals = [generator.standard_normal() for _ in range(N)]
+                picks = noise.batch_size if isinstance(noise, Minibatch) and noise.replacement else 0
+                chosen = [int(generator.random() * N) for _ in range(picks)]
+                own[level, (k + 1) // (m * r) - 1] = math.sqrt(m * FINEST) * np.array(normals), chosen
     root = gaussian_root(noise)
     for level, m in enumerate(MULTIPLES):
         eta, theta, Theta, control = m * FINEST, PROBLEM.start.copy(), PROBLEM.start.copy(), 0.0
@@ -64,7 +65,7 @@ def transcription(generator, coupling, noise, v=None):
                 noise_term = math.sqrt(eta) * G @ root @ dW
                 control += v[level, k] @ noise_term if v is not None else 0.0
                 Theta = Theta - small * drift - noise_term
-            dW = step.sum(axis=0) if shared else own[level, k]
+            dW = step.sum(axis=0) if shared else own[level, k][0]
             G = PROBLEM.sample_gradients(theta)
             if isinstance(noise, Gaussian):
                 W = 1 / N + root @ dW / math.sqrt(eta)
@@ -72,7 +73,8 @@ def transcription(generator, coupling, noise, v=None):
                 W = (dW / math.sqrt(eta) > -ndtri(noise.batch_size / N)) / noise.batch_size
             elif noise.replacement:
                 parts = step.reshape(noise.batch_size, -1, N).sum(axis=1)
-                W = np.bincount(parts.argmax(axis=1), minlength=N) / noise.batch_size
+                batch = parts.argmax(axis=1) if shared else own[level, k][1]
+                W = np.bincount(batch, minlength=N) / noise.batch_size
             else:
                 W = np.isin(np.arange(N), np.argsort(dW)[-noise.batch_size :]) / noise.batch_size
             control -= v[level, k] @ G @ (W - 1 / N) * eta if v is not None else 0.0
@@ -85,8 +87,6 @@ def transcription(generator, coupling, noise, v=None):
 @pytest.mark.parametrize("modified", [False, True])
 @pytest.mark.parametrize("shared", [True, False])
 def test_paths(noise, modified, shared):
-    if not shared and not isinstance(noise, Gaussian):
-        pytest.skip("increments of its own are for Gaussian noise")
     coupling = Coupling(noise, FINEST, MULTIPLES, N_FINEST, 4, modified, shared)
     v = sensitivities(PROBLEM, PROBLEM.losses, coupling)
     iterates, references, controls = final_points(N_PATHS, np.random.default_rng(SEED), PROBLEM, coupling, v)
@@ -135,6 +135,17 @@ def test_sensitivities_are_derivatives_of_the_last_loss():
             for j, e in enumerate(np.eye(3)):
                 derivative = (last_loss(eta, n_steps, k, h * e) - last_loss(eta, n_steps, k, -h * e)) / (2 * h)
                 assert v[level, k, j] == pytest.approx(derivative, abs=1e-7)
+
+
+def test_strong_studies_need_no_sensitivities():
+    coupling = Coupling(NOISES[0], FINEST, MULTIPLES, N_FINEST, 4)
+    points = [
+        final_points(N_PATHS, np.random.default_rng(SEED), PROBLEM, coupling, v)
+        for v in (None, sensitivities(PROBLEM, PROBLEM.losses, coupling))
+    ]
+    for k in (0, 1):
+        np.testing.assert_array_equal(points[0][k], points[1][k])
+    assert not points[0][2].any()
 
 
 def test_a_noise_that_cannot_be_coupled_is_refused():

@@ -188,7 +188,9 @@ def test_the_strong_bounds_solve_the_inequalities_that_they_come_from():
         rate, source = a + 2 * eta * L**2, (L + 2 * eta * L**2) * 2 * eta**2 * M**2
         solution = solve_ivp(lambda t, e, r=rate, s=source: r * e + s, (0, T), [0.0], rtol=1e-11, atol=1e-14)
         assert diffusion.sharp_strong_error_bound(eta, T, L, M, convex) == pytest.approx(solution.y[0, -1], rel=1e-8)
-    assert diffusion.strong_error_bound(eta, 1e3, 10.0, M) == math.inf == diffusion.sharp_strong_error_bound(eta, 1e3, 10.0, M)
+    for bound in (diffusion.strong_error_bound, diffusion.sharp_strong_error_bound):
+        assert bound(eta, 1e3, 10.0, M) == math.inf == bound(eta, 1.0, 1.0, 1e200)
+        assert bound(eta, 1e3, 10.0, 0.0) == 0  # no gradient, no distance, however fast it would grow
 
 
 @pytest.mark.parametrize(

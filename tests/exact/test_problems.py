@@ -5,6 +5,7 @@ not compile, and an error that does not say which function is wrong.
 """
 
 import math
+import sys
 
 import numba
 import numpy as np
@@ -87,9 +88,59 @@ def test_plain_and_compiled_functions_are_alike():
     assert plain.loss([2.0]) == (16 + 1 + 1) / 3 and plain.n == 3 and plain.dimension == 1
 
 
+def large_losses(theta, data, out):
+    for i in range(data.shape[0]):
+        out[i] = 0.5 * (theta[0] - data[i, 0]) ** 2
+
+
+def opposite(theta, data, out):
+    for i in range(data.shape[0]):
+        out[0, i] = data[i, 0] - theta[0]
+
+
+def logarithm(theta, data, out):
+    for i in range(data.shape[0]):
+        out[i] = -math.log(theta[0])
+
+
+def steep(theta, data, out):
+    out[0] = 1e9
+
+
+def importing(theta, data, out):
+    import numpy
+
+    out[0] = numpy.pi
+
+
+SCALE = 2.0
+
+
+def scaled(theta, data, out):
+    out[:] = SCALE * theta[0]
+
+
+def scaled_gradients(theta, data, out):
+    out[:] = SCALE
+
+
+def test_a_changed_global_is_seen(monkeypatch):
+    assert Problem(scaled, scaled_gradients, DATA, [1.0]).loss([1.0]) == 2
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    problem = Problem(scaled, scaled_gradients, DATA, [1.0])
+    assert problem.loss([1.0]) == 3 and problem.sample_gradients([1.0])[0, 0] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
+        (
+            (large_losses, opposite, [[1e5], [2e5]], [1.0]),
+            ValueError,
+            "gradients must be the derivatives",
+        ),
+        ((logarithm, steep, DATA, [1e-6]), ValueError, r"losses must be finite around the start, .* at start\[0\]"),
+        ((importing, gradients, DATA, [2.0]), TypeError, "losses must be a function that Numba can"),
         (
             (losses, wrong, DATA, [2.0]),
             ValueError,

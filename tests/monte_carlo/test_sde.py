@@ -10,6 +10,7 @@ import json
 import joblib
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from gradnoise.simulations import sde
 from gradnoise.simulations.coupled_paths import Coupling, final_points, sensitivities
@@ -140,8 +141,6 @@ def test_results_do_not_depend_on_workers_and_resume(study, tmp_path):
 
 
 def test_a_study_is_written_and_drawn_also_without_an_order(study, tmp_path):
-    from matplotlib import pyplot
-
     study.save(tmp_path / "study.json")
     data = json.loads((tmp_path / "study.json").read_text())
     assert data["kind"] == "strong" and len(data["errors"]) == 3 and data["parameters"]["n_paths"] == 600
@@ -153,6 +152,47 @@ def test_a_study_is_written_and_drawn_also_without_an_order(study, tmp_path):
         ax = each.plot(references=(2.0,))
         assert ax.get_legend_handles_labels()[1]
         pyplot.close(ax.figure)
+
+
+def raising_gradients(theta, data, out):
+    if theta[0] > 0.3:
+        raise ValueError("out of the domain")
+    for i in range(data.shape[0]):
+        out[0, i] = theta[0] - data[i, 0]
+
+
+def square_losses(theta, data, out):
+    for i in range(data.shape[0]):
+        out[i] = 0.5 * (theta[0] - data[i, 0]) ** 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_paths_that_leave_the_finite_numbers_are_no_result():
+    """An exception in a compiled callback cannot pass; it shows as NaN, and so does a step that is too large."""
+    problem = sde.Problem(square_losses, raising_gradients, [[1.0], [2.0]], [0.0])
+    with pytest.raises(ValueError, match=r"step_sizes must keep all paths finite.*functions raise"):
+        sde.strong_error(problem, [0.5, 0.25], 1.0, 2, batch_size=1, rng=1)
+    wild = sde.Problem(PROBLEM.losses, PROBLEM.gradients, 1e3 * PROBLEM.data, PROBLEM.start)
+    with pytest.raises(ValueError, match="step_sizes must keep all paths finite"), np.errstate(all="ignore"):
+        sde.strong_error(wild, [0.5, 0.25], 50.0, 10, batch_size=1, rng=1)
+    with pytest.raises(ValueError, match="step_sizes must let gradient descent stay finite"), np.errstate(all="ignore"):
+        sde.weak_error(wild, [0.5, 0.25], 50.0, 10, batch_size=1, rng=1)
+
+
+def test_a_plot_shows_the_order_that_three_errors_give():
+    study = sde.strong_error(PROBLEM, STEPS[:3], TIME, 2_000, batch_size=2, rng=3)
+    ax = study.plot(next_term=True)
+    assert f"order {study.order.value:.2f}" in ax.get_legend_handles_labels()[1][0]
+    pyplot.close(ax.figure)
+
+
+def test_biases_of_mean_squares_are_bounded():
+    """Off by far more than the mean square of what the reference is off by, but within the bound."""
+    exact = [diffusion.strong_error(X, Y, START, eta, 2, TIME) for eta in STEPS]
+    study = sde.strong_error(PROBLEM, STEPS, TIME, 20_000, batch_size=2, rng=4, refinement=4, n_jobs=2)
+    off = np.abs(study.errors - exact)
+    assert (off < study.largest_biases + Z * study.standard_errors).all()
+    assert (off > study.reference_errors + Z * study.standard_errors).any()
 
 
 def a_test_function(theta, data, out):
@@ -177,7 +217,7 @@ def test_a_test_function_of_ones_own():
         ({"step_sizes": [0.4, 0.2]}, None, ""),
         ({"time": 0.7}, ValueError, "time must be a whole number of steps"),
         ({"time": 0}, ValueError, "time must be > 0"),
-        ({"n_paths": 0}, ValueError, "n_paths must be >= 1"),
+        ({"n_paths": 1}, ValueError, "n_paths must be >= 2"),
         ({"batch_size": 0}, ValueError, "batch_size must be >= 1"),
         ({"batch_size": Gaussian(5, 2)}, ValueError, "noise over the problem's 4 samples"),
         ({"batch_size": Minibatch(4, 3), "refinement": 4}, ValueError, "refinement must be a multiple of 6"),
