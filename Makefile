@@ -39,7 +39,9 @@ verify: $(BIN)/python
 
 test: $(BIN)/python
 	$(call install,[test])
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/neural
+	$(call install,[neural-test])
+	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py
 
 lint: $(BIN)/python
 	$(call install,[dev])

@@ -20,7 +20,7 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 
-__all__ = ["draw", "draw_with", "expectations", "fill_weights", "lower", "work_space"]
+__all__ = ["draw", "draw_with", "expectations", "fill_weights", "is_ours", "lower", "work_space"]
 
 _MINIBATCH, _GAUSSIAN, _RADEMACHER, _STUDENT, _BERNOULLI, _FISHER, _COV, _PRINTED, _GAUSSIAN_MINIBATCH = range(9)
 _ROWS = 256  # vectors held at once, so that they stay in the processor's cache
@@ -107,6 +107,11 @@ def _statistics_block(
     return functools.reduce(Moments.merge, (Moments.of(statistic(draw_with(noise, m, generator))) for m in parts)).as_block()
 
 
+def is_ours(noise: SamplingNoise) -> bool:
+    """Whether it is known how to draw from exactly this class; a subclass may have other moments than its base."""
+    return type(noise).__module__ in _COMPILED
+
+
 def lower(noise: SamplingNoise) -> np.ndarray:
     """Turn a class into the array of numbers that `fill_weights` takes.
 
@@ -116,7 +121,7 @@ def lower(noise: SamplingNoise) -> np.ndarray:
         If the class has no compiled form.
     """
     p = np.zeros(_N_PARAMETERS)
-    if type(noise).__module__ not in _COMPILED:  # a subclass may have other moments than its base
+    if not is_ours(noise):
         raise TypeError(f"noise of class {type(noise).__name__} must have a method draw(size, generator)")
     match noise:
         case classes.Minibatch():

@@ -1,0 +1,238 @@
+"""What the theory says of a network where it stands: does its noise escape, in which directions, and how heavy are its tails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gradnoise.simulations.json_result import JsonResult
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.traces import (
+    expected_sharpness,
+    trace_covariance,
+    trace_hessian,
+    trace_hessian_covariance,
+)
+from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.sampling import draw_with
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Estimate
+from gradnoise.simulations.tail_index import tail_index
+from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import Gaussian, Minibatch
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_HELD = 2**22  # weights held at once
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis(JsonResult):
+    """Result of `diagnose`; Σ is the covariance of a minibatch's gradient.
+
+    Attributes
+    ----------
+    indicator : Estimate
+        Tr(HΣ). Units: loss³ / parameter⁴.
+    isotropic_indicator : Estimate
+        Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
+    ratio : Estimate
+        The first over the second: above one, the noise escapes faster than isotropic noise.
+    alignment : float
+        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ), zhu2019, Figure 5.
+    hessian_eigenvalues, covariance_eigenvalues : (k,) ndarray
+        Largest ones, falling.
+    gradient_norm_squared, trace_covariance : float
+        ‖∇L‖² and TrΣ, the squared gradient and the expected squared noise.
+    sharpness : Estimate
+        E L(θ + ν) − L(θ).
+    excess_kurtosis : float
+        Of the noise along random directions, exact for the sampling noise, the mean over the directions; zero if Gaussian.
+    tail_index, gaussian_tail_index : Estimate
+        α of the stable law that the noise along random directions looks like, and of Gaussian noise with the same covariance.
+    parameters : dict
+        What made it.
+    """
+
+    indicator: Estimate
+    isotropic_indicator: Estimate
+    ratio: Estimate
+    alignment: float
+    hessian_eigenvalues: FloatArray
+    covariance_eigenvalues: FloatArray
+    gradient_norm_squared: float
+    trace_covariance: float
+    sharpness: Estimate
+    excess_kurtosis: float
+    tail_index: Estimate
+    gaussian_tail_index: Estimate
+    parameters: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Result with numbers, lists and dicts only."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            k: asdict(v) if isinstance(v, Estimate) else v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()
+        }
+
+    def __str__(self) -> str:
+        rows = (
+            ("Tr(HΣ)", self.indicator),
+            ("Tr(HΣ̄), isotropic", self.isotropic_indicator),
+            ("ratio", self.ratio),
+            ("â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ)", self.alignment),
+            ("largest eigenvalue of H", self.hessian_eigenvalues[0]),
+            ("largest eigenvalue of Σ", self.covariance_eigenvalues[0]),
+            ("‖∇L‖²", self.gradient_norm_squared),
+            ("TrΣ", self.trace_covariance),
+            ("expected sharpness", self.sharpness),
+            ("excess kurtosis of the noise", self.excess_kurtosis),
+            ("tail index", self.tail_index),
+            ("tail index, Gaussian control", self.gaussian_tail_index),
+        )
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in rows)
+
+
+def diagnose(
+    model: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    data: tuple[Tensor, Tensor],
+    batch_size: int | SamplingNoise,
+    *,
+    rng: Any,
+    n_probes: int = 100,
+    n_eigenvalues: int = 10,
+    n_directions: int = 10,
+    n_draws: int = 10_000,
+    chunk_size: int | None = None,
+) -> Diagnosis:
+    """Measure a network's noise and curvature at its present parameters.
+
+    Parameters
+    ----------
+    model, loss, chunk_size
+        See `gradnoise.simulations.neural.loss_operators.LossOperators`.
+    data : (Tensor, Tensor)
+        Inputs and targets.
+    batch_size : int or SamplingNoise
+        b of SGD with replacement, or any noise over the samples.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    n_probes : int
+        For each trace, and pairs of points for the sharpness.
+    n_eigenvalues : int
+        Of H and of Σ.
+    n_directions, n_draws : int
+        Random directions along which the noise is looked at, and draws of the noise along each.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed; see `LossOperators` for networks without per-sample losses.
+
+    References
+    ----------
+    zhu2019, Sections 3 and 5.3.
+    """
+    operators = LossOperators(model, loss, *data, chunk_size=chunk_size)
+    n = operators.n
+    noise = batch_size if isinstance(batch_size, SamplingNoise) else Minibatch(n, batch_size)
+    if noise.n != n:
+        raise ValueError(f"batch_size must be a noise over the {n} samples, got {noise!r}")
+    if noise.centred_power <= 0:
+        raise ValueError(f"batch_size must leave some noise, got {noise!r}")
+    stream = Stream.of(rng)
+    generator = torch.Generator(operators.device).manual_seed(int(stream.generator(0).integers(2**62)))
+    # Σ of the noise is n(v − c) times the covariance of a sample's gradient, and for a noise that is not centred some ∇L∇Lᵀ.
+    strength, of_mean = n * noise.centred_power, float(noise.sum_variance)
+    gradient = operators.gradient()
+
+    def covariance_product(u: Tensor) -> Tensor:
+        return strength * operators.covariance_product(u) + of_mean * gradient * (gradient @ u)
+
+    squared = float(gradient @ gradient)
+    trace = strength * trace_covariance(operators) + of_mean * squared
+    indicator = _shifted(
+        _scaled(trace_hessian_covariance(operators, n_probes, generator), strength),
+        of_mean * float(gradient @ operators.hessian_product(gradient)),
+    )
+    of_hessian = trace_hessian(operators, n_probes, generator)
+    isotropic = _scaled(of_hessian, trace / operators.dimension)
+    theta, k = operators.parameters, min(as_count(n_eigenvalues, "n_eigenvalues"), operators.dimension - 1)
+    hessian_values, vectors = leading_eigenpairs(operators.hessian_product, theta, k, rng=stream.child(1).sequence())
+    covariance_values, _ = leading_eigenpairs(covariance_product, theta, min(k, n - 1), rng=stream.child(2).sequence())
+    first = torch.as_tensor(vectors[:, 0].copy(), dtype=theta.dtype, device=theta.device)
+    alignment = float(first @ covariance_product(first)) * of_hessian.value / (hessian_values[0] * trace)
+    directions = torch.randn(as_count(n_directions, "n_directions"), len(theta), generator=generator, device=theta.device,
+                             dtype=theta.dtype)  # fmt: skip
+    values = np.array([operators.transposed_product(u).double().cpu().numpy() for u in directions])
+    return Diagnosis(
+        indicator=indicator,
+        isotropic_indicator=isotropic,
+        ratio=_quotient(indicator, isotropic),
+        alignment=alignment,
+        hessian_eigenvalues=hessian_values,
+        covariance_eigenvalues=covariance_values,
+        gradient_norm_squared=squared,
+        trace_covariance=trace,
+        sharpness=expected_sharpness(operators, generator, n_probes=n_probes),
+        excess_kurtosis=float(np.mean([noise.cumulant(4, v) / noise.cumulant(2, v) ** 2 for v in values])),
+        tail_index=_tail_index(noise, values, n_draws, stream.child(3)),
+        gaussian_tail_index=_tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4)),
+        parameters={
+            "noise": repr(noise), "n": n, "dimension": operators.dimension, "n_probes": n_probes, "n_directions": n_directions,
+            "n_draws": n_draws, "dtype": str(theta.dtype), "device": str(theta.device), "stream": asdict(stream),
+            "versions": {**versions(), "torch": torch.__version__},
+        },
+    )  # fmt: skip
+
+
+def _equal_batch(noise: SamplingNoise) -> float:
+    """Size of the minibatch whose centred power the noise has."""
+    return 1 / (noise.n * float(noise.centred_power))
+
+
+def _tail_index(noise: SamplingNoise, values: FloatArray, n_draws: int, stream: Stream) -> Estimate:
+    """Mean over the directions, each with draws of its own, so that all are independent."""
+    rows = max(_HELD // noise.n, 1)
+    found = []
+    for k, v in enumerate(values):
+        generator = stream.generator(k)
+        sizes = [min(rows, n_draws - done) for done in range(0, n_draws, rows)]
+        projected = np.concatenate([draw_with(noise, size, generator) @ v for size in sizes])
+        found.append(tail_index(projected - noise.mean * v.sum()))
+    count = len(found)
+    error = math.sqrt(sum(e.standard_error**2 for e in found)) / count
+    return Estimate(sum(e.value for e in found) / count, error, sum(e.n for e in found))
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    return Estimate(factor * estimate.value, abs(factor) * estimate.standard_error, estimate.n, estimate.skewness)
+
+
+def _shifted(estimate: Estimate, by: float) -> Estimate:
+    return Estimate(estimate.value + by, estimate.standard_error, estimate.n, estimate.skewness)
+
+
+def _quotient(first: Estimate, second: Estimate) -> Estimate:
+    """Quotient of independent estimates, by the delta method."""
+    value = first.value / second.value
+    relative = math.hypot(first.standard_error / first.value, second.standard_error / second.value)
+    return Estimate(value, abs(value) * relative, min(first.n, second.n))
+
+
+def _shown(value: Estimate | float) -> str:
+    return f"{value.value:.4g} ± {value.standard_error:.2g}" if isinstance(value, Estimate) else f"{value:.4g}"

@@ -1,0 +1,62 @@
+"""Leading eigenpairs of Hessian and gradient covariance, without forming them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+
+from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import FloatArray, as_count
+
+__all__ = ["leading_eigenpairs"]
+
+
+def leading_eigenpairs(
+    product: Callable[[Tensor], Tensor], like: Tensor, k: int, *, rng: Any = 0, tolerance: float = 1e-6
+) -> tuple[FloatArray, FloatArray]:
+    """Largest eigenvalues of a symmetric operator, and their eigenvectors, by ARPACK.
+
+    Parameters
+    ----------
+    product : callable
+        Operator on (d,) Tensors, such as `LossOperators.hessian_product`.
+    like : Tensor
+        A (d,) Tensor of the dtype and on the device that it takes, such as `LossOperators.parameters`.
+    k : int
+        How many, < d.
+    rng : None, int, SeedSequence or Generator
+        Of the starting vector.
+    tolerance : float
+        Relative, of the eigenvalues; single precision reaches some 1e-6.
+
+    Returns
+    -------
+    eigenvalues : (k,) ndarray
+        Falling.
+    eigenvectors : (d, k) ndarray
+
+    Raises
+    ------
+    RuntimeError
+        If they do not converge.
+    """
+    d = len(like)
+    k = as_count(k, "k", at_most=d - 1)
+
+    def apply(vector: np.ndarray) -> np.ndarray:
+        found = product(torch.as_tensor(vector.ravel(), dtype=like.dtype, device=like.device))
+        return found.detach().cpu().numpy().astype(np.float64)
+
+    start = Stream.of(rng).generator(0).standard_normal(d)
+    operator = LinearOperator((d, d), matvec=apply, dtype=np.float64)  # type: ignore[call-overload]
+    try:
+        values, vectors = eigsh(operator, k=k, which="LA", v0=start, tol=tolerance)  # type: ignore[arg-type]
+    except ArpackNoConvergence as error:
+        raise RuntimeError(f"{len(error.eigenvalues)} of {k} eigenvalues converged; take a larger tolerance or fewer") from None
+    order = np.argsort(-values)
+    return values[order], vectors[:, order]

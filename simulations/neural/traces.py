@@ -1,0 +1,121 @@
+"""Traces of products of Hessian and gradient covariance, estimated with random probes.
+
+Σ is the covariance of one sample's gradient; that of a minibatch of b is Σ/b. With A = G(I − J/n)/√n, Σ = AAᵀ, so that
+Tr(HΣ) = E[zᵀAᵀHAz] for random signs z in Rⁿ: probes live in the space of the samples, which is the smaller one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.statistics import Estimate
+from gradnoise.theory._validation import as_count, as_real
+
+__all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
+
+
+def trace_covariance(operators: LossOperators) -> float:
+    """Tr Σ, exact, from the gradients of all samples: their mean squared distance from their mean. Units: loss² / parameter²."""
+    mean = operators.gradient()
+    total = sum(float(((rows - mean) ** 2).sum()) for rows in operators.sample_gradients())
+    return total / operators.n
+
+
+def trace_hessian(operators: LossOperators, n_probes: int | None, generator: torch.Generator) -> Estimate:
+    """Tr H = E[zᵀHz] for random signs z in R^d.
+
+    Parameters
+    ----------
+    operators : LossOperators
+    n_probes : int or None
+        Random probes, >= 2; None takes the d axes, which is exact.
+    generator : torch.Generator
+        Is used up; on the operators' device.
+
+    Returns
+    -------
+    Estimate
+        Units: loss / parameter². With a standard error of zero where it is exact.
+    """
+    return _trace(lambda z: float(z @ operators.hessian_product(z)), operators.dimension, operators, n_probes, generator)
+
+
+def trace_hessian_covariance(operators: LossOperators, n_probes: int | None, generator: torch.Generator) -> Estimate:
+    """Tr(HΣ), the indicator of escape.
+
+    Parameters
+    ----------
+    operators, generator
+        See `trace_hessian`.
+    n_probes : int or None
+        Random probes, >= 2; None takes the n samples, which is exact.
+
+    Returns
+    -------
+    Estimate
+        Units: loss³ / parameter⁴.
+
+    References
+    ----------
+    zhu2019, Eq. (9) and what follows.
+    """
+
+    def value(z: Tensor) -> float:
+        root = operators.matrix_product((z - z.mean()) / math.sqrt(operators.n))
+        return float(root @ operators.hessian_product(root))
+
+    return _trace(value, operators.n, operators, n_probes, generator)
+
+
+def expected_sharpness(
+    operators: LossOperators, generator: torch.Generator, *, radius: float = 0.01, n_probes: int = 1_000
+) -> Estimate:
+    r"""Estimate :math:`E[L(\theta + \nu)] - L(\theta)`, ν normal with standard deviation `radius` in each parameter.
+
+    Every ν is used with both signs, which removes the part of first order.
+
+    Parameters
+    ----------
+    operators, generator
+        See `trace_hessian`.
+    radius : float
+        > 0. Units: parameter.
+    n_probes : int
+        Pairs of ν and −ν, >= 2.
+
+    Returns
+    -------
+    Estimate
+        Units: loss.
+
+    References
+    ----------
+    zhu2019, Eq. (88).
+    """
+    theta, here = operators.parameters, operators.losses().mean()
+    spread = as_real(radius, "radius", above=0)
+    found = []
+    for _ in range(as_count(n_probes, "n_probes", at_least=2)):
+        nu = spread * torch.randn(theta.shape, generator=generator, device=theta.device, dtype=theta.dtype)
+        around = [operators.losses(theta + sign * nu).mean() for sign in (1, -1)]
+        found.append(float((around[0] + around[1]) / 2 - here))
+    return Estimate.of(found)
+
+
+def _trace(
+    quadratic: Callable[[Tensor], float], size: int, operators: LossOperators, n_probes: int | None, generator: torch.Generator
+) -> Estimate:
+    """Trace of a quadratic form on R^size."""
+    options = {"device": operators.device, "dtype": operators.dtype}
+    if n_probes is None:
+        return Estimate(math.fsum(quadratic(axis) for axis in torch.eye(size, **options)), 0.0, size)
+    values = []
+    for _ in range(as_count(n_probes, "n_probes", at_least=2)):
+        signs = 2 * torch.randint(2, (size,), generator=generator, device=operators.device).to(operators.dtype) - 1
+        values.append(quadratic(signs))
+    return Estimate.of(values)

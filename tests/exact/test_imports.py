@@ -1,0 +1,29 @@
+"""Everything but the PyTorch layer works without torch, and does not even look for it."""
+
+import subprocess
+import sys
+
+CODE = """
+import importlib, pkgutil, sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Without())
+for name in ("theory", "simulations", "claims", "figures", "cli"):
+    package = importlib.import_module(f"gradnoise.{name}")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        if module.name != "gradnoise.simulations.neural":
+            importlib.import_module(module.name)
+try:
+    import gradnoise.simulations.neural
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+def test_torch_is_needed_by_its_layer_alone():
+    found = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "gradnoise.simulations.neural needs PyTorch: pip install 'gradnoise[neural]'"

@@ -1,0 +1,117 @@
+"""Traces, spectra and the diagnosis against dense matrices.
+
+Null of the estimates: their mean is the exact trace. z = 6 with 2,000 probes of bounded quadratic forms; there are fewer than 20
+comparisons, so that a false alarm has a probability below 1e-6 by the normal law.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
+
+
+from gradnoise.simulations.neural import traces
+from gradnoise.simulations.neural.diagnosis import diagnose
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch
+
+from .networks import LOSS, N, problem
+
+Z = 6.0
+MODEL, X, Y = problem("perceptron")
+OPERATORS = LossOperators(MODEL, LOSS, X, Y, chunk_size=4)
+
+
+def columns(product, size):
+    return torch.stack([product(e) for e in torch.eye(size).double()], dim=1).numpy()
+
+
+D = OPERATORS.dimension
+H, G = columns(OPERATORS.hessian_product, D), columns(OPERATORS.matrix_product, N)
+SIGMA = np.cov(G, bias=True)
+
+
+def generator():
+    return torch.Generator().manual_seed(7)
+
+
+def test_exact_traces():
+    assert traces.trace_covariance(OPERATORS) == pytest.approx(np.trace(SIGMA), rel=1e-12)
+    assert traces.trace_hessian(OPERATORS, None, generator()).value == pytest.approx(np.trace(H), rel=1e-12)
+    exact = traces.trace_hessian_covariance(OPERATORS, None, generator())
+    assert exact.value == pytest.approx(np.trace(H @ SIGMA), rel=1e-10) and exact.standard_error == 0
+
+
+def test_estimated_traces():
+    for estimate, exact, wrong in (
+        (traces.trace_hessian(OPERATORS, 2_000, generator()), np.trace(H), np.trace(H) * 1.2),
+        (traces.trace_hessian_covariance(OPERATORS, 2_000, generator()), np.trace(H @ SIGMA), np.trace(H @ SIGMA) * N / (N - 1)),
+    ):
+        assert abs(estimate.value - exact) < Z * estimate.standard_error
+        assert abs(estimate.value - wrong) > Z * estimate.standard_error  # can fail: another trace, and n - 1 for n
+
+
+def test_sharpness_is_half_the_trace_for_small_radii():
+    estimate = traces.expected_sharpness(OPERATORS, generator(), radius=1e-3, n_probes=2_000)
+    expected = 0.5e-6 * np.trace(H)
+    assert abs(estimate.value - expected) < Z * estimate.standard_error + 1e-3 * expected
+    assert abs(estimate.value - 2 * expected) > Z * estimate.standard_error
+
+
+def test_leading_eigenpairs():
+    values, vectors = leading_eigenpairs(OPERATORS.hessian_product, OPERATORS.parameters, 5)
+    expected, axes = np.linalg.eigh(H)
+    np.testing.assert_allclose(values, expected[::-1][:5], rtol=1e-8)
+    np.testing.assert_allclose(np.abs(vectors.T @ axes[:, ::-1][:, :5]), np.eye(5), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [3, Minibatch(N, 3, replacement=False), Gaussian(N, 3, centered=False), Enhanced(Minibatch(N, 3), 2.0)],
+    ids=repr,
+)
+def test_diagnosis(noise, tmp_path):
+    found = diagnose(MODEL, LOSS, (X, Y), noise, rng=1, n_probes=1_000, n_eigenvalues=4, n_directions=3, n_draws=2_000)
+    law = Minibatch(N, noise) if isinstance(noise, int) else noise
+    sigma = law.gradient_covariance(G)
+    mean = G.mean(axis=1)
+    for estimate, exact in (
+        (found.indicator, np.trace(H @ sigma)),
+        (found.isotropic_indicator, np.trace(H) * np.trace(sigma) / D),
+        (found.ratio, D * np.trace(H @ sigma) / (np.trace(H) * np.trace(sigma))),
+    ):
+        assert abs(estimate.value - exact) < Z * estimate.standard_error
+    assert found.trace_covariance == pytest.approx(np.trace(sigma), rel=1e-10)
+    assert found.gradient_norm_squared == pytest.approx(mean @ mean, rel=1e-10)
+    np.testing.assert_allclose(found.covariance_eigenvalues, np.linalg.eigvalsh(sigma)[::-1][:4], rtol=1e-6)
+    values, vectors = np.linalg.eigh(H)
+    u, of_hessian = vectors[:, -1], found.isotropic_indicator.value * D / np.trace(sigma)
+    assert found.alignment == pytest.approx(u @ sigma @ u * of_hessian / (values[-1] * np.trace(sigma)), rel=1e-6)
+    assert json.loads(found.to_json())["hessian_eigenvalues"][0] == pytest.approx(values[-1], rel=1e-6)
+    assert "Tr(HΣ)" in str(found)
+
+
+def test_gaussian_noise_has_no_kurtosis_and_a_tail_index_of_two():
+    found = diagnose(MODEL, LOSS, (X, Y), Gaussian(N, 3), rng=2, n_probes=2, n_directions=3, n_draws=40_000)
+    assert found.excess_kurtosis == pytest.approx(0, abs=1e-12)
+    for estimate in (found.tail_index, found.gaussian_tail_index):
+        assert abs(estimate.value - 2) < Z * estimate.standard_error < 0.3
+
+
+def test_one_seed_gives_one_diagnosis():
+    one, two = (diagnose(MODEL, LOSS, (X, Y), 3, rng=4, n_probes=5, n_draws=200).to_dict() for _ in range(2))
+    assert one == two
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="batch_size must be a noise over the 9 samples"):
+        diagnose(MODEL, LOSS, (X, Y), Minibatch(8, 2), rng=0)
+    with pytest.raises(ValueError, match="batch_size must leave some noise"):
+        diagnose(MODEL, LOSS, (X, Y), Minibatch(N, N, replacement=False), rng=0)
+    with pytest.raises(ValueError, match="n_probes must be >= 2"):
+        diagnose(MODEL, LOSS, (X, Y), 3, rng=0, n_probes=1)
+    with pytest.raises(ValueError, match=f"k must be between 1 and {D - 1}"):
+        leading_eigenpairs(OPERATORS.hessian_product, OPERATORS.parameters, D)
