@@ -1,0 +1,122 @@
+"""Gradient noise with the covariances of Table 1 of zhu2019, under the trace constraint (14)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.theory._validation import as_choice, as_count, as_real
+from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import Minibatch
+
+__all__ = ["ADDITIVE", "AdditiveNoise"]
+
+#: Rows of Table 1: σ²I fixed at the start; σ_t²I; diag(Σ); the leading part of Σ, and of H; and λ₁u₁u₁ᵀ.
+ADDITIVE = ("gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec")
+
+_EIGENVALUE_TOLERANCE = 1e-4  # of eigenvalues that shape a noise whose strength is matched anyway
+
+
+class AdditiveNoise:
+    """Noise to add to the full gradient, as strong as that of SGD: E‖noise‖² = Tr Var(GW) at every refreshed point.
+
+    Parameters
+    ----------
+    kind : {"gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec"}
+        Row of Table 1. "gld_const" keeps the strength of its first draw, or has the given one.
+    operators : LossOperators
+        Of the network that is trained.
+    noise : int or SamplingNoise
+        Whose strength is matched; a number b stands for the minibatch with replacement.
+    generator : torch.Generator
+        On the network's device.
+    k : int
+        Eigenpairs kept by "gld_leading" and "gld_hessian". The network must have more parameters, "gld_leading" more samples,
+        too.
+    period : int
+        Draws after which the covariance is measured anew.
+    strength : float, optional
+        For "gld_const" alone: the standard deviation of each component of the noise, > 0, in place of the matched one. Units:
+        loss / parameter.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed; when drawn, if the noise to be matched, or the curvature to follow, is zero.
+
+    References
+    ----------
+    zhu2019, Table 1, Eq. (14) and Appendix D.3, whose coefficients of Hessian and 1st eigvec have the fraction upside down.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        operators: LossOperators,
+        noise: int | SamplingNoise,
+        generator: torch.Generator,
+        *,
+        k: int = 20,
+        period: int = 1,
+        strength: float | None = None,
+    ) -> None:
+        self.kind = as_choice(kind, "kind", ADDITIVE)
+        self.operators, self.generator = operators, generator
+        matched = noise if isinstance(noise, SamplingNoise) else Minibatch(operators.n, noise)
+        if matched.n != operators.n or matched.centred_power <= 0:
+            raise ValueError(f"noise must be over the {operators.n} samples and leave some noise, got {matched!r}")
+        # Var(GW) = n(v − c) times the covariance of a sample's gradient, and for a noise that is not centred some ∇L∇Lᵀ.
+        self._share, self._of_mean = operators.n * float(matched.centred_power), float(matched.sum_variance)
+        most = min(operators.n, operators.dimension) if kind == "gld_leading" else operators.dimension
+        self.k = as_count(k, "k", at_most=most - 1) if kind in ("gld_leading", "gld_hessian") else 1
+        self.period = as_count(period, "period")
+        if strength is not None and kind != "gld_const":
+            raise ValueError(f"strength must be left out for {kind}, whose strength is matched, got {strength!r}")
+        self.strength = None if strength is None else as_real(strength, "strength", above=0)
+        self._drawn = 0
+        self._root: Tensor | None = None
+
+    def draw(self) -> Tensor:
+        """Draw the noise, (d,), to be added to the gradient; after every `period` draws its covariance is measured anew."""
+        if self._root is None or (self._drawn % self.period == 0 and self.kind != "gld_const"):
+            self._root = self._measure()
+        self._drawn += 1
+        size = self._root.shape[-1] if self._root.ndim == 2 else self.operators.dimension
+        z = torch.randn(size, generator=self.generator, device=self.operators.device, dtype=self.operators.dtype)
+        return self._root @ z if self._root.ndim == 2 else self._root * z
+
+    def _measure(self) -> Tensor:
+        """Root of the covariance: a (d, k) matrix, or the standard deviations of independent components."""
+        operators = self.operators
+        if self.strength is not None:
+            return torch.tensor(self.strength, device=operators.device, dtype=operators.dtype)
+        gradient = operators.gradient()
+        variances = self._share * self._sample_variances(gradient) + self._of_mean * gradient**2
+        trace = float(variances.sum())
+        if trace <= 0:
+            raise ValueError("the noise to be matched must not be zero, got equal gradients for all samples")
+        if self.kind in ("gld_const", "gld_dynamic"):
+            return torch.tensor(trace / operators.dimension, device=operators.device, dtype=operators.dtype).sqrt()
+        if self.kind == "gld_diag":
+            return variances.sqrt()
+
+        def covariance_product(u: Tensor) -> Tensor:
+            return self._share * operators.covariance_product(u) + self._of_mean * gradient * (gradient @ u)
+
+        product = covariance_product if self.kind == "gld_leading" else operators.hessian_product
+        values, vectors = leading_eigenpairs(product, gradient, self.k, tolerance=_EIGENVALUE_TOLERANCE)
+        kept = torch.as_tensor(values, device=operators.device, dtype=operators.dtype).clamp(min=0)
+        total = float(kept.sum())
+        if total <= 0:
+            raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {values[0]:.3g} for the largest")
+        axes = torch.as_tensor(vectors.copy(), device=operators.device, dtype=operators.dtype)
+        return axes * (kept * (trace / total)).sqrt()
+
+    def _sample_variances(self, gradient: Tensor) -> Tensor:
+        """Diagonal of the covariance of a sample's gradient, (d,)."""
+        total = torch.zeros_like(gradient)
+        for rows in self.operators.sample_gradients():
+            total += ((rows - gradient) ** 2).sum(dim=0)
+        return total / self.operators.n

@@ -1,0 +1,86 @@
+"""The networks of the papers' small experiments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gradnoise.theory._validation import as_choice, as_count, as_real
+
+__all__ = ["ClippedNetwork", "lenet", "perceptron"]
+
+_ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def lenet(n_classes: int = 10, channels: int = 10, hidden: int = 50) -> nn.Sequential:
+    """LeNet-like network for 28 × 28 images with one channel: 11,330 parameters for ten classes.
+
+    Two convolutions of 5 × 5 without padding, each followed by a max-pooling of 2 and a ReLU; then two linear layers.
+
+    Parameters
+    ----------
+    n_classes, channels, hidden : int
+        Outputs, channels of both convolutions, and units between the linear layers.
+
+    References
+    ----------
+    zhu2019, Appendix D.3.
+    """
+    c, h = as_count(channels, "channels"), as_count(hidden, "hidden")
+    return nn.Sequential(
+        nn.Conv2d(1, c, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(c, c, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(16 * c, h), nn.ReLU(), nn.Linear(h, as_count(n_classes, "n_classes")),
+    )  # fmt: skip
+
+
+def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), activation: str = "relu") -> nn.Sequential:
+    """Multi-layer perceptron on flattened inputs.
+
+    Parameters
+    ----------
+    n_inputs, n_classes : int
+    hidden : tuple of int
+        Units of each hidden layer.
+    activation : {"relu", "tanh"}
+    """
+    kind = _ACTIVATIONS[as_choice(activation, "activation", tuple(_ACTIVATIONS))]
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = as_count(n_inputs, "n_inputs")
+    for units in hidden:
+        layers += [nn.Linear(width, as_count(units, "hidden")), kind()]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, as_count(n_classes, "n_classes")))
+
+
+class ClippedNetwork(nn.Module):
+    """One hidden layer of ReLUs, fixed output weights ±1/√m, and an output that is clipped to [δ, 1 − δ].
+
+    `gradnoise.theory.clipped_network` has the same network with its Fisher and Hessian in closed form.
+
+    Parameters
+    ----------
+    n_inputs, width : int
+        Inputs, and m hidden units with biases.
+    delta : float
+        0 < δ < ½.
+
+    References
+    ----------
+    zhu2019, Proposition 2, Section 5.2 and Appendix D.2.
+    """
+
+    output_weights: Tensor
+
+    def __init__(self, n_inputs: int, width: int, delta: float = 0.001) -> None:
+        super().__init__()
+        m, self.delta = as_count(width, "width"), as_real(delta, "delta", above=0)
+        if self.delta >= 0.5:
+            raise ValueError(f"delta must be < 0.5, got {delta:g}")
+        self.hidden = nn.Linear(as_count(n_inputs, "n_inputs"), m)
+        signs = 1.0 - 2.0 * (torch.arange(m) % 2)
+        self.register_buffer("output_weights", signs / m**0.5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Clipped outputs (n,) for inputs (n, p)."""
+        return torch.clamp(torch.relu(self.hidden(inputs)) @ self.output_weights, self.delta, 1 - self.delta)
