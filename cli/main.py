@@ -128,6 +128,70 @@ def study(
         command.run(settings, seed, worker_count(jobs), plot, json, store)
 
 
+Device = Annotated[str, typer.Option("--device", help="auto takes CUDA where there is some", metavar="auto|cpu|cuda")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR"),
+]
+
+
+@app.command()
+def train(
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="digits needs no files; fashion is Section 5.3 of zhu2019", metavar="NAME")
+    ] = "digits",
+    dynamics: Annotated[
+        str, typer.Option("--dynamics", help="gd, sgd, msgd-cov, gld_hessian ...; a wrong name lists them all", metavar="NAME")
+    ] = "sgd",
+    steps: Annotated[int, typer.Option("--steps", help="in all, those before a resume included")] = 1_000,
+    every: Annotated[int, typer.Option("--every", help="steps between two records")] = 100,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="the experiment's own")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="whose noise is matched; the experiment's own")] = None,
+    large_batch_size: Annotated[
+        int | None, typer.Option("--large-batch-size", help="of the dynamics with large batches; four times the batch size")
+    ] = None,
+    momentum: Annotated[float, typer.Option("--momentum", help="of the optimizer")] = 0.0,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    seed: Seed = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="keep records and checkpoints there, and continue them", metavar="DIR"),
+    ] = None,
+) -> None:
+    """Train a small network with any noise. Needs PyTorch.
+
+    Data, initialisation and noise are seeded apart: all dynamics of a seed begin alike.
+    """
+    from gradnoise.cli import train as command
+
+    with user_errors():
+        settings = command.Settings(
+            experiment, dynamics, steps, every, learning_rate, batch_size, large_batch_size, momentum, device
+        )
+        command.train(settings, seed, data_dir, out)
+
+
+@app.command()
+def diagnose(
+    folder: Annotated[Path, typer.Argument(help="that gradnoise train wrote", metavar="DIR")],
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="of the noise; the run's own")] = None,
+    probes: Annotated[int, typer.Option("--probes", help="random probes for each trace")] = 100,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    seed: Seed = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the diagnosis as JSON; - for stdout", metavar="FILE")] = None,
+) -> None:
+    """Measure noise and curvature of a trained network: Tr(HΣ), spectra, sharpness, tails. Needs PyTorch.
+
+    Networks of your own go through gradnoise.simulations.neural.diagnosis in Python.
+    """
+    from gradnoise.cli import train as command
+
+    with user_errors():
+        command.diagnose(folder, batch_size, probes, seed, device, data_dir, json)
+
+
 def main() -> None:
     """Run the command line."""
     app()

@@ -27,17 +27,17 @@ def without_bars() -> Iterator[None]:
 
 
 @contextmanager
-def reporter(progress: Progress, total: int, description: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many paths were just finished.
+def reporter(progress: Progress, total: int, description: str, unit: str = "paths") -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how many paths, or other units, were just finished.
 
     Parameters
     ----------
     progress : bool, callable or None
         See `gradnoise.simulations.ensemble.run`.
     total : int
-        Paths in all.
-    description : str
-        Stands before the bar.
+        Units in all.
+    description, unit : str
+        Stand before the bar, and behind its numbers.
     """
     if callable(progress):
         done = 0
@@ -51,15 +51,15 @@ def reporter(progress: Progress, total: int, description: str) -> Iterator[Calla
     elif progress is False or (progress is None and not (_bars_wanted.get() and sys.stderr.isatty())):
         yield lambda n: None
     else:
-        with _Bar(total, description, wanted=bool(progress)) as bar:
+        with _Bar(total, description, unit, wanted=bool(progress)) as bar:
             yield bar.advance
 
 
 class _Bar:
     """A rich progress bar on stderr. Unless it was asked for, it appears only when a run is long, and leaves no trace."""
 
-    def __init__(self, total: int, description: str, wanted: bool) -> None:
-        self._total, self._description, self._wanted = total, description, wanted
+    def __init__(self, total: int, description: str, unit: str, wanted: bool) -> None:
+        self._total, self._description, self._unit, self._wanted = total, description, unit, wanted
         self._appears = time.monotonic() + (0.0 if wanted else _PATIENCE_SECONDS)
         self._done = 0
         self._bar = None
@@ -81,7 +81,7 @@ class _Bar:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("paths"),
+                TextColumn(self._unit),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=not self._wanted,

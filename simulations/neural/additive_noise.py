@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -86,6 +88,15 @@ class AdditiveNoise:
         size = self._root.shape[-1] if self._root.ndim == 2 else self.operators.dimension
         z = torch.randn(size, generator=self.generator, device=self.operators.device, dtype=self.operators.dtype)
         return self._root @ z if self._root.ndim == 2 else self._root * z
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a later `load_state_dict` needs to draw the same noise on."""
+        return {"drawn": self._drawn, "root": self._root, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self._drawn, self._root = state["drawn"], state["root"]
+        self.generator.set_state(state["generator"].cpu())
 
     def _measure(self) -> Tensor:
         """Root of the covariance: a (d, k) matrix, or the standard deviations of independent components."""

@@ -109,9 +109,13 @@ class LossOperators:
         with torch.no_grad():
             return torch.cat([chunk(at) for chunk in self._chunks()])
 
+    def losses_like(self, value: float) -> Tensor:
+        """Return a vector over the samples, (n,), of one value."""
+        return torch.full((self.n,), value, device=self.device, dtype=self.dtype)
+
     def gradient(self) -> Tensor:
         """∇L, (d,)."""
-        return self.matrix_product(torch.full((self.n,), 1 / self.n, device=self.device, dtype=self.dtype))
+        return self.matrix_product(self.losses_like(1 / self.n))
 
     def matrix_product(self, v: Tensor) -> Tensor:
         """G v, (d,): the gradient of 𝓛(θ)·v.

@@ -1,0 +1,101 @@
+"""``gradnoise train`` and ``gradnoise diagnose``: networks. Everything here needs PyTorch."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from gradnoise.claims.registry import DEFAULT_SEED
+from gradnoise.cli.common import check_file, check_writable, console
+
+__all__ = ["Settings", "diagnose", "train"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of ``gradnoise train``; None takes the experiment's own setting."""
+
+    experiment: str
+    dynamics: str
+    steps: int
+    every: int
+    learning_rate: float | None
+    batch_size: int | None
+    large_batch_size: int | None
+    momentum: float
+    device: str
+
+
+def train(settings: Settings, seed: int | None, data: Path | None, out: Path | None) -> None:
+    """Train; print the records, or the last ones of many."""
+    if out is not None:
+        check_writable(out, "--out")
+    experiments = _needs_torch()
+    chosen = DEFAULT_SEED if seed is None else seed
+    records = experiments.run(
+        settings.experiment,
+        settings.dynamics,
+        n_steps=settings.steps,
+        every=settings.every,
+        rng=chosen,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        large_batch_size=settings.large_batch_size,
+        momentum=settings.momentum,
+        device=settings.device,
+        data_folder=data,
+        folder=out,
+    )
+    table = Table(title=f"{settings.experiment}, {settings.dynamics}, seed {chosen}", title_justify="left")
+    for name in ("step", "training loss", "training accuracy", "test accuracy"):
+        table.add_column(name, justify="right")
+    for r in records[:1] + records[1:][-_SHOWN:]:
+        table.add_row(f"{r['step']:.0f}", f"{r['train_loss']:.4g}", f"{r['train_accuracy']:.4f}", f"{r['test_accuracy']:.4f}")
+    console.print(table)
+    if out is not None:
+        console.print(f"records and checkpoint: {out}", highlight=False, soft_wrap=True)
+
+
+def diagnose(
+    folder: Path, batch_size: int | None, probes: int, seed: int | None, device: str, data: Path | None, json: Path | None
+) -> None:
+    """Diagnose the network of a run; print the numbers, or write them as JSON."""
+    if json is not None and str(json) != "-":
+        check_file(json, "--json")
+    experiments = _needs_torch()
+    from gradnoise.simulations.neural.diagnosis import diagnose
+
+    task, settings = experiments.restore(folder, device=device, data_folder=data)
+    operators = task.operators
+    found = diagnose(
+        operators.model,
+        operators.loss,
+        (operators.inputs, operators.targets),
+        settings["batch_size"] if batch_size is None else batch_size,
+        rng=DEFAULT_SEED if seed is None else seed,
+        n_probes=probes,
+    )
+    if json is not None and str(json) == "-":
+        sys.stdout.write(found.to_json())
+        return
+    console.print(str(found), highlight=False)
+    if json is not None:
+        found.save(json)
+        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+
+
+_SHOWN = 10
+
+
+def _needs_torch():
+    """Return the module of the experiments; without PyTorch, an error that says how to install it."""
+    try:
+        from gradnoise.simulations.neural import experiments
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ValueError(str(error)) from None
+    return experiments

@@ -1,0 +1,184 @@
+"""Stochastic gradients of every dynamics, behind one method: `backward` adds one to the parameters' ``.grad``.
+
+Any optimizer of torch then makes the step: plain, with momentum, or adaptive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.weights import weights
+from gradnoise.theory._validation import as_choice, as_count
+from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import (
+    Bernoulli,
+    Enhanced,
+    Gaussian,
+    GaussianMinibatch,
+    Minibatch,
+    Rademacher,
+    SparseGaussian,
+    compensating_alpha,
+    compensating_noise_batch_size,
+)
+
+__all__ = ["DYNAMICS", "Dynamics", "WeightedLosses", "WithAdditiveNoise", "build"]
+
+
+class Dynamics(Protocol):
+    """A source of stochastic gradients whose random state can be kept."""
+
+    def backward(self) -> None:
+        """Add a stochastic gradient to the parameters' ``.grad``."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Random state."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a random state."""
+        ...
+
+
+class WeightedLosses:
+    """The gradient of 𝓛(θ)·W, Algorithms 1 and 2; of the mean loss, with no randomness, where there is no noise.
+
+    Parameters
+    ----------
+    operators : LossOperators
+        Of the network.
+    noise : SamplingNoise or None
+        W; samples of weight zero are not looked at.
+    generator : torch.Generator
+        On the network's device.
+    """
+
+    def __init__(self, operators: LossOperators, noise: SamplingNoise | None, generator: torch.Generator) -> None:
+        if noise is not None and noise.n != operators.n:
+            raise ValueError(f"noise must be over the {operators.n} samples, got {noise!r}")
+        self.operators, self.noise, self.generator = operators, noise, generator
+
+    def backward(self) -> None:
+        """Add the gradient, chunk by chunk of the samples that have a weight."""
+        operators = self.operators
+        if self.noise is None:
+            chosen, w = torch.arange(operators.n, device=operators.device), operators.losses_like(1 / operators.n)
+        else:
+            drawn = weights(self.noise, self.generator, dtype=operators.dtype)
+            chosen = drawn.nonzero().squeeze(1)
+            w = drawn[chosen]
+        for part, share in zip(chosen.split(operators.chunk_size), w.split(operators.chunk_size), strict=True):
+            losses = operators.loss(operators.model(operators.inputs[part]), operators.targets[part])
+            (share * losses).sum().backward()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the generator's state."""
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the generator's state."""
+        self.generator.set_state(state["generator"].cpu())
+
+
+class WithAdditiveNoise:
+    """The full gradient, and one of the additive noises of Table 1.
+
+    Parameters
+    ----------
+    noise : AdditiveNoise
+    """
+
+    def __init__(self, noise: AdditiveNoise) -> None:
+        self.noise = noise
+        self._mean = WeightedLosses(noise.operators, None, noise.generator)
+
+    def backward(self) -> None:
+        """Add the gradient of the mean loss, and the noise."""
+        drawn = self.noise.draw()  # before the gradient: it reads the parameters
+        self._mean.backward()
+        for name, part in self.noise.operators.unflatten(drawn).items():
+            gradient = self.noise.operators.model.get_parameter(name).grad
+            assert gradient is not None  # every trainable parameter has just been given one
+            gradient += part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the noise's state."""
+        return self.noise.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the noise's state."""
+        self.noise.load_state_dict(state)
+
+
+#: Sampling noise with the strength of a minibatch of b, from n samples; those of large batches also take B.
+_WEIGHTED: dict[str, Callable[[int, int, int], SamplingNoise | None]] = {
+    "gd": lambda n, b, B: None,
+    "gd-rademacher": lambda n, b, B: Rademacher(n, n, centered=False),
+    "sgd": lambda n, b, B: Minibatch(n, b),
+    "large-batch-sgd": lambda n, b, B: Minibatch(n, B),
+    "msgd-cov": lambda n, b, B: Gaussian(n, b),
+    "msgd-fisher": lambda n, b, B: Gaussian(n, b, centered=False),
+    "msgd-rademacher": lambda n, b, B: Rademacher(n, b),
+    "msgd-bernoulli": lambda n, b, B: Bernoulli(n, b),
+    "msgd-fisher-b": lambda n, b, B: SparseGaussian(n, b, B),
+    "msgd-cov-b": lambda n, b, B: SparseGaussian(n, b, B, form="cov"),
+    "msgd-fisher-batch": lambda n, b, B: GaussianMinibatch(n, B, compensating_noise_batch_size(B, b)),
+    "enhanced": lambda n, b, B: Enhanced(Minibatch(n, B), compensating_alpha(B, b)),
+}
+#: All dynamics by name.
+DYNAMICS = (*_WEIGHTED, *ADDITIVE)
+
+
+def build(
+    name: str,
+    operators: LossOperators,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    large_batch_size: int | None = None,
+    k: int = 20,
+    period: int = 10,
+) -> Dynamics:
+    """Make a dynamics; but for three of them its noise is as strong as that of a minibatch of `batch_size`.
+
+    Parameters
+    ----------
+    name : str
+        One of `DYNAMICS`: weighted losses or the additive noises of Table 1. "msgd-fisher-b" and "msgd-cov-b" carry noise on a
+        random support, "msgd-fisher-batch" is Algorithm 2 of wu2020, "enhanced" that of ne2021; these, and
+        "large-batch-sgd", take batches of `large_batch_size`. "gd" has no noise, "large-batch-sgd" its own, and
+        "gd-rademacher", gradient descent on the loss with the Rademacher regulariser of wu2019 (without supremum and modulus),
+        that of random signs.
+    operators : LossOperators
+    batch_size : int
+        b.
+    generator : torch.Generator
+        On the network's device; is used up.
+    large_batch_size : int, optional
+        B > b; four times b by default.
+    k, period : int
+        Of `AdditiveNoise`.
+
+    Raises
+    ------
+    ValueError
+        If the dynamics is not known, or cannot have that strength.
+    """
+    as_choice(name, "dynamics", DYNAMICS)
+    b = as_count(batch_size, "batch_size", at_most=operators.n)
+    if name in ADDITIVE:
+        return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
+    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1)
+    return WeightedLosses(operators, _WEIGHTED[name](operators.n, b, B), generator)
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> float:
+    """Share of the outputs (n, classes) whose largest is that of the label (n,)."""
+    return float((outputs.argmax(dim=1) == labels).double().mean())

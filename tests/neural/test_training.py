@@ -1,0 +1,175 @@
+"""Dynamics and the training loop.
+
+They would catch a gradient that is not the one of its weights, a sample with weight that is skipped, a resume that is not the
+same run, a checkpoint of another run that is taken for this one's, and a loss that is lost when training fails.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
+
+from gradnoise.cli.main import main
+from gradnoise.simulations.neural import experiments
+from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, build
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.training import CHECKPOINT, METRICS, train
+from gradnoise.simulations.neural.weights import weights
+from gradnoise.theory.sampling import Minibatch
+
+from .networks import LOSS, N, problem
+
+
+def setup(name="perceptron", chunk_size=4):
+    model, x, y = problem(name)
+    return LossOperators(model, LOSS, x, y, chunk_size=chunk_size)
+
+
+def generator(seed=3):
+    return torch.Generator().manual_seed(seed)
+
+
+def gradient_of(operators, dynamics):
+    operators.model.zero_grad()
+    dynamics.backward()
+    return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators._shapes})
+
+
+@pytest.mark.parametrize("name", [d for d in DYNAMICS if not d.startswith("gld") and d != "gd"])
+def test_weighted_losses_have_the_gradient_of_their_weights(name):
+    operators = setup()
+    dynamics = build(name, operators, 2, generator(), large_batch_size=4)
+    drawn = weights(dynamics.noise, generator(), dtype=torch.float64)
+    torch.testing.assert_close(gradient_of(operators, dynamics), operators.matrix_product(drawn), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tied", "convolutional"])
+def test_additive_noise_is_added_to_the_full_gradient(name):
+    operators = setup(name)
+    torch.testing.assert_close(gradient_of(operators, build("gd", operators, 2, generator())), operators.gradient())
+    noise = AdditiveNoise("gld_diag", operators, 2, generator(), period=10).draw()
+    found = gradient_of(operators, build("gld_diag", operators, 2, generator()))
+    torch.testing.assert_close(found, operators.gradient() + noise, rtol=1e-10, atol=1e-12)
+
+
+def test_matched_dynamics_are_as_strong_as_the_minibatch():
+    """By the moments that their noises state; what they draw is tested elsewhere."""
+    power = float(Minibatch(N, 2).centred_power)
+    for name in ("msgd-cov", "msgd-fisher", "msgd-rademacher", "msgd-fisher-b", "msgd-cov-b", "enhanced"):
+        noise = build(name, setup(), 2, generator(), large_batch_size=4).noise
+        assert float(noise.centred_power) == pytest.approx(power, rel=1e-12), name
+    assert float(build("large-batch-sgd", setup(), 2, generator()).noise.centred_power) == pytest.approx(power / 4)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+@pytest.mark.parametrize("name", ["sgd", "enhanced", "gld_hessian"])
+def test_a_resumed_run_is_the_run(tmp_path, name, optimizer):
+    def run(folder, n_steps, metrics=None):
+        operators = setup()
+        options = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+        steps = optimizer(operators.model.parameters(), lr=0.05, **options)
+        source = build(name, operators, 2, generator(), large_batch_size=4, k=3, period=4)
+        return train(operators, source, steps, n_steps, every=5, folder=folder, metrics=metrics), operators.parameters
+
+    whole, end = run(tmp_path / "whole", 20)
+
+    def stop_at_the_third():
+        if len((tmp_path / "cut" / METRICS).read_text().splitlines()) == 3 if (tmp_path / "cut" / METRICS).exists() else False:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", 20, stop_at_the_third)
+    assert len((tmp_path / "cut" / METRICS).read_text().splitlines()) == 3
+    resumed, again = run(tmp_path / "cut", 20)
+    assert resumed == whole and torch.equal(end, again)
+    assert [json.loads(line) for line in (tmp_path / "cut" / METRICS).read_text().splitlines()] == whole
+    assert [r["step"] for r in whole] == [0, 5, 10, 15, 20]
+    assert not list((tmp_path / "cut").glob(".*"))  # nothing temporary is left
+
+
+def test_other_runs_and_damage_are_refused(tmp_path):
+    def run(**settings):
+        operators = setup()
+        steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
+        return train(operators, build("sgd", operators, 2, generator()), steps, 4, every=2, folder=tmp_path, settings=settings)
+
+    run(seed=1)
+    with pytest.raises(ValueError, match=r"hold the same run.*seed = 1 there and 2 here"):
+        run(seed=2)
+    content = (tmp_path / CHECKPOINT).read_bytes()
+    (tmp_path / CHECKPOINT).write_bytes(content[:-100])
+    with pytest.raises(ValueError, match=r"must be a checkpoint.*remove it"):
+        run(seed=1)
+
+
+def test_a_loss_that_grows_without_bound_ends_the_run_and_keeps_the_records(tmp_path):
+    operators = setup("convolutional")
+    steps = torch.optim.SGD(operators.model.parameters(), lr=1e200)
+    source = WeightedLosses(operators, None, generator())
+    with pytest.raises(ValueError, match="the loss must stay finite, got nan at step 4"):
+        train(operators, source, steps, 20, every=4, folder=tmp_path)
+    assert len((tmp_path / METRICS).read_text().splitlines()) == 1
+
+
+def test_seeds_are_apart():
+    """The data and the first weights are those of the seed, whatever the dynamics; the noise differs from step to step."""
+    starts = [experiments.run("digits", d, n_steps=0, rng=5, device="cpu")[0] for d in ("sgd", "gd", "msgd-cov")]
+    assert starts[0] == starts[1] == starts[2] != experiments.run("digits", "gd", n_steps=0, rng=6, device="cpu")[0]
+    state = torch.random.get_rng_state()
+    one, two = (experiments.run("digits", "sgd", n_steps=30, rng=5, device="cpu") for _ in range(2))
+    assert one == two and torch.equal(state, torch.random.get_rng_state())
+
+
+def test_digits_are_learnt():
+    found = experiments.run("digits", "sgd", n_steps=600, every=600, rng=1, device="cpu")[-1]
+    assert found["test_accuracy"] > 0.8 and 0.7 < found["train_accuracy"] < 0.95  # a sixth of the labels is wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"experiment": "mnist"}, "experiment must be one of digits, fashion"),
+        ({"dynamics": "adam"}, "dynamics must be one of gd, gd-rademacher, sgd"),
+        ({"batch_size": 0}, "batch_size must be between 1 and 600"),
+        ({"learning_rate": 0.0}, "learning_rate must be > 0"),
+        ({"dynamics": "enhanced", "large_batch_size": 20}, "large_batch_size must be >= 21"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        experiments.run(**({"experiment": "digits", "n_steps": 1, "rng": 0} | arguments))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_device_is_named():
+    with pytest.raises(ValueError, match="torch sees no CUDA device"):
+        experiments.run("digits", n_steps=1, rng=0, device="cuda")
+
+
+def command(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr("sys.argv", ["gradnoise", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code or 0, capsys.readouterr()
+
+
+def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path):
+    run = tmp_path / "run"
+    code, shown = command(
+        monkeypatch, capsys, "train", "--steps", 20, "--every", 10, "--seed", 3, "--device", "cpu", "--out", run
+    )
+    assert code == 0 and "test accuracy" in shown.out and len((run / METRICS).read_text().splitlines()) == 3
+    code, shown = command(monkeypatch, capsys, "diagnose", run, "--probes", 4, "--device", "cpu", "--json", "-")
+    found = json.loads(shown.out)
+    assert code == 0 and found["parameters"]["dimension"] == 64 * 50 + 50 + 500 + 10
+    assert found["ratio"]["value"] == pytest.approx(found["indicator"]["value"] / found["isotropic_indicator"]["value"])
+    assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
+    code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)
+    assert code == 2 and "folder must hold checkpoint.pt" in " ".join(shown.err.split())
+    code, shown = command(monkeypatch, capsys, "train", "--dynamics", "sdg")
+    assert code == 2 and "Traceback" not in shown.err and "dynamics must be one of" in " ".join(shown.err.split())
