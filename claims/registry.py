@@ -24,6 +24,7 @@ from gradnoise.theory._validation import as_choice
 __all__ = [
     "BUDGETS",
     "DEFAULT_SEED",
+    "EXTRAS",
     "FALSE_ALARM_RATE",
     "LEVEL",
     "PAPERS",
@@ -55,6 +56,9 @@ _MODULES = (
     "ne2021",
     "ne2021_diffusion",
 )
+#: Claims that need more than the core, by the extra that installs it.
+_EXTRA_MODULES = {"neural": ("networks",)}
+EXTRAS = tuple(_EXTRA_MODULES)
 
 #: A wrong verdict, over all claims, components and twins of a run, has a probability of at most this ...
 FALSE_ALARM_RATE = 1e-6
@@ -88,22 +92,39 @@ class Budget:
 BUDGETS = {"quick": Budget("quick", 1.0, 200), "full": Budget("full", 1 / 3, 2_000)}
 
 
-def all_claims() -> dict[str, Claim]:
-    """All claims by id, in the order of the papers."""
-    for module in _MODULES:
-        importlib.import_module(f"gradnoise.claims.{module}")
-    return dict(CLAIMS)
+def all_claims(extra: str | None = None) -> dict[str, Claim]:
+    """All claims by id, in the order of the papers: those of the core, or those that need an extra.
+
+    Raises
+    ------
+    ValueError
+        If the extra is not known, or not installed.
+    """
+    names = [f"gradnoise.claims.{module}" for module in (_MODULES if extra is None else _of_extra(extra))]
+    for name in names:
+        importlib.import_module(name)
+    return {id: c for name in names for id, c in CLAIMS.items() if type(c).__module__ == name}
 
 
-def claim_ids() -> list[str]:
+def _of_extra(extra: str) -> tuple[str, ...]:
+    as_choice(extra, "extra", EXTRAS)
+    try:
+        importlib.import_module(f"gradnoise.simulations.{extra}")
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from None
+    return _EXTRA_MODULES[extra]
+
+
+def claim_ids(extra: str | None = None) -> list[str]:
     """Ids of all claims, each corrected statement after the published one."""
-    return [id for key, c in all_claims().items() for id in ([key, key + CORRECTED] if c.corrected_statement else [key])]
+    claims = all_claims(extra).items()
+    return [id for key, c in claims for id in ([key, key + CORRECTED] if c.corrected_statement else [key])]
 
 
-def ledger() -> list[dict[str, str | None]]:
+def ledger(extra: str | None = None) -> list[dict[str, str | None]]:
     """Rows of the ledger: id, paper, kind, statement, source and expected verdict of every claim."""
     rows = []
-    for id in claim_ids():
+    for id in claim_ids(extra):
         subject, corrected = CLAIMS[id.removesuffix(CORRECTED)], id.endswith(CORRECTED)
         rows.append(
             {
@@ -125,6 +146,7 @@ def verify(
     rng: Any = DEFAULT_SEED,
     n_jobs: int | None = None,
     sabotage: bool = False,
+    extra: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     on_entry: Callable[[Entry], None] | None = None,
 ) -> Report:
@@ -142,6 +164,8 @@ def verify(
         For `gradnoise.simulations.ensemble.run`.
     sabotage : bool
         Also judge the sabotaged twins, which must all be refuted.
+    extra : {"neural"}, optional
+        Verify the claims that need this extra, in place of those of the core.
     progress : callable, optional
         Called as ``progress(id, claims done, claims in all)`` before each measurement.
     on_entry : callable, optional
@@ -154,9 +178,9 @@ def verify(
     Raises
     ------
     ValueError
-        If an id or a budget is not known.
+        If an id, a budget or an extra is not known, or the extra is not installed.
     """
-    chosen = _select(ids)
+    chosen = _select(ids, extra)
     plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
     stream = Stream.of(rng)
     entries: list[Entry] = []
@@ -240,9 +264,8 @@ def _sampled(quantities: Quantities, predictions: Predictions) -> int:
     return sum(not isinstance(quantities[label], Computed) for label in predictions)
 
 
-def _select(ids: str | Iterable[str] | None) -> list[str]:
-    all_claims()
-    known = claim_ids()
+def _select(ids: str | Iterable[str] | None, extra: str | None) -> list[str]:
+    known = claim_ids(extra)
     if ids is None:
         return known
     wanted = [ids] if isinstance(ids, str) else list(ids)

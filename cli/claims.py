@@ -12,11 +12,11 @@ from gradnoise.cli.common import console
 __all__ = ["run"]
 
 
-def run(paper: str | None, as_json: bool) -> None:
-    """Print the claims of one paper, or of all."""
+def run(paper: str | None, extra: str | None, as_json: bool) -> None:
+    """Print the claims of one paper, or of all, of the core or of an extra."""
     if paper is not None and paper not in registry.PAPERS:
         raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
-    rows = [row for row in registry.ledger() if paper in (None, row["paper"])]
+    rows = [row for row in registry.ledger(extra) if paper in (None, row["paper"])]
     if as_json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return

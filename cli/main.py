@@ -26,6 +26,8 @@ Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="folder to write to; for figures ./results if not given", metavar="DIR")
 ]
 
+Extra = Annotated[str | None, typer.Option("--extra", help="neural: claims about networks; they need PyTorch", metavar="NAME")]
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -50,6 +52,7 @@ def verify(
     seed: Seed = None,
     jobs: Jobs = 0,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="also judge wrong formulas, which must all be refuted")] = False,
+    extra: Extra = None,
     json: Annotated[Path | None, typer.Option("--json", help="write the report as JSON; - for stdout", metavar="FILE")] = None,
     out: Out = None,
 ) -> None:
@@ -61,19 +64,20 @@ def verify(
     from gradnoise.cli import verify as command
 
     with user_errors():
-        raise typer.Exit(command.run(ids or [], paper or [], budget, seed, worker_count(jobs), sabotage, json, out))
+        raise typer.Exit(command.run(ids or [], paper or [], budget, seed, worker_count(jobs), sabotage, extra, json, out))
 
 
 @app.command()
 def claims(
     paper: Annotated[str | None, typer.Option("--paper", help="of one paper only")] = None,
+    extra: Extra = None,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON on stdout")] = False,
 ) -> None:
     """List the ledger: every claim, where it stands, and its expected verdict."""
     from gradnoise.cli import claims as command
 
     with user_errors():
-        command.run(paper, as_json)
+        command.run(paper, extra, as_json)
 
 
 @app.command()

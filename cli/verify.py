@@ -27,6 +27,7 @@ def run(
     seed: int | None,
     jobs: int,
     sabotage: bool,
+    extra: str | None,
     json: Path | None,
     out: Path | None,
 ) -> int:
@@ -54,6 +55,7 @@ def run(
                 rng=seed,
                 n_jobs=jobs,
                 sabotage=sabotage,
+                extra=extra,
                 progress=lambda id, k, total: bar.update(task, description=f"{id:<28}", completed=k, total=total),
                 on_entry=done.append,
             )

@@ -113,6 +113,20 @@ class Curvature:
         return self._leading_direction @ self.gradients
 
     @property
+    def indicator(self) -> float:
+        """Tr(HΣ), from products between samples: nothing of size (d, d) is formed."""
+        centred = self.gradients - self.gradient[:, np.newaxis]
+        n = len(self.residuals)
+        return self.scale * float(((self.jacobian[:, self.active].T @ centred) ** 2).sum()) / n**2
+
+    @property
+    def isotropic_indicator(self) -> float:
+        """Tr(HΣ̄) = TrH TrΣ/d, of isotropic noise of the same strength."""
+        d, n = self.jacobian.shape
+        trace = self.scale * float((self.jacobian**2).sum()) / n
+        return trace * float(np.var(self.gradients, axis=1).sum()) / d
+
+    @property
     def alignment(self) -> float:
         r"""The largest a for which (21) holds here, :math:`u^T\Sigma u\, \mathrm{Tr}H / (\lambda\, \mathrm{Tr}\Sigma)`.
 

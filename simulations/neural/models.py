@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gradnoise.theory._validation import as_choice, as_count, as_real
 
-__all__ = ["ClippedNetwork", "lenet", "perceptron"]
+__all__ = ["ClippedNetwork", "lenet", "perceptron", "vgg11"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -32,6 +32,31 @@ def lenet(n_classes: int = 10, channels: int = 10, hidden: int = 50) -> nn.Seque
         nn.Conv2d(c, c, 5), nn.MaxPool2d(2), nn.ReLU(),
         nn.Flatten(), nn.Linear(16 * c, h), nn.ReLU(), nn.Linear(h, as_count(n_classes, "n_classes")),
     )  # fmt: skip
+
+
+def vgg11(n_classes: int = 10) -> nn.Sequential:
+    """VGG-11 for 32 × 32 images in three channels, without batch normalisation: 9,750,922 parameters for ten classes.
+
+    Eight convolutions of 3 × 3 with five max-poolings in between, and two hidden layers of 512.
+
+    Parameters
+    ----------
+    n_classes : int
+
+    References
+    ----------
+    zhu2019, Section 5.4 and Appendix D.4.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512, "pool"):
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+    hidden = [nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(512, as_count(n_classes, "n_classes")))
 
 
 def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), activation: str = "relu") -> nn.Sequential:

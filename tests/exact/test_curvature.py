@@ -84,6 +84,8 @@ def test_alignment_is_the_quotient_of_the_paper():
     u = vectors[:, -1]
     expected = u @ S @ u * np.trace(H) / (values[-1] * np.trace(S))
     assert curvature.alignment == pytest.approx(expected, rel=1e-12)
+    assert curvature.indicator == pytest.approx(np.trace(H @ S), rel=1e-12)
+    assert curvature.isotropic_indicator == pytest.approx(np.trace(H) * np.trace(S) / 4, rel=1e-12)
     assert curvature.mean_share == pytest.approx((u @ curvature.gradient) ** 2 / (u @ F @ u), rel=1e-10)
     assert alignment_bound(curvature, 0.1) == pytest.approx(
         (1 - curvature.mean_share) * 0.01 / np.abs(curvature.residuals).max() ** 2, rel=1e-12
