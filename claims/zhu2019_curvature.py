@@ -196,6 +196,41 @@ class FisherAgainstHessianPrinted(FisherAgainstHessian):
         yield "4, the square of the 2", {self.lowest: AtLeast(4.0)}
 
 
+@claim(
+    "zhu2019.fig4",
+    "Tr(HΣ)/Tr(HΣ̄) of the clipped network grows with its width, 32, 128, 512",
+    source="Section 5.2 and Figure 4",
+    expected=None,
+)
+class IndicatorAgainstWidth(Inequality):
+    """Exact along gradient descent on 1,000 separable points, δ = 0.001, three seeds: it grows as the number of parameters."""
+
+    first, second = "least growth from 32 to 128", "least growth from 128 to 512"
+    per_parameter = "largest spread of the ratio per parameter"
+    widths, steps, seeds = (32, 128, 512), (0, 10, 30, 100, 300), 3
+
+    def measure(self, run: Run) -> Quantities:
+        ratios = np.array([[self._ratios(run, seed, width) for width in self.widths] for seed in range(self.seeds)])
+        growth = (ratios[:, 1:] / ratios[:, :-1]).min(axis=(0, 2))
+        per_parameter = ratios / (3 * np.array(self.widths)[:, np.newaxis])
+        spread = per_parameter.max(axis=1) / per_parameter.min(axis=1)
+        values = {self.first: growth[0], self.second: growth[1], self.per_parameter: spread.max()}
+        return {label: Computed(float(value), 1e-9) for label, value in values.items()}
+
+    def published(self) -> Predictions:
+        return {self.first: AtLeast(1.0), self.second: AtLeast(1.0)}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "no growth", {self.first: AtMost(1.0), self.second: AtMost(1.0)}
+        yield "at most as the root of the width", {self.first: AtMost(2.0), self.second: AtMost(2.0)}
+        yield "not as the number of parameters, but for a factor of 2", {self.per_parameter: AtLeast(2.0)}
+
+    def _ratios(self, run: Run, seed: int, width: int) -> list[float]:
+        network, start = random_network(width, rng=run.seed(seed), n_samples=1_000, delta=1e-3)
+        curvatures = [network.curvature(weights) for weights in descend(network, start, 0.2, self.steps)]
+        return [c.indicator / c.isotropic_indicator for c in curvatures]
+
+
 #: Two samples of one class with inputs of equal length, one ReLU unit, and weights that put both outputs on the edge of the clip.
 ANGLE = 0.5
 PAIR = ClippedNetwork([[math.cos(ANGLE), math.sin(ANGLE)], [math.cos(ANGLE), -math.sin(ANGLE)]], [1, 1], [1.0], DELTA)
