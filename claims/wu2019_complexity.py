@@ -15,6 +15,7 @@ from gradnoise.simulations.enumeration import outcomes
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory import complexity
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
+from gradnoise.theory.counts import expected_largest_weight
 from gradnoise.theory.sampling import Gaussian, Minibatch, Rademacher, SamplingNoise
 
 #: Of sums of at most 2^20 suprema, each a sum of 20 products: relative to the result.
@@ -54,21 +55,9 @@ def divided(estimate: Estimate, unit: float) -> Estimate:
 
 
 def bound_ratio_of_distinct_points(batch_size: int, n: int) -> float:
-    """R(V) with replacement over the bound of Theorem 1 (2), for indicators of points that are all distinct.
-
-    It is E max|v_i| over 2(k − 1). P(all counts <= m) is a coefficient of a power of truncated Poisson weights, as independent
-    Poisson counts are a batch once their sum is given.
-    """
-    k, most = n // batch_size, np.arange(batch_size + 1)
-    weights = stats.poisson.pmf(most, 1 / k)
-    at_most = np.zeros(batch_size + 1)
-    for m in most[1:]:
-        power = np.ones(1)
-        for _ in range(n):
-            power = np.convolve(power, weights[: m + 1])[: batch_size + 1]
-        at_most[m] = power[batch_size] / stats.poisson.pmf(batch_size, batch_size) if len(power) > batch_size else 0.0
-    largest = np.maximum(k * most - 1, 1)
-    return float(np.diff(at_most) @ largest[1:] / (2 * (k - 1)))
+    """R(V) with replacement over the bound of Theorem 1 (2), for indicators of points that are all distinct."""
+    # Their suprema are max|v_i|, and max|a_i| = 1.
+    return expected_largest_weight(n, batch_size) / n / complexity.sgd_bounds(1 / batch_size, n, batch_size).upper
 
 
 @claim(

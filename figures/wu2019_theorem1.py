@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot
 
-from gradnoise.claims.wu2019_complexity import bound_ratio_of_distinct_points
 from gradnoise.figures.style import COMPLEXITIES
 from gradnoise.simulations import complexity as sampled
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory import complexity
 from gradnoise.theory.complexity import AffineLosses, LeastSquaresLosses
+from gradnoise.theory.counts import expected_largest_weight
 
 __all__ = ["draw"]
 
@@ -98,7 +98,7 @@ def _gaussian_ratios(ax: Any, of_affine: np.ndarray, n_paths: int, stream: Strea
 def _sgd_ratios(ax: Any, of_affine: dict[bool, np.ndarray]) -> None:
     for replacement, values in of_affine.items():
         _line(ax, _SIZES, values, "sgd" if replacement else "sgd_without", " affine losses")
-    of_points = [bound_ratio_of_distinct_points(n // 2, n) for n in _DISTINCT]
+    of_points = [expected_largest_weight(n, n // 2) / 2 for n in _DISTINCT]  # over N, and R(A, b) = 1/b
     _line(ax, _DISTINCT, of_points, "sgd", " indicators of distinct points", marker="^")
     bounds = complexity.sgd_bounds(1.0, 2, 1)
     ax.axhline(bounds.upper, color="black", label=r"$2(k-1)/k$: without replacement only")

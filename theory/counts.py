@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import poisson
 
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["batch_counts", "batch_types", "multinomial_counts"]
+__all__ = ["batch_counts", "batch_types", "expected_largest_weight", "multinomial_counts"]
 
 _LIMIT = 2_000_000
 
@@ -73,6 +74,23 @@ def batch_types(n: int, batch_size: int, replacement: bool) -> Iterator[tuple[fl
         batches = math.factorial(batch_size) // math.prod(math.factorial(part) for part in parts)
         places = math.factorial(n) // math.prod(math.factorial(k) for k in sizes.values())
         yield batches * places / n**batch_size, dict(sizes)
+
+
+def expected_largest_weight(n: int, batch_size: int) -> float:
+    """E max|n c_i/b − 1| over the counts c_i of a batch of b drawn with replacement from n > b samples.
+
+    P(all counts <= m) is a coefficient of a power of truncated Poisson weights, as independent Poisson counts, given their sum,
+    are those of a batch. A sample that is not drawn weighs 1, so that the largest is not below that.
+    """
+    most = np.arange(batch_size + 1)
+    weights, whole = poisson.pmf(most, batch_size / n), poisson.pmf(batch_size, batch_size)
+    at_most = np.zeros(batch_size + 1)
+    for m in most[1:]:
+        power = np.ones(1)
+        for _ in range(n):
+            power = np.convolve(power, weights[: m + 1])[: batch_size + 1]
+        at_most[m] = power[batch_size] / whole if len(power) > batch_size else 0.0
+    return float(np.diff(at_most) @ np.maximum(n * most[1:] / batch_size - 1, 1))
 
 
 def check_size(size: int) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.loss_operators import LossOperators
@@ -177,8 +176,3 @@ def build(
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
     B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1)
     return WeightedLosses(operators, _WEIGHTED[name](operators.n, b, B), generator)
-
-
-def accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Share of the outputs (n, classes) whose largest is that of the label (n,)."""
-    return float((outputs.argmax(dim=1) == labels).double().mean())

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradnoise.simulations.neural import data, models
-from gradnoise.simulations.neural.dynamics import accuracy, build
+from gradnoise.simulations.neural.dynamics import build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
 from gradnoise.simulations.progress import Progress
@@ -211,3 +211,8 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device must be there, got cuda, and torch sees no CUDA device")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> float:
+    """Share of the outputs (n, classes) whose largest is that of the label (n,)."""
+    return float((outputs.argmax(dim=1) == labels).double().mean())

@@ -16,7 +16,7 @@ from scipy.integrate import quad
 from gradnoise.simulations.enumeration import outcomes
 from gradnoise.theory import complexity
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses
-from gradnoise.theory.counts import batch_types, multinomial_counts
+from gradnoise.theory.counts import batch_types, expected_largest_weight, multinomial_counts
 from gradnoise.theory.quadratic_form import quadratic_form_root
 from gradnoise.theory.sampling import Minibatch
 from gradnoise.theory.trust_region import largest_on_ball
@@ -157,6 +157,13 @@ def test_counts_and_types_are_laws():
     types = list(batch_types(4, 3, True))
     assert math.fsum(q for q, _ in types) == pytest.approx(1, rel=1e-15)
     assert {tuple(sorted(sizes.items())): q for q, sizes in types}[((0, 3), (3, 1))] == pytest.approx(4 / 64, rel=1e-15)
+
+
+@pytest.mark.parametrize(("n", "b"), [(3, 2), (5, 3), (6, 4)])
+def test_the_largest_weight_of_a_batch(n, b):
+    law = outcomes(Minibatch(n, b))
+    listed = law.probabilities @ np.abs(n * law.vectors - 1).max(axis=1)
+    assert expected_largest_weight(n, b) == pytest.approx(listed, rel=1e-12)
 
 
 def test_the_bounds_are_those_of_the_theorem():
