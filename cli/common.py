@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["USAGE_ERROR", "check_file", "check_writable", "console", "errors", "user_errors", "worker_count"]
+__all__ = ["USAGE_ERROR", "check_file", "check_writable", "console", "errors", "needs_torch", "user_errors", "worker_count"]
 
 USAGE_ERROR = 2
 _WIDTH_OF_A_FILE = 150
@@ -60,6 +60,20 @@ def check_file(path: Path, name: str) -> None:
     if path.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {str(path)!r}")
     check_writable(path.parent, name)
+
+
+def needs_torch() -> None:
+    """See that there is PyTorch.
+
+    Raises
+    ------
+    ValueError
+        If not; it says how to install it.
+    """
+    try:
+        import gradnoise.simulations.neural  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from None
 
 
 def worker_count(jobs: int) -> int:

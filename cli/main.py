@@ -196,6 +196,19 @@ def diagnose(
         command.diagnose(folder, batch_size, probes, seed, device, data_dir, json)
 
 
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="one data set; all by default", metavar="[NAME]")] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="download its official files first")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the data sets that can be trained on, and fetch their files. Needs PyTorch."""
+    from gradnoise.cli import data as command
+
+    with user_errors():
+        command.run(name, data_dir, fetch)
+
+
 def main() -> None:
     """Run the command line."""
     app()

@@ -9,9 +9,11 @@ from pathlib import Path
 from rich.table import Table
 
 from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_file, check_writable, console
+from gradnoise.cli.common import check_file, check_writable, console, needs_torch
 
 __all__ = ["Settings", "diagnose", "train"]
+
+_SHOWN = 10  # records, beside the first
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ def train(settings: Settings, seed: int | None, data: Path | None, out: Path | N
     """Train; print the records, or the last ones of many."""
     if out is not None:
         check_writable(out, "--out")
-    experiments = _needs_torch()
+    needs_torch()
+    from gradnoise.simulations.neural import experiments
+
     chosen = DEFAULT_SEED if seed is None else seed
     records = experiments.run(
         settings.experiment,
@@ -65,7 +69,8 @@ def diagnose(
     """Diagnose the network of a run; print the numbers, or write them as JSON."""
     if json is not None and str(json) != "-":
         check_file(json, "--json")
-    experiments = _needs_torch()
+    needs_torch()
+    from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose
 
     task, settings = experiments.restore(folder, device=device, data_folder=data)
@@ -85,17 +90,3 @@ def diagnose(
     if json is not None:
         found.save(json)
         console.print(f"wrote {json}", highlight=False, soft_wrap=True)
-
-
-_SHOWN = 10
-
-
-def _needs_torch():
-    """Return the module of the experiments; without PyTorch, an error that says how to install it."""
-    try:
-        from gradnoise.simulations.neural import experiments
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise ValueError(str(error)) from None
-    return experiments

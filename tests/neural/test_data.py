@@ -4,9 +4,15 @@ They would catch a transposed image, a label taken from the wrong byte, a file t
 label that is right.
 """
 
+import functools
 import gzip
+import hashlib
+import http.server
+import io
 import os
 import struct
+import tarfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +21,8 @@ from scipy.io import savemat
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
-from gradnoise.simulations.neural import data, models
+from gradnoise.cli.main import main
+from gradnoise.simulations.neural import data, fetch, models
 from gradnoise.theory import clipped_network
 
 RNG = np.random.default_rng(0)
@@ -143,6 +150,62 @@ def test_bad_arguments_are_named(call, message, monkeypatch):
 def test_the_real_files():
     found = data.load("fashion-mnist", Path(os.environ["GRADNOISE_DATA"]))
     assert found.train_inputs.shape[1:] == (1, 28, 28) and set(found.train_labels) == set(range(10))
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Serve a folder over HTTP on this machine."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}/"
+        httpd.shutdown()
+        thread.join()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+def test_files_are_fetched_once_unpacked_and_checked(server, tmp_path, monkeypatch):
+    published, url = server
+    record = bytes([3]) + bytes(range(256)) * 12
+    with tarfile.open(published / "cifar-10-binary.tar.gz", "w:gz") as archive:
+        for name in (*(f"data_batch_{k}.bin" for k in range(1, 6)), "test_batch.bin"):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(record)
+            archive.addfile(member, io.BytesIO(record))
+    content = (published / "cifar-10-binary.tar.gz").read_bytes()
+    source = fetch.Source(url, {"cifar-10-binary.tar.gz": hashlib.sha256(content).hexdigest()})
+    monkeypatch.setitem(fetch.SOURCES, "cifar10", source)
+    place = tmp_path / "mine"
+    assert fetch.fetch("cifar10", place) == place
+    assert data.load("cifar10", place).train_labels.tolist() == [3] * 5
+    assert {a.name for a in fetch.available(place) if not a.problem} == {"digits", "cifar10"}
+    (published / "cifar-10-binary.tar.gz").unlink()
+    fetch.fetch("cifar10", place)  # nothing is downloaded again
+
+    (published / "cifar-10-binary.tar.gz").write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=r"cifar-10-binary\.tar\.gz could not be fetched"):
+        fetch.fetch("cifar10", tmp_path / "other")
+    with pytest.raises(ValueError, match="name must be one of fashion-mnist"):
+        fetch.fetch("mnist", place)
+
+
+def test_the_command_lists_what_is_there(fashion, monkeypatch, capsys):
+    folder, _ = fashion
+    monkeypatch.setattr("sys.argv", ["gradnoise", "data", "--data-dir", str(folder)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    lines = capsys.readouterr().out.splitlines()
+    assert not end.value.code
+    assert any("digits" in line and "1200" in line and "ready" in line for line in lines)
+    assert any("fashion-mnist" in line and "ready" in line for line in lines)
+    assert any("svhn" in line and "folder must hold" in line for line in lines)
 
 
 def test_sizes_of_the_networks():

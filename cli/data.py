@@ -1,0 +1,31 @@
+"""``gradnoise data``: which data sets are there, and fetching them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from gradnoise.cli.common import console, needs_torch
+
+__all__ = ["run"]
+
+
+def run(name: str | None, folder: Path | None, download: bool) -> None:
+    """List the data sets, after fetching one if that is wanted."""
+    needs_torch()
+    from gradnoise.simulations.neural import fetch
+
+    if download:
+        if name is None:
+            raise ValueError(f"--fetch must come with a name: {', '.join(fetch.SOURCES)}")
+        console.print(f"fetched {name} into {fetch.fetch(name, folder)}", highlight=False, soft_wrap=True)
+    table = Table(title="data sets", title_justify="left")
+    for column, side in (("name", "left"), ("to train", "right"), ("to test", "right"), ("", "left")):
+        table.add_column(column, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for found in fetch.available(folder):
+        if name in (None, found.name):
+            table.add_row(found.name, str(found.n_train or ""), str(found.n_test or ""), found.problem or "ready")
+    if not table.row_count:
+        raise ValueError(f"name must be one of {', '.join(('digits', *fetch.SOURCES))}, got {name!r}")
+    console.print(table)
