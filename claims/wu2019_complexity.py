@@ -49,11 +49,6 @@ def relative(value: float) -> Computed:
     return Computed(float(value), ROUNDING * max(1.0, abs(float(value))))
 
 
-def divided(estimate: Estimate, unit: float) -> Estimate:
-    """Return the estimate in other units."""
-    return Estimate(estimate.value / unit, estimate.standard_error / unit, estimate.n, estimate.skewness)
-
-
 def bound_ratio_of_distinct_points(batch_size: int, n: int) -> float:
     """R(V) with replacement over the bound of Theorem 1 (2), for indicators of points that are all distinct."""
     # Their suprema are max|v_i|, and max|a_i| = 1.
@@ -174,7 +169,7 @@ class GaussianComplexity(Inequality):
 
     def _ratio(self, losses: LossClass, run: Run, part: int) -> Estimate:
         found = sampled.simulate(losses, sampled.normals(self.n), run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
-        return divided(found, complexity.rademacher(losses))
+        return found.transformed(1 / complexity.rademacher(losses))
 
     def _sides(self, lower: float, upper: float) -> dict[str, AtLeast | AtMost]:
         sides = {"from below": AtLeast(lower), "from above": AtMost(upper)}
@@ -258,7 +253,7 @@ class SgdComplexity(Inequality):
     def _many_points(run: Run) -> Estimate:
         points, b = FiniteLosses(np.eye(128)), 64
         found = sampled.simulate(points, Minibatch(points.n, b), run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
-        return divided(found, complexity.sgd_bounds(1 / b, points.n, b).upper)
+        return found.transformed(1 / complexity.sgd_bounds(1 / b, points.n, b).upper)
 
     @staticmethod
     def _rare(bound: float, losses: FiniteLosses, p: np.ndarray, replacement: bool) -> float:

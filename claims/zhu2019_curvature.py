@@ -58,7 +58,7 @@ class FisherIsHessian(Comparison):
     def _gap(n: int, run: Run, fitted: bool) -> Estimate:
         marginal, seed = LAW.sum(axis=1), run.seed(n + fitted)
         gap = curvature_gap(MODEL, TRUTH, marginal, n, run.n_paths, rng=seed, fitted=fitted, n_jobs=run.n_jobs)
-        return Estimate(n * gap.value, n * gap.standard_error, gap.n, gap.skewness)
+        return gap.transformed(n)
 
     @staticmethod
     def _largest_gap(law: np.ndarray) -> float:

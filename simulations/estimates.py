@@ -90,6 +90,17 @@ class Estimate:
         """Estimate of the same value and spread from n samples."""
         return replace(self, standard_error=self.standard_error * math.sqrt(self.n / n), n=n)
 
+    def transformed(self, factor: float, offset: float = 0.0) -> Estimate:
+        """Estimate of factor * mean + offset, for instance in other units; the factor is not zero."""
+        ends = None if self.support is None else sorted(factor * end + offset for end in self.support)
+        return replace(
+            self,
+            value=factor * self.value + offset,
+            standard_error=abs(factor) * self.standard_error,
+            skewness=None if self.skewness is None else math.copysign(1.0, factor) * self.skewness,
+            support=None if ends is None else (ends[0], ends[1]),
+        )
+
     def valid(self, level: float) -> bool:
         """Whether `interval` keeps its level, by the size and the skewness of the sample."""
         return self.support is not None or self._normal(level)

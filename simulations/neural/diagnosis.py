@@ -165,12 +165,10 @@ def diagnose(
 
     squared = float(gradient @ gradient)
     trace = strength * trace_covariance(operators) + of_mean * squared
-    indicator = _shifted(
-        _scaled(trace_hessian_covariance(operators, n_probes, generator), strength),
-        of_mean * float(gradient @ operators.hessian_product(gradient)),
-    )
+    along_mean = of_mean * float(gradient @ operators.hessian_product(gradient))
+    indicator = trace_hessian_covariance(operators, n_probes, generator).transformed(strength, along_mean)
     of_hessian = trace_hessian(operators, n_probes, generator)
-    isotropic = _scaled(of_hessian, trace / operators.dimension)
+    isotropic = of_hessian.transformed(trace / operators.dimension)
     theta, k = operators.parameters, min(as_count(n_eigenvalues, "n_eigenvalues"), operators.dimension - 1)
     hessian_values, vectors = leading_eigenpairs(operators.hessian_product, theta, k, rng=stream.child(1).sequence())
     covariance_values, _ = leading_eigenpairs(covariance_product, theta, min(k, n - 1), rng=stream.child(2).sequence())
@@ -217,14 +215,6 @@ def _tail_index(noise: SamplingNoise, values: FloatArray, n_draws: int, stream: 
     count = len(found)
     error = math.sqrt(sum(e.standard_error**2 for e in found)) / count
     return Estimate(sum(e.value for e in found) / count, error, sum(e.n for e in found))
-
-
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
-    return Estimate(factor * estimate.value, abs(factor) * estimate.standard_error, estimate.n, estimate.skewness)
-
-
-def _shifted(estimate: Estimate, by: float) -> Estimate:
-    return Estimate(estimate.value + by, estimate.standard_error, estimate.n, estimate.skewness)
 
 
 def _quotient(first: Estimate, second: Estimate) -> Estimate:

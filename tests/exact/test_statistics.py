@@ -241,3 +241,16 @@ def test_bad_level_is_named(call):
 def test_bad_input_is_named(call, error, name):
     with pytest.raises(error, match=rf"^{name} must "):
         call()
+
+
+def test_an_estimate_in_other_units_is_that_of_the_samples_in_them():
+    x = np.random.default_rng(4).exponential(size=500)
+    here = Estimate.of(x, support=(0.0, 20.0))
+    for factor, offset in ((2.5, 0.0), (-3.0, 1.0)):
+        there = Estimate.of(factor * x + offset)
+        found = here.transformed(factor, offset)
+        assert (found.value, found.standard_error, found.skewness) == pytest.approx(
+            (there.value, there.standard_error, there.skewness)
+        )
+        assert found.n == 500 and found.support == tuple(sorted((offset, 20 * factor + offset)))
+    assert Estimate(1.0, 0.1, 10).transformed(2.0) == Estimate(2.0, 0.2, 10)
