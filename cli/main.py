@@ -90,7 +90,10 @@ def figures(
     jobs: Jobs = 0,
     out: Out = None,
 ) -> None:
-    """Draw figures of the papers from fresh simulations."""
+    """Draw figures of the papers from fresh simulations.
+
+    Those of networks train on digits, and need PyTorch; with --budget full they show runs that come with gradnoise.
+    """
     from gradnoise.cli import figures as command
 
     with user_errors():
@@ -142,7 +145,12 @@ DataDir = Annotated[
 @app.command()
 def train(
     experiment: Annotated[
-        str, typer.Option("--experiment", help="digits needs no files; fashion is Section 5.3 of zhu2019", metavar="NAME")
+        str,
+        typer.Option(
+            "--experiment",
+            help="digits needs no files; fashion is Section 5.3 of zhu2019; digits-clean and fashion-clean have no wrong labels",
+            metavar="NAME",
+        ),
     ] = "digits",
     dynamics: Annotated[
         str, typer.Option("--dynamics", help="gd, sgd, msgd-cov, gld_hessian ...; a wrong name lists them all", metavar="NAME")
@@ -154,7 +162,11 @@ def train(
     large_batch_size: Annotated[
         int | None, typer.Option("--large-batch-size", help="of the dynamics with large batches; four times the batch size")
     ] = None,
-    momentum: Annotated[float, typer.Option("--momentum", help="of the optimizer")] = 0.0,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="makes steps of the gradients", metavar="sgd|adam")] = "sgd",
+    momentum: Annotated[float, typer.Option("--momentum", help="of the optimizer sgd")] = 0.0,
+    start: Annotated[
+        Path | None, typer.Option("--start", help="begin where the run in that folder, of the same seed, ended", metavar="DIR")
+    ] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     seed: Seed = None,
@@ -171,9 +183,35 @@ def train(
 
     with user_errors():
         settings = command.Settings(
-            experiment, dynamics, steps, every, learning_rate, batch_size, large_batch_size, momentum, device
+            experiment, dynamics, steps, every, learning_rate, batch_size, large_batch_size, optimizer, momentum, start, device
         )
         command.train(settings, seed, data_dir, out)
+
+
+@app.command()
+def compare(
+    figure: Annotated[str, typer.Argument(help="zhu2019-fig3, zhu2019-fig5, zhu2019-fig8 or wu2020-fig1", metavar="FIGURE")],
+    budget: Annotated[
+        str, typer.Option("--budget", help="quick: on digits; full: on Fashion-MNIST, as in the paper", metavar="quick|full")
+    ] = "quick",
+    seeds: Annotated[int, typer.Option("--seeds", help="repetitions, each with data and initialisation of its own")] = 4,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    seed: Seed = None,
+    jobs: Jobs = 0,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="keep finished repetitions there, so that a run can be resumed", metavar="DIR")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the records as JSON; - for stdout", metavar="FILE")] = None,
+) -> None:
+    """Train networks by all the dynamics of a figure from the same start. Needs PyTorch.
+
+    Quick takes minutes; full half an hour for each repetition on a processor core.
+    """
+    from gradnoise.cli import compare as command
+
+    with user_errors():
+        command.run(figure, budget, seeds, seed, worker_count(jobs), device, data_dir, store, json)
 
 
 @app.command()

@@ -27,7 +27,9 @@ class Settings:
     learning_rate: float | None
     batch_size: int | None
     large_batch_size: int | None
+    optimizer: str
     momentum: float
+    start: Path | None
     device: str
 
 
@@ -48,7 +50,9 @@ def train(settings: Settings, seed: int | None, data: Path | None, out: Path | N
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
         large_batch_size=settings.large_batch_size,
+        optimizer=settings.optimizer,
         momentum=settings.momentum,
+        start=settings.start,
         device=settings.device,
         data_folder=data,
         folder=out,

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.theory._validation import as_choice, as_count, as_real
 from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.sampling import Minibatch
 
 __all__ = ["ADDITIVE", "AdditiveNoise"]
 
@@ -66,11 +66,7 @@ class AdditiveNoise:
     ) -> None:
         self.kind = as_choice(kind, "kind", ADDITIVE)
         self.operators, self.generator = operators, generator
-        matched = noise if isinstance(noise, SamplingNoise) else Minibatch(operators.n, noise)
-        if matched.n != operators.n or matched.centred_power <= 0:
-            raise ValueError(f"noise must be over the {operators.n} samples and leave some noise, got {matched!r}")
-        # Var(GW) = n(v − c) times the covariance of a sample's gradient, and for a noise that is not centred some ∇L∇Lᵀ.
-        self._share, self._of_mean = operators.n * float(matched.centred_power), float(matched.sum_variance)
+        self.noise = matched_noise(noise, operators.n, "noise")
         most = min(operators.n, operators.dimension) if kind == "gld_leading" else operators.dimension
         self.k = as_count(k, "k", at_most=most - 1) if kind in ("gld_leading", "gld_hessian") else 1
         self.period = as_count(period, "period")
@@ -95,7 +91,8 @@ class AdditiveNoise:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
-        self._drawn, self._root = state["drawn"], state["root"]
+        self._drawn, root = state["drawn"], state["root"]
+        self._root = None if root is None else root.to(self.operators.device)
         self.generator.set_state(state["generator"].cpu())
 
     def _measure(self) -> Tensor:
@@ -103,8 +100,8 @@ class AdditiveNoise:
         operators = self.operators
         if self.strength is not None:
             return torch.tensor(self.strength, device=operators.device, dtype=operators.dtype)
-        gradient = operators.gradient()
-        variances = self._share * self._sample_variances(gradient) + self._of_mean * gradient**2
+        covariance = NoiseCovariance(operators, self.noise)
+        variances = covariance.variances()
         trace = float(variances.sum())
         if trace <= 0:
             raise ValueError("the noise to be matched must not be zero, got equal gradients for all samples")
@@ -112,22 +109,14 @@ class AdditiveNoise:
             return torch.tensor(trace / operators.dimension, device=operators.device, dtype=operators.dtype).sqrt()
         if self.kind == "gld_diag":
             return variances.sqrt()
-
-        def covariance_product(u: Tensor) -> Tensor:
-            return self._share * operators.covariance_product(u) + self._of_mean * gradient * (gradient @ u)
-
-        product = covariance_product if self.kind == "gld_leading" else operators.hessian_product
-        values, vectors = leading_eigenpairs(product, gradient, self.k, tolerance=_EIGENVALUE_TOLERANCE)
-        kept = torch.as_tensor(values, device=operators.device, dtype=operators.dtype).clamp(min=0)
+        if self.kind == "gld_leading":
+            kept, axes = covariance.leading(self.k)
+        else:
+            values, vectors = leading_eigenpairs(
+                operators.hessian_here(), covariance.gradient, self.k, tolerance=_EIGENVALUE_TOLERANCE
+            )
+            kept, axes = operators.tensor(values).clamp(min=0), operators.tensor(vectors)
         total = float(kept.sum())
         if total <= 0:
-            raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {values[0]:.3g} for the largest")
-        axes = torch.as_tensor(vectors.copy(), device=operators.device, dtype=operators.dtype)
+            raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {float(kept[0]):.3g} for the largest")
         return axes * (kept * (trace / total)).sqrt()
-
-    def _sample_variances(self, gradient: Tensor) -> Tensor:
-        """Diagonal of the covariance of a sample's gradient, (d,)."""
-        total = torch.zeros_like(gradient)
-        for rows in self.operators.sample_gradients():
-            total += ((rows - gradient) ** 2).sum(dim=0)
-        return total / self.operators.n

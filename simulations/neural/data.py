@@ -6,6 +6,7 @@ The files are looked for in the folder that is given, else in the one that ``GRA
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import struct
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from scipy.io import loadmat
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import as_choice, as_count
 
-__all__ = ["DATASETS", "Dataset", "corrupt", "load", "subset"]
+__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "load", "subset"]
 
 ENVIRONMENT_VARIABLE = "GRADNOISE_DATA"
 _IDX_TYPES = {8: np.uint8}
@@ -76,6 +77,15 @@ def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> 
     if place is None:
         raise ValueError(f"folder must name where the files of {name} are, or the variable {ENVIRONMENT_VARIABLE} must")
     return DATASETS[name](Path(place))
+
+
+def digest(data: Dataset) -> str:
+    """SHA-256 of all images and labels of a data set."""
+    found = hashlib.sha256()
+    for array in (data.train_inputs, data.train_labels, data.test_inputs, data.test_labels):
+        found.update(repr((array.shape, array.dtype)).encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: Any) -> Dataset:

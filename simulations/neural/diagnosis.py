@@ -12,14 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from gradnoise.simulations.json_result import JsonResult
+from gradnoise.simulations.neural.escape import STAGES, escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs
-from gradnoise.simulations.neural.traces import (
-    expected_sharpness,
-    trace_covariance,
-    trace_hessian,
-    trace_hessian_covariance,
-)
+from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
+from gradnoise.simulations.neural.traces import expected_sharpness
+from gradnoise.simulations.progress import Progress, reporter
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.sampling import draw_with
 from gradnoise.simulations.seeds import Stream
@@ -27,7 +24,7 @@ from gradnoise.simulations.statistics import Estimate
 from gradnoise.simulations.tail_index import tail_index
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.sampling import Gaussian, Minibatch
+from gradnoise.theory.sampling import Gaussian
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -46,7 +43,7 @@ class Diagnosis(JsonResult):
         Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
     ratio : Estimate
         The first over the second: above one, the noise escapes faster than isotropic noise.
-    alignment : float
+    alignment : Estimate
         â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ), zhu2019, Figure 5.
     hessian_eigenvalues, covariance_eigenvalues : (k,) ndarray
         Largest ones, falling.
@@ -65,7 +62,7 @@ class Diagnosis(JsonResult):
     indicator: Estimate
     isotropic_indicator: Estimate
     ratio: Estimate
-    alignment: float
+    alignment: Estimate
     hessian_eigenvalues: FloatArray
     covariance_eigenvalues: FloatArray
     gradient_norm_squared: float
@@ -114,6 +111,7 @@ def diagnose(
     n_directions: int = 10,
     n_draws: int = 10_000,
     chunk_size: int | None = None,
+    progress: Progress = None,
 ) -> Diagnosis:
     """Measure a network's noise and curvature at its present parameters.
 
@@ -133,6 +131,8 @@ def diagnose(
         Of H and of Σ.
     n_directions, n_draws : int
         Random directions along which the noise is looked at, and draws of the noise along each.
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`; counts stages.
 
     Returns
     -------
@@ -149,47 +149,37 @@ def diagnose(
     """
     operators = LossOperators(model, loss, *data, chunk_size=chunk_size)
     n = operators.n
-    noise = batch_size if isinstance(batch_size, SamplingNoise) else Minibatch(n, batch_size)
-    if noise.n != n:
-        raise ValueError(f"batch_size must be a noise over the {n} samples, got {noise!r}")
-    if noise.centred_power <= 0:
-        raise ValueError(f"batch_size must leave some noise, got {noise!r}")
+    noise = matched_noise(batch_size, n, "batch_size")
     stream = Stream.of(rng)
     generator = torch.Generator(operators.device).manual_seed(int(stream.generator(0).integers(2**62)))
-    # Σ of the noise is n(v − c) times the covariance of a sample's gradient, and for a noise that is not centred some ∇L∇Lᵀ.
-    strength, of_mean = n * noise.centred_power, float(noise.sum_variance)
-    gradient = operators.gradient()
-
-    def covariance_product(u: Tensor) -> Tensor:
-        return strength * operators.covariance_product(u) + of_mean * gradient * (gradient @ u)
-
-    squared = float(gradient @ gradient)
-    trace = strength * trace_covariance(operators) + of_mean * squared
-    along_mean = of_mean * float(gradient @ operators.hessian_product(gradient))
-    indicator = trace_hessian_covariance(operators, n_probes, generator).transformed(strength, along_mean)
-    of_hessian = trace_hessian(operators, n_probes, generator)
-    isotropic = of_hessian.transformed(trace / operators.dimension)
-    theta, k = operators.parameters, min(as_count(n_eigenvalues, "n_eigenvalues"), operators.dimension - 1)
-    hessian_values, vectors = leading_eigenpairs(operators.hessian_product, theta, k, rng=stream.child(1).sequence())
-    covariance_values, _ = leading_eigenpairs(covariance_product, theta, min(k, n - 1), rng=stream.child(2).sequence())
-    first = torch.as_tensor(vectors[:, 0].copy(), dtype=theta.dtype, device=theta.device)
-    alignment = float(first @ covariance_product(first)) * of_hessian.value / (hessian_values[0] * trace)
-    directions = torch.randn(as_count(n_directions, "n_directions"), len(theta), generator=generator, device=theta.device,
-                             dtype=theta.dtype)  # fmt: skip
-    values = np.array([operators.transposed_product(u).double().cpu().numpy() for u in directions])
+    k = as_count(n_eigenvalues, "n_eigenvalues")
+    with reporter(progress, STAGES + 3, "diagnose", "stages") as report:
+        found = escape(operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), report=report)
+        most = min(n, operators.dimension) - 1
+        covariance_values, _ = NoiseCovariance(operators, noise).leading(min(k, most))
+        report(1)
+        sharpness = expected_sharpness(operators, generator, n_probes=n_probes)
+        report(1)
+        theta = operators.parameters
+        shape = as_count(n_directions, "n_directions"), len(theta)
+        directions = torch.randn(shape, generator=generator, device=theta.device, dtype=theta.dtype)
+        values = np.array([operators.transposed_product(u).double().cpu().numpy() for u in directions])
+        tails = _tail_index(noise, values, n_draws, stream.child(3))
+        control = _tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4))
+        report(1)
     return Diagnosis(
-        indicator=indicator,
-        isotropic_indicator=isotropic,
-        ratio=_quotient(indicator, isotropic),
-        alignment=alignment,
-        hessian_eigenvalues=hessian_values,
-        covariance_eigenvalues=covariance_values,
-        gradient_norm_squared=squared,
-        trace_covariance=trace,
-        sharpness=expected_sharpness(operators, generator, n_probes=n_probes),
+        indicator=found.indicator,
+        isotropic_indicator=found.isotropic_indicator,
+        ratio=_quotient(found.indicator, found.isotropic_indicator),
+        alignment=found.alignment,
+        hessian_eigenvalues=found.hessian_eigenvalues,
+        covariance_eigenvalues=covariance_values.double().cpu().numpy(),
+        gradient_norm_squared=found.gradient_norm_squared,
+        trace_covariance=found.trace_covariance,
+        sharpness=sharpness,
         excess_kurtosis=float(np.mean([noise.cumulant(4, v) / noise.cumulant(2, v) ** 2 for v in values])),
-        tail_index=_tail_index(noise, values, n_draws, stream.child(3)),
-        gaussian_tail_index=_tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4)),
+        tail_index=tails,
+        gaussian_tail_index=control,
         parameters={
             "noise": repr(noise), "n": n, "dimension": operators.dimension, "n_probes": n_probes, "n_directions": n_directions,
             "n_draws": n_draws, "dtype": str(theta.dtype), "device": str(theta.device), "stream": asdict(stream),

@@ -67,15 +67,17 @@ class WeightedLosses:
     def backward(self) -> None:
         """Add the gradient, chunk by chunk of the samples that have a weight."""
         operators = self.operators
+        inputs, targets = operators.inputs, operators.targets
         if self.noise is None:
-            chosen, w = torch.arange(operators.n, device=operators.device), operators.losses_like(1 / operators.n)
+            w = operators.losses_like(1 / operators.n)
         else:
-            drawn = weights(self.noise, self.generator, dtype=operators.dtype)
-            chosen = drawn.nonzero().squeeze(1)
-            w = drawn[chosen]
-        for part, share in zip(chosen.split(operators.chunk_size), w.split(operators.chunk_size), strict=True):
-            losses = operators.loss(operators.model(operators.inputs[part]), operators.targets[part])
-            (share * losses).sum().backward()
+            w = weights(self.noise, self.generator, dtype=operators.dtype)
+            chosen = w.nonzero().squeeze(1)
+            if len(chosen) < operators.n:  # else there is no need for a copy
+                inputs, targets, w = inputs[chosen], targets[chosen], w[chosen]
+        parts = (torch.split(tensor, operators.chunk_size) for tensor in (inputs, targets, w))
+        for x, y, share in zip(*parts, strict=True):
+            (share * operators.loss(operators.model(x), y)).sum().backward()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -21,10 +22,10 @@ from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import as_choice, as_real
 
-__all__ = ["EXPERIMENTS", "Experiment", "Task", "pick_device", "restore", "run"]
+__all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "pick_device", "restore", "run"]
 
 CROSS_ENTROPY = partial(functional.cross_entropy, reduction="none")
-_DATA, _INITIALISATION, _NOISE = range(3)
+_DATA, _INITIALISATION, _NOISE, _CONTINUED = range(4)
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,19 @@ class Experiment:
     batch_size: int
 
 
-#: "fashion" is Section 5.3 of zhu2019; "digits" is like it, and needs no files.
+def _perceptron() -> nn.Module:
+    return models.perceptron(64, 10, (50, 50))
+
+
+#: "fashion" is Section 5.3 of zhu2019, "fashion-clean" Appendix B.1 of wu2019; those with digits are like them, and need no
+#: files.
 EXPERIMENTS = {
-    "digits": Experiment("digits", lambda: models.perceptron(64, 10, (50,)), 600, 1 / 6, 0.07, 20),
+    "digits": Experiment("digits", _perceptron, 300, 1 / 6, 0.2, 10),
     "fashion": Experiment("fashion-mnist", models.lenet, 1200, 1 / 6, 0.07, 20),
+    "digits-clean": Experiment("digits", _perceptron, 300, 0.0, 0.2, 10),
+    "fashion-clean": Experiment("fashion-mnist", models.lenet, 1000, 0.0, 0.01, 50),
 }
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +79,13 @@ class Task:
         Of the training samples with their corrupted labels.
     test : (Tensor, Tensor)
         Inputs and labels, all of them right.
+    facts : dict
+        What the data are: ``n_train``, ``n_corrupted``, ``n_test``, and a SHA-256 of all images and labels of the data set.
     """
 
     operators: LossOperators
     test: tuple[Tensor, Tensor]
+    facts: dict[str, Any]
 
     def metrics(self) -> dict[str, float]:
         """Accuracy on the training labels, corrupted ones included, and on the test images."""
@@ -95,13 +107,16 @@ def make(experiment: Experiment, *, rng: Any, device: torch.device, data_folder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(stream.child(_INITIALISATION).generator(0).integers(2**62)))
         model = experiment.build()
-    model.to(device)
+    # In the order of the axes in which convolutions are fastest.
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def moved(array: Any) -> Tensor:
-        return torch.as_tensor(array, device=device)
+        tensor = torch.as_tensor(array, device=device)
+        return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
     operators = LossOperators(model, CROSS_ENTROPY, moved(part.train_inputs), moved(labels))
-    return Task(operators, (moved(part.test_inputs), moved(part.test_labels)))
+    facts = {"n_train": n_train, "n_corrupted": wrong, "n_test": len(part.test_labels), "sha256": data.digest(whole)}
+    return Task(operators, (moved(part.test_inputs), moved(part.test_labels)), facts)
 
 
 def run(
@@ -113,8 +128,10 @@ def run(
     learning_rate: float | None = None,
     batch_size: int | None = None,
     large_batch_size: int | None = None,
+    optimizer: str = "sgd",
     momentum: float = 0.0,
     every: int = 100,
+    start: str | os.PathLike[str] | None = None,
     device: str = "auto",
     data_folder: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -124,7 +141,8 @@ def run(
 
     Parameters
     ----------
-    experiment : {"digits", "fashion"}
+    experiment : str
+        One of `EXPERIMENTS`.
     dynamics : str
         One of `gradnoise.simulations.neural.dynamics.DYNAMICS`.
     n_steps, every, folder, progress
@@ -135,8 +153,12 @@ def run(
         Those of the experiment if not given.
     large_batch_size : int, optional
         See `gradnoise.simulations.neural.dynamics.build`.
+    optimizer : {"sgd", "adam"}
+        What makes steps of the stochastic gradients.
     momentum : float
-        Between 0 and 1.
+        Of "sgd", >= 0.
+    start : path, optional
+        Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
     device : str
         "cpu", "cuda", or "auto".
     data_folder : path, optional
@@ -153,23 +175,91 @@ def run(
         If an argument is not allowed, or files are missing.
     """
     chosen = EXPERIMENTS[as_choice(experiment, "experiment", tuple(EXPERIMENTS))]
-    place = pick_device(device)
-    rate = as_real(chosen.learning_rate if learning_rate is None else learning_rate, "learning_rate", above=0)
-    b = chosen.batch_size if batch_size is None else batch_size
-    stream = Stream.of(rng)
+    place, stream = pick_device(device), Stream.of(rng)
     task = make(chosen, rng=stream, device=place, data_folder=data_folder)
-    generator = torch.Generator(place).manual_seed(int(stream.child(_NOISE).generator(0).integers(2**62)))
-    source = build(dynamics, task.operators, b, generator, large_batch_size=large_batch_size)
-    optimizer = torch.optim.SGD(task.operators.model.parameters(), lr=rate, momentum=as_real(momentum, "momentum", at_least=0))
-    settings = {
-        "experiment": experiment, "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
-        "large_batch_size": large_batch_size, "momentum": momentum, "every": every, "device": place.type,
-        "stream": asdict(stream), "versions": {**versions(), "torch": torch.__version__},
+    settings: dict[str, Any] = {"experiment": experiment, "stream": asdict(stream), "data": task.facts}
+    noise = stream
+    if start is not None:
+        content, other = load_checkpoint(start)
+        if other.get("experiment") != experiment or other.get("stream") != json.loads(json.dumps(settings["stream"])):
+            raise ValueError(f"start must be a run of {experiment} with the same seed, got {os.fspath(start)!r}")
+        task.operators.model.load_state_dict(content["model"])
+        settings["start"] = {"settings": other, "record": json.loads(content["records"])[-1]}
+        depth = 1  # how many runs led here: each has noise of its own
+        while (other := other.get("start", {}).get("settings")) is not None:
+            depth += 1
+        noise = stream.child(_CONTINUED, depth)
+    return advance(
+        task,
+        dynamics,
+        rng=noise,
+        n_steps=n_steps,
+        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
+        batch_size=chosen.batch_size if batch_size is None else batch_size,
+        large_batch_size=large_batch_size,
+        optimizer=optimizer,
+        momentum=momentum,
+        every=every,
+        settings=settings,
+        folder=folder,
+        progress=progress,
+    )
+
+
+def advance(
+    task: Task,
+    dynamics: str,
+    *,
+    rng: Any,
+    n_steps: int,
+    learning_rate: float,
+    batch_size: int,
+    every: int,
+    large_batch_size: int | None = None,
+    optimizer: str = "sgd",
+    momentum: float = 0.0,
+    period: int = 10,
+    metrics: Callable[[], Mapping[str, float]] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> list[Record]:
+    """Train the network of a task from where it stands.
+
+    Parameters
+    ----------
+    task : Task
+        Is changed.
+    metrics, settings
+        See `gradnoise.simulations.neural.training.train`; metrics come after the accuracies, settings before those here.
+    period : int
+        See `gradnoise.simulations.neural.dynamics.build`.
+    dynamics, rng, n_steps, learning_rate, batch_size, every, large_batch_size, optimizer, momentum, folder, progress
+        See `run`.
+    """
+    operators, stream = task.operators, Stream.of(rng)
+    rate, push = as_real(learning_rate, "learning_rate", above=0), as_real(momentum, "momentum", at_least=0)
+    generator = torch.Generator(operators.device).manual_seed(int(stream.child(_NOISE).generator(0).integers(2**62)))
+    source = build(dynamics, operators, batch_size, generator, large_batch_size=large_batch_size, period=period)
+    parameters = operators.model.parameters()
+    if as_choice(optimizer, "optimizer", OPTIMIZERS) == "sgd":
+        steps: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=push)
+    elif push > 0:
+        raise ValueError(f"momentum must be 0 for adam, which has its own, got {momentum:g}")
+    else:
+        steps = torch.optim.Adam(parameters, lr=rate)
+    made_by = {
+        **(settings or {}), "dynamics": dynamics, "learning_rate": rate, "batch_size": batch_size,
+        "large_batch_size": large_batch_size, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
+        "device": operators.device.type, "versions": {**versions(), "torch": torch.__version__},
     }  # fmt: skip
+
+    def measured() -> dict[str, float]:
+        return {**task.metrics(), **(metrics() if metrics is not None else {})}
+
     return train(
-        task.operators, source, optimizer, n_steps,
-        every=every, metrics=task.metrics, folder=folder, settings=settings, progress=progress,
-    )  # fmt: skip
+        operators, source, steps, n_steps, every=every, metrics=measured, folder=folder, settings=made_by, progress=progress
+    )
 
 
 def restore(

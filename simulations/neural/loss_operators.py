@@ -1,16 +1,20 @@
 """Gradient matrix, Fisher, gradient covariance and Hessian of a network, as products with vectors.
 
-With the loss vector ℓ(θ) in Rⁿ, G v is a vector-Jacobian and Gᵀu a Jacobian-vector product, so that nothing of size d × n or
-d × d is held. Samples are taken in chunks, one forward and one or two backward passes each.
+With the loss vector ℓ(θ) in Rⁿ, G v is a vector-Jacobian and Gᵀu a Jacobian-vector product, so that nothing of size d × d is
+held, and of size d × n only by `sample_gradients`, chunk by chunk. Samples are taken in chunks, one forward and one or two
+backward passes each.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, vjp, vmap
+from torch.func import functional_call, grad, jvp, linearize, vjp, vmap
 
 from gradnoise.theory._validation import as_count
 
@@ -19,6 +23,7 @@ __all__ = ["LossOperators"]
 Parameters = dict[str, Tensor]
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_WORTH_TRACING = 2**22  # samples times parameters; below, the half second of tracing is longer than the products
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
@@ -113,6 +118,10 @@ class LossOperators:
         """Return a vector over the samples, (n,), of one value."""
         return torch.full((self.n,), value, device=self.device, dtype=self.dtype)
 
+    def tensor(self, array: Any) -> Tensor:
+        """Return an array as a Tensor of the parameters' dtype, on their device."""
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype, device=self.device)
+
     def gradient(self) -> Tensor:
         """∇L, (d,)."""
         return self.matrix_product(self.losses_like(1 / self.n))
@@ -146,6 +155,30 @@ class LossOperators:
             slope = jvp(grad(lambda parameters, c=chunk: c(parameters).sum()), (at,), (along,))[1]
             total += self.flatten(slope)
         return total / self.n
+
+    def hessian_here(self) -> Callable[[Tensor], Tensor]:
+        """Return H at the present parameters as a function of u, for many products at one point.
+
+        Where all samples are taken at once and are many, torch.func.linearize computes once what does not depend on u, so that a
+        product costs half of a `hessian_product`. As it fails for some modules (GroupNorm, at the second call), it is used only
+        if it agrees with that, twice. Frozen parameters must not be changed in place while the function is in use.
+        """
+        if self.chunk_size < self.n or self.n * self.dimension < _WORTH_TRACING:
+            return self.hessian_product
+        at = {name: p.clone() for name, p in self._at(None).items()}
+        (chunk,) = self._chunks()
+        probe = torch.sin(torch.arange(1, self.dimension + 1, device=self.device, dtype=self.dtype))
+        expected = self.hessian_product(probe)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # of torch.fx
+                slope = linearize(grad(lambda parameters: chunk(parameters).mean()), at)[1]
+            found = [self.flatten(slope(self.unflatten(probe))) for _ in range(2)]
+        except RuntimeError:
+            return self.hessian_product
+        if any((f - expected).norm() > torch.finfo(self.dtype).eps ** 0.5 * expected.norm() for f in found):
+            return self.hessian_product
+        return lambda u: self.flatten(slope(self.unflatten(u)))
 
     def fisher_product(self, u: Tensor) -> Tensor:
         """F u = GGᵀu/n, (d,)."""

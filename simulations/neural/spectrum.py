@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
 from gradnoise.simulations.seeds import Stream
@@ -42,8 +42,8 @@ def leading_eigenpairs(
 
     Raises
     ------
-    RuntimeError
-        If they do not converge.
+    ValueError
+        If they do not converge, or the operator is zero.
     """
     d = len(like)
     k = as_count(k, "k", at_most=d - 1)
@@ -57,6 +57,10 @@ def leading_eigenpairs(
     try:
         values, vectors = eigsh(operator, k=k, which="LA", v0=start, tol=tolerance)  # type: ignore[arg-type]
     except ArpackNoConvergence as error:
-        raise RuntimeError(f"{len(error.eigenvalues)} of {k} eigenvalues converged; take a larger tolerance or fewer") from None
+        raise ValueError(
+            f"tolerance and k must let all eigenvalues converge, got {tolerance:g} and {k}, of which {len(error.eigenvalues)} did"
+        ) from None
+    except ArpackError as error:
+        raise ValueError(f"product must be of an operator that is not zero, got one for which ARPACK says: {error}") from None
     order = np.argsort(-values)
     return values[order], vectors[:, order]

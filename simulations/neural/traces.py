@@ -26,7 +26,13 @@ def trace_covariance(operators: LossOperators) -> float:
     return total / operators.n
 
 
-def trace_hessian(operators: LossOperators, n_probes: int | None, generator: torch.Generator) -> Estimate:
+def trace_hessian(
+    operators: LossOperators,
+    n_probes: int | None,
+    generator: torch.Generator,
+    *,
+    hessian: Callable[[Tensor], Tensor] | None = None,
+) -> Estimate:
     """Tr H = E[zᵀHz] for random signs z in R^d.
 
     Parameters
@@ -36,21 +42,30 @@ def trace_hessian(operators: LossOperators, n_probes: int | None, generator: tor
         Random probes, >= 2; None takes the d axes, which is exact.
     generator : torch.Generator
         Is used up; on the operators' device.
+    hessian : callable, optional
+        `LossOperators.hessian_here`, where the caller has it.
 
     Returns
     -------
     Estimate
         Units: loss / parameter². With a standard error of zero where it is exact.
     """
-    return _trace(lambda z: float(z @ operators.hessian_product(z)), operators.dimension, operators, n_probes, generator)
+    product = hessian or operators.hessian_here()
+    return _trace(lambda z: float(z @ product(z)), operators.dimension, operators, n_probes, generator)
 
 
-def trace_hessian_covariance(operators: LossOperators, n_probes: int | None, generator: torch.Generator) -> Estimate:
+def trace_hessian_covariance(
+    operators: LossOperators,
+    n_probes: int | None,
+    generator: torch.Generator,
+    *,
+    hessian: Callable[[Tensor], Tensor] | None = None,
+) -> Estimate:
     """Tr(HΣ), the indicator of escape.
 
     Parameters
     ----------
-    operators, generator
+    operators, generator, hessian
         See `trace_hessian`.
     n_probes : int or None
         Random probes, >= 2; None takes the n samples, which is exact.
@@ -64,10 +79,11 @@ def trace_hessian_covariance(operators: LossOperators, n_probes: int | None, gen
     ----------
     zhu2019, Eq. (9) and what follows.
     """
+    product = hessian or operators.hessian_here()
 
     def value(z: Tensor) -> float:
         root = operators.matrix_product((z - z.mean()) / math.sqrt(operators.n))
-        return float(root @ operators.hessian_product(root))
+        return float(root @ product(root))
 
     return _trace(value, operators.n, operators, n_probes, generator)
 

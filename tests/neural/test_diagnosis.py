@@ -89,7 +89,7 @@ def test_diagnosis(noise, tmp_path):
     np.testing.assert_allclose(found.covariance_eigenvalues, np.linalg.eigvalsh(sigma)[::-1][:4], rtol=1e-6)
     values, vectors = np.linalg.eigh(H)
     u, of_hessian = vectors[:, -1], found.isotropic_indicator.value * D / np.trace(sigma)
-    assert found.alignment == pytest.approx(u @ sigma @ u * of_hessian / (values[-1] * np.trace(sigma)), rel=1e-6)
+    assert found.alignment.value == pytest.approx(u @ sigma @ u * of_hessian / (values[-1] * np.trace(sigma)), rel=1e-6)
     assert json.loads(found.to_json())["hessian_eigenvalues"][0] == pytest.approx(values[-1], rel=1e-6)
     assert "Tr(HΣ)" in str(found)
 
@@ -109,7 +109,7 @@ def test_one_seed_gives_one_diagnosis():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="batch_size must be a noise over the 9 samples"):
         diagnose(MODEL, LOSS, (X, Y), Minibatch(8, 2), rng=0)
-    with pytest.raises(ValueError, match="batch_size must leave some noise"):
+    with pytest.raises(ValueError, match="batch_size must be a noise over the 9 samples and leave some noise"):
         diagnose(MODEL, LOSS, (X, Y), Minibatch(N, N, replacement=False), rng=0)
     with pytest.raises(ValueError, match="n_probes must be >= 2"):
         diagnose(MODEL, LOSS, (X, Y), 3, rng=0, n_probes=1)

@@ -11,7 +11,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from curvlinops import EFLinearOperator, HessianLinearOperator
 from torch import nn
 
+from gradnoise.simulations.neural import loss_operators
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.models import lenet
 
 from .networks import BUILDERS, LOSS, N, problem
 
@@ -56,6 +58,33 @@ def test_the_hessian_is_the_derivative_of_the_gradient(case):
     torch.manual_seed(2)
     u = torch.randn(len(theta)).double()
     close(operators.hessian_product(u), H @ u)
+
+
+@pytest.mark.parametrize("name", ["lenet", *BUILDERS])
+def test_a_kept_hessian_is_that_of_the_point_where_it_was_made(name, monkeypatch):
+    """With one that torch linearises, and one (with GroupNorm) that it does not."""
+    if name == "lenet":
+        torch.manual_seed(0)
+        model, x, y = lenet().double(), torch.randn(N, 1, 28, 28).double(), torch.arange(N) % 10
+    else:
+        model, x, y = problem(name)
+    operators = LossOperators(model, LOSS, x, y)
+    assert operators.hessian_here() == operators.hessian_product  # so small that tracing does not pay
+    monkeypatch.setattr(loss_operators, "_WORTH_TRACING", 0)
+    torch.manual_seed(2)
+    u = torch.randn(operators.dimension).double()
+    before, kept = operators.hessian_product(u), operators.hessian_here()
+    for _ in range(2):  # nothing is used up
+        close(kept(u), before)
+    assert (kept == operators.hessian_product) == (name == "convolutional")
+    if name != "convolutional":
+        with torch.no_grad():
+            for p in model.parameters():
+                if p.requires_grad:
+                    p += 0.1 * torch.randn_like(p)
+        close(kept(u), before)
+        assert (operators.hessian_product(u) - before).norm() > 1e-3 * before.norm()
+    close(operators.hessian_here()(u), operators.hessian_product(u))
 
 
 def test_curvlinops_agrees():

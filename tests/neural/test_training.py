@@ -134,9 +134,9 @@ def test_digits_are_learnt():
     [
         ({"experiment": "mnist"}, "experiment must be one of digits, fashion"),
         ({"dynamics": "adam"}, "dynamics must be one of gd, gd-rademacher, sgd"),
-        ({"batch_size": 0}, "batch_size must be between 1 and 600"),
+        ({"batch_size": 0}, "batch_size must be between 1 and 300"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
-        ({"dynamics": "enhanced", "large_batch_size": 20}, "large_batch_size must be >= 21"),
+        ({"dynamics": "enhanced", "large_batch_size": 10}, "large_batch_size must be >= 11"),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
     ],
 )
@@ -166,7 +166,7 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     assert code == 0 and "test accuracy" in shown.out and len((run / METRICS).read_text().splitlines()) == 3
     code, shown = command(monkeypatch, capsys, "diagnose", run, "--probes", 4, "--device", "cpu", "--json", "-")
     found = json.loads(shown.out)
-    assert code == 0 and found["parameters"]["dimension"] == 64 * 50 + 50 + 500 + 10
+    assert code == 0 and found["parameters"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
     assert found["ratio"]["value"] == pytest.approx(found["indicator"]["value"] / found["isotropic_indicator"]["value"])
     assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
     code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)

@@ -1,0 +1,81 @@
+"""``gradnoise compare``: train networks by many dynamics from the same start. Everything here needs PyTorch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from gradnoise.claims.registry import DEFAULT_SEED
+from gradnoise.cli.common import check_file, console, needs_torch
+from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
+from gradnoise.theory._validation import as_choice, as_count
+
+__all__ = ["run"]
+
+_LEVEL = 0.95
+
+
+def run(
+    figure: str,
+    budget: str,
+    seeds: int,
+    seed: int | None,
+    jobs: int,
+    device: str,
+    data: Path | None,
+    store: Path | None,
+    json: Path | None,
+) -> None:
+    """Compare; print what came out, or write it as JSON."""
+    as_choice(figure, "FIGURE", tuple(PROTOCOLS))
+    as_choice(budget, "--budget", ("quick", "full"))
+    as_count(seeds, "--seeds")
+    to_stdout = json is not None and str(json) == "-"
+    if json is not None and not to_stdout:
+        check_file(json, "--json")
+    needs_torch()
+    from gradnoise.simulations.neural.comparison import compare
+
+    chosen = DEFAULT_SEED if seed is None else seed
+    found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
+    if to_stdout:
+        sys.stdout.write(found.to_json())
+        return
+    console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
+    if json is not None:
+        found.save(json)
+        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+
+
+def _table(found: Comparison, title: str) -> Table:
+    against_sgd = "sgd" in found.protocol.dynamics and len(found.protocol.dynamics) > 1 and found.n_seeds > 1
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.add_column("dynamics")
+    more = found.protocol.metrics[len(ACCURACIES) :]
+    headings = ["training accuracy", "test accuracy", *(name.replace("_", " ") + ", start → end" for name in more)]
+    for name in headings + (["points above SGD", "95 % interval", "as SGD?"] if against_sgd else []):
+        table.add_column(name, justify="right")
+    verdicts = {}
+    for name in found.protocol.dynamics:
+        row = [f"{found.of(name, metric)[:, -1].mean():.4f}" for metric in ("train_accuracy", "test_accuracy")]
+        row += [" → ".join(f"{x:.3g}" for x in found.of(name, metric)[:, [0, -1]].mean(axis=0)) for metric in more]
+        if against_sgd and name != "sgd":
+            gap = found.difference(name, "sgd")
+            low, high = gap.interval(_LEVEL)
+            verdicts[name] = _verdict(low, high)
+            row += [f"{100 * gap.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", verdicts[name]]
+        table.add_row(name, *row)
+    if against_sgd:
+        table.caption = f"as SGD: the interval is within ± {100 * EQUIVALENCE_MARGIN:g} points"
+        if verdicts.get("gd") == "holds":
+            table.caption += "; so is that of GD, without any noise: here this says little"
+    return table
+
+
+def _verdict(low: float, high: float) -> str:
+    """Verdict on equivalence: the whole interval within the margin, or outside of it."""
+    if low >= -EQUIVALENCE_MARGIN and high <= EQUIVALENCE_MARGIN:
+        return "holds"
+    return "refuted" if low > EQUIVALENCE_MARGIN or high < -EQUIVALENCE_MARGIN else "inconclusive"

@@ -1,0 +1,164 @@
+"""Networks trained by many dynamics from the same start, over seeds."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import parallel_config
+from threadpoolctl import threadpool_limits
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations.network_protocols import ACCURACIES, MEASURABLE, Comparison, Protocol
+from gradnoise.simulations.neural.escape import escape
+from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make, pick_device
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.traces import expected_sharpness, trace_covariance
+from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory.sampling import Minibatch
+
+__all__ = ["compare"]
+
+_DESCENT_RECORDS = 10
+_DESCENT, _PROBES, _DYNAMICS = range(10, 13)  # beside the children of a seed that `make` uses
+
+
+def compare(
+    protocol: Protocol,
+    n_seeds: int,
+    *,
+    rng: Any,
+    device: str = "auto",
+    data_folder: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> Comparison:
+    """Train networks as a protocol says.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    n_seeds : int
+        Repetitions, each with data, initialisation and noise of its own.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.ensemble.run`; a repetition is a path.
+    device : str
+        "cpu", "cuda", or "auto".
+    data_folder : path, optional
+        See `gradnoise.simulations.neural.data.load`.
+    n_jobs : int, optional
+        Processes, each with one core. The numbers do not depend on it.
+    store : path, optional
+        Folder in which finished repetitions are kept, so that a run that was cut off can be continued.
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed, or files are missing.
+    """
+    place = pick_device(device)
+    stream = Stream.of(rng)
+    folder = None if data_folder is None else os.fspath(data_folder)
+    facts = make(EXPERIMENTS[protocol.experiment], rng=0, device=torch.device("cpu"), data_folder=folder).facts
+    identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
+    with parallel_config("loky", n_jobs=n_jobs):
+        values, descent, eigenvalues = ensemble.run(
+            _repetition, (protocol, place.type, folder, identity), as_count(n_seeds, "n_seeds"),
+            rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,
+        )  # fmt: skip
+    made_by = {
+        "data": facts, "stream": asdict(stream), "device": place.type, "versions": {**versions(), "torch": torch.__version__},
+    }  # fmt: skip
+    return Comparison(protocol, values, descent, eigenvalues, made_by)
+
+
+def _repetition(
+    n_paths: int,
+    generator: np.random.Generator,
+    protocol: Protocol,
+    device: str,
+    data_folder: str | None,
+    identity: tuple[str, ...],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Compare the dynamics once, with a seed: a block of the ensemble, which holds one path. `identity` names its data."""
+    with _one_thread():
+        return _compare(generator, protocol, device, data_folder)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Context in which sums do not depend on how many cores a process has: the seeds are what runs in parallel."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):  # of BLAS
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _compare(
+    generator: np.random.Generator, protocol: Protocol, device: str, data_folder: str | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    stream = Stream.of(generator)
+    task = make(EXPERIMENTS[protocol.experiment], rng=stream, device=torch.device(device), data_folder=data_folder)
+    model = task.operators.model
+    descent, eigenvalues = np.empty((1, 0, len(ACCURACIES))), np.empty((1, 0))
+    if protocol.descent_steps:
+        records = advance(
+            task, "gd", rng=stream.child(_DESCENT), n_steps=protocol.descent_steps, learning_rate=protocol.descent_rate,
+            batch_size=protocol.batch_size, every=-(-protocol.descent_steps // _DESCENT_RECORDS),
+        )  # fmt: skip
+        descent = np.array([[[r[name] for name in ACCURACIES] for r in records]])
+    if protocol.n_eigenvalues:
+        operators = task.operators
+        found, _ = leading_eigenpairs(operators.hessian_here(), operators.parameters, protocol.n_eigenvalues)
+        eigenvalues = found[np.newaxis]
+    start = copy.deepcopy(model.state_dict())
+    values = []
+    for name in protocol.dynamics:
+        model.load_state_dict(start)
+        try:
+            # The same noise seed for all: they are compared in pairs.
+            records = advance(
+                task, name, rng=stream.child(_DYNAMICS), n_steps=protocol.n_steps, learning_rate=protocol.learning_rate,
+                batch_size=protocol.batch_size, every=protocol.every, period=protocol.period,
+                metrics=lambda: _measure(task, protocol, stream),
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        values.append([[r[metric] for metric in protocol.metrics] for r in records])
+    return np.array([values]), descent, eigenvalues
+
+
+def _measure(task: Task, protocol: Protocol, stream: Stream) -> dict[str, float]:
+    """Measure what the protocol asks for beside loss and accuracies, everywhere with the same probes."""
+    operators, found = task.operators, {}
+    probes = torch.Generator(operators.device).manual_seed(int(stream.child(_PROBES).generator(0).integers(2**62)))
+    if "sharpness" in protocol.measured:
+        found["sharpness"] = expected_sharpness(operators, probes, n_probes=protocol.n_probes).value
+    noise = Minibatch(operators.n, protocol.batch_size)
+    if "noise" in protocol.measured:
+        gradient = operators.gradient()
+        strength = operators.n * float(noise.centred_power) * trace_covariance(operators)
+        found |= {"gradient_norm_squared": float(gradient @ gradient), "trace_covariance": strength}
+    if "escape" in protocol.measured:
+        here = escape(operators, noise, probes, n_probes=protocol.n_probes)
+        found |= {name: float(getattr(getattr(here, name), "value", getattr(here, name))) for name in MEASURABLE["escape"]}
+    return found

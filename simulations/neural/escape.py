@@ -1,0 +1,115 @@
+"""What zhu2019 measures where a network stands: does its noise escape along the curvature, and is there noise at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gradnoise.simulations.estimates import Estimate
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.traces import trace_covariance, trace_hessian, trace_hessian_covariance
+from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory.exchangeable import SamplingNoise
+
+__all__ = ["STAGES", "Escape", "escape"]
+
+STAGES = 3  # of about equal length: two traces, and the eigenvalues
+
+
+@dataclass(frozen=True, eq=False)
+class Escape:
+    """Result of `escape`; Σ is the covariance of the stochastic gradient.
+
+    Attributes
+    ----------
+    indicator : Estimate
+        Tr(HΣ). Units: loss³ / parameter⁴.
+    isotropic_indicator : Estimate
+        Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
+    alignment : Estimate
+        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ).
+    gradient_norm_squared, trace_covariance : float
+        ‖∇L‖² and TrΣ.
+    hessian_eigenvalues : (k,) ndarray
+        Largest ones, falling.
+    """
+
+    indicator: Estimate
+    isotropic_indicator: Estimate
+    alignment: Estimate
+    gradient_norm_squared: float
+    trace_covariance: float
+    hessian_eigenvalues: FloatArray
+
+
+def escape(
+    operators: LossOperators,
+    noise: SamplingNoise,
+    generator: torch.Generator,
+    *,
+    n_probes: int | None = 100,
+    k: int = 1,
+    rng: Any = 0,
+    report: Callable[[int], None] = lambda done: None,
+) -> Escape:
+    """Measure indicator, alignment and strength of the noise at the present parameters.
+
+    Parameters
+    ----------
+    operators : LossOperators
+    noise : SamplingNoise
+        W, over the operators' samples.
+    generator : torch.Generator
+        Of the probes; on the operators' device.
+    n_probes : int or None
+        For each trace; None is exact, and takes n and d Hessian products.
+    k : int
+        Leading eigenvalues of H; at most d − 1 are found.
+    rng : None, int, SeedSequence or Generator
+        Of the vector with which the search for eigenvalues starts.
+    report : callable, optional
+        Called with 1 after each of `STAGES` parts of the work.
+
+    Returns
+    -------
+    Escape
+
+    Raises
+    ------
+    ValueError
+        If the noise is over other samples, or there is no noise or no curvature.
+
+    References
+    ----------
+    zhu2019, Eq. (9), (14) and (16), Figures 5 and 7.
+    """
+    d = operators.dimension
+    k = min(as_count(k, "k"), d - 1)
+    covariance, hessian = NoiseCovariance(operators, noise), operators.hessian_here()
+    gradient = covariance.gradient
+    squared = float(gradient @ gradient)
+    trace = covariance.share * trace_covariance(operators) + covariance.of_mean * squared
+    if trace <= 0:
+        raise ValueError("the noise must not be zero, got equal gradients for all samples")
+    along_mean = covariance.of_mean * float(gradient @ hessian(gradient))
+    of_samples = trace_hessian_covariance(operators, n_probes, generator, hessian=hessian)
+    report(1)
+    of_hessian = trace_hessian(operators, n_probes, generator, hessian=hessian)
+    report(1)
+    values, vectors = leading_eigenpairs(hessian, gradient, k, rng=Stream.of(rng).sequence())
+    report(1)
+    first = operators.tensor(vectors[:, 0])
+    return Escape(
+        indicator=of_samples.transformed(covariance.share, along_mean),
+        isotropic_indicator=of_hessian.transformed(trace / d),
+        alignment=of_hessian.transformed(float(first @ covariance.product(first)) / (float(values[0]) * trace)),
+        gradient_norm_squared=squared,
+        trace_covariance=trace,
+        hessian_eigenvalues=values,
+    )

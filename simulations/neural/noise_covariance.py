@@ -1,0 +1,95 @@
+"""Covariance of a network's stochastic gradient, for any sampling noise, without forming it."""
+
+from __future__ import annotations
+
+import torch
+from scipy.linalg import eigh
+from torch import Tensor
+
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.theory._validation import as_count
+from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import Minibatch
+
+__all__ = ["NoiseCovariance", "matched_noise"]
+
+_HELD = 2**26  # numbers in the gradients of all samples, up to which they are held at once ...
+_DENSE = 2**12  # ... if there are that few samples or parameters
+
+
+def matched_noise(noise: int | SamplingNoise, n: int, name: str) -> SamplingNoise:
+    """Return a noise over n samples; a number b stands for the minibatch with replacement.
+
+    Raises
+    ------
+    ValueError
+        If the noise is over other samples, or is none; `name` is that of the argument.
+    """
+    found = noise if isinstance(noise, SamplingNoise) else Minibatch(n, as_count(noise, name, at_most=n))
+    if found.n != n or found.centred_power <= 0:
+        raise ValueError(f"{name} must be a noise over the {n} samples and leave some noise, got {found!r}")
+    return found
+
+
+class NoiseCovariance:
+    """Var(GW) where the network stands, of exchangeable W; to be made anew when its parameters have changed.
+
+    It is n(v − c) times the covariance of a sample's gradient, and for a noise whose weights do not sum to a constant
+    Var(1ᵀW) ∇L∇Lᵀ more.
+
+    Parameters
+    ----------
+    operators : LossOperators
+    noise : SamplingNoise
+        W, over the operators' samples.
+
+    Attributes
+    ----------
+    gradient : (d,) Tensor
+        ∇L.
+    share, of_mean : float
+        n(v − c), and Var(1ᵀW).
+
+    Raises
+    ------
+    ValueError
+        If the noise is over other samples, or is none.
+    """
+
+    def __init__(self, operators: LossOperators, noise: SamplingNoise) -> None:
+        self.operators, noise = operators, matched_noise(noise, operators.n, "noise")
+        self.share, self.of_mean = operators.n * float(noise.centred_power), float(noise.sum_variance)
+        self.gradient = operators.gradient()
+
+    def product(self, u: Tensor) -> Tensor:
+        """Σu, (d,)."""
+        return self.share * self.operators.covariance_product(u) + self.of_mean * self.gradient * (self.gradient @ u)
+
+    def variances(self) -> Tensor:
+        """Diagonal of Σ, (d,)."""
+        total = torch.zeros_like(self.gradient)
+        for rows in self.operators.sample_gradients():
+            total += ((rows - self.gradient) ** 2).sum(dim=0)
+        return self.share * total / self.operators.n + self.of_mean * self.gradient**2
+
+    def leading(self, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k largest eigenvalues of Σ, falling, and their eigenvectors (d, k).
+
+        From the gradients of all samples where they fit into memory, else by ARPACK, in which k must be below n and d.
+        """
+        operators = self.operators
+        n, d = operators.n, operators.dimension
+        if n * d > _HELD or min(n, d) > _DENSE:
+            values, vectors = leading_eigenpairs(self.product, self.gradient, k)
+            return operators.tensor(values), operators.tensor(vectors)
+        rows = torch.cat(list(operators.sample_gradients())) - self.gradient
+        root = torch.cat([(self.share / n) ** 0.5 * rows, self.of_mean**0.5 * self.gradient.unsqueeze(0)])
+        # Σ = rootᵀ root has the eigenvalues of root rootᵀ: the smaller one is decomposed.
+        small = (root @ root.T if n < d else root.T @ root).double().cpu().numpy()
+        values, vectors = eigh(small, subset_by_index=(len(small) - k, len(small) - 1))
+        axes = operators.tensor(vectors[:, ::-1])
+        if n < d:
+            axes = root.T @ axes
+            axes /= axes.norm(dim=0).clamp(min=torch.finfo(axes.dtype).tiny)
+        return operators.tensor(values[::-1]).clamp(min=0), axes

@@ -1,0 +1,66 @@
+"""Results of comparisons of networks, without any network: what is read from them, and what a file keeps.
+
+They would catch dynamics, metrics or seeds that are mixed up, a difference that is not paired by seed, and a file that is not the
+result.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
+
+PROTOCOL = Protocol("digits", ("gd", "sgd"), 0.1, 5, n_steps=5, every=2, descent_steps=4, measured=("sharpness",))
+
+
+def comparison(values=None):
+    rng = np.random.default_rng(0)
+    values = rng.random((3, 2, 4, 4)) if values is None else values
+    return Comparison(PROTOCOL, values, rng.random((3, 5, 3)), rng.random((3, 0)), {"seed": 1})
+
+
+def test_metrics_are_found_by_name():
+    found = comparison()
+    assert PROTOCOL.metrics == ("train_loss", "train_accuracy", "test_accuracy", "sharpness")
+    assert found.steps.tolist() == [0, 2, 4, 5] and found.n_seeds == 3
+    np.testing.assert_array_equal(found.of("sgd", "test_accuracy"), found.values[:, 1, :, 2])
+    both = replace(PROTOCOL, measured=("escape", "sharpness")).metrics
+    assert both[3:] == (
+        "gradient_norm_squared", "trace_covariance", "indicator", "isotropic_indicator", "alignment", "sharpness",
+    )  # fmt: skip
+
+
+def test_differences_are_paired_by_seed():
+    values = np.zeros((3, 2, 4, 4))
+    values[:, 0, -1, 2], values[:, 1, -1, 2] = [0.5, 0.6, 0.9], [0.4, 0.5, 0.8]
+    found = comparison(values).difference("gd", "sgd")
+    assert found.value == pytest.approx(0.1) and found.standard_error == pytest.approx(0, abs=1e-12) and found.n == 3
+    values[:, 1, -2, 2] = 1.0
+    assert comparison(values).difference("sgd", "gd", last=2).value == pytest.approx((1 - 0.1) / 2)
+
+
+def test_a_file_keeps_the_result_to_six_digits(tmp_path):
+    found = comparison()
+    found.save(tmp_path / "found.json")
+    read = Comparison.load(tmp_path / "found.json")
+    assert read.protocol == found.protocol and read.parameters == found.parameters
+    for name in ("values", "descent", "eigenvalues"):
+        np.testing.assert_allclose(getattr(read, name), getattr(found, name), rtol=1e-5)
+        assert getattr(read, name).shape == getattr(found, name).shape
+
+
+def test_bad_names_and_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match="dynamics must be one of gd, sgd, got 'adam'"):
+        comparison().of("adam", "test_accuracy")
+    with pytest.raises(ValueError, match="metric must be one of train_loss"):
+        comparison().of("gd", "indicator")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"path must be of a comparison, got .*other\.json"):
+        Comparison.load(tmp_path / "other.json")
+
+
+def test_each_figure_has_a_protocol_for_each_budget():
+    for name, budgets in PROTOCOLS.items():
+        assert set(budgets) == {"quick", "full"}, name
+        assert budgets["quick"].dynamics == budgets["full"].dynamics and budgets["quick"].measured == budgets["full"].measured
