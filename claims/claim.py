@@ -67,6 +67,8 @@ class Claim(ABC):
     margin: Margin | Mapping[str, Margin] = Relative(0.01)
     #: Samples of the pilot, which plans how many the measurement needs.
     pilot_paths = 20_000
+    #: Level of the intervals of sampled quantities; that of the registry unless a claim says otherwise.
+    confidence: float | None = None
 
     # Set by the decorator.
     id: str

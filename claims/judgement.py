@@ -138,7 +138,8 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
             return Judgement(HOLDS)
         if high < lowest - margin or low > highest + margin:
             return Judgement(REFUTED)
-    return Judgement(INCONCLUSIVE, plan_sample_size(quantity, margin, level))
+    # Without a margin there may be no number of samples that decides.
+    return Judgement(INCONCLUSIVE, plan_sample_size(quantity, margin, level) if margin > 0 else None)
 
 
 def combine(judgements: Mapping[str, Judgement]) -> Judgement:

@@ -57,15 +57,16 @@ _MODULES = (
     "ne2021_diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.
-_EXTRA_MODULES = {"neural": ("networks",)}
+_EXTRA_MODULES = {"neural": ("networks", "network_training")}
 EXTRAS = tuple(_EXTRA_MODULES)
 
-#: A wrong verdict, over all claims, components and twins of a run, has a probability of at most this ...
+#: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...
 FALSE_ALARM_RATE = 1e-6
 #: ... shared by this many comparisons of sampled quantities. A fixed number, so that an interval does not depend on which
 #: other claims are run; `verify` refuses to make more.
 COMPARISONS = 1_000
 LEVEL = 1 - FALSE_ALARM_RATE / COMPARISONS
+# Claims of an extra may state a lower level of their own: where a sample is a trained network, there are some dozens of them.
 
 DEFAULT_SEED = 20190613
 CORRECTED = ".corrected"
@@ -223,7 +224,7 @@ def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, 
     sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
     if not sampled:
         return quantities
-    growth = max(plan_sample_size(q, margins[label], LEVEL) / q.n for label, q in sampled.items())
+    growth = max(plan_sample_size(q, margins[label], level_of(subject)) / q.n for label, q in sampled.items())
     n_paths = int(np.ceil(subject.pilot_paths * growth))
     return subject.measure(Run(n_paths, plan.n_instances, seed, n_jobs))
 
@@ -238,7 +239,8 @@ def _entry(
     seconds: float,
 ) -> Entry:
     corrected = id.endswith(CORRECTED)
-    verdict = _judge(quantities, predictions, margins)
+    level = level_of(subject)
+    verdict = _judge(quantities, predictions, margins, level)
     return Entry(
         id=id,
         paper=subject.paper,
@@ -248,16 +250,21 @@ def _entry(
         verdict=verdict.verdict,
         expected="holds" if corrected else subject.expected,
         components=tuple(
-            Component.of(label, q, predictions.get(label), margins.get(label), LEVEL) for label, q in quantities.items()
+            Component.of(label, q, predictions.get(label), margins.get(label), level) for label, q in quantities.items()
         ),
         seconds=seconds,
         n_to_decide=verdict.n_to_decide,
-        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins).verdict) for name, p in twins),
+        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins, level).verdict) for name, p in twins),
     )
 
 
-def _judge(quantities: Quantities, predictions: Predictions, margins: Mapping[str, float]) -> Judgement:
-    return combine({label: judge(quantities[label], p, margins.get(label, 0.0), LEVEL) for label, p in predictions.items()})
+def level_of(subject: Claim) -> float:
+    """Level of the intervals of a claim."""
+    return LEVEL if subject.confidence is None else subject.confidence
+
+
+def _judge(quantities: Quantities, predictions: Predictions, margins: Mapping[str, float], level: float) -> Judgement:
+    return combine({label: judge(quantities[label], p, margins.get(label, 0.0), level) for label, p in predictions.items()})
 
 
 def _sampled(quantities: Quantities, predictions: Predictions) -> int:

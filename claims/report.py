@@ -117,7 +117,7 @@ class Report:
         Entropy of the run.
     budget : str
     level : float
-        Confidence level of each interval.
+        Confidence level of each interval, but for claims that state another.
     sabotage : bool
         Whether twins were judged.
     environment : dict of str
@@ -157,10 +157,11 @@ class Report:
 
     def to_markdown(self) -> str:
         """Report as a Markdown document."""
+        levels = sorted({c.level for e in self.entries for c in e.components if c.level is not None} or {self.level})
         lines = [
             "# gradnoise: verdicts",
             "",
-            f"Seed {self.seed}, budget {self.budget}, intervals at level 1 − {1 - self.level:.1e}. "
+            f"Seed {self.seed}, budget {self.budget}, intervals at level {' or '.join(f'1 − {1 - p:.1e}' for p in levels)}. "
             "A row shows one quantity of its claim, named in parentheses: of a claim that does not hold, the one that misses "
             "most. All of them are in report.json.",
             "",
