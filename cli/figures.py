@@ -1,4 +1,4 @@
-"""``gradnoise figures``: draw the papers' figures from fresh simulations."""
+"""``gradnoise figures``: draw the papers' figures, from fresh simulations but for long runs of networks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,21 @@ def run(names: list[str], list_only: bool, format: str, budget: str, seed: int |
         return
     if format not in FORMATS:
         raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
-    chosen = registry.select(names)
+    chosen = registry.select(names, budget)
     folder = out or Path("results")
     check_writable(folder, "--out")
     seed = DEFAULT_SEED if seed is None else seed
     for figure in chosen:
-        with errors.status(f"{figure.name}: simulating …"):
+        kept = figure.extra is not None and budget == "full"
+        with errors.status(f"{figure.name}: {'drawing' if kept else 'simulating'} …"):
             path = figure.save(folder, format=format, budget=budget, rng=seed, n_jobs=jobs)
-        console.print(f"wrote {path} (seed {seed}, budget {budget})", highlight=False, soft_wrap=True)
+        made = "runs that come with gradnoise" if kept else f"seed {seed}, budget {budget}"
+        console.print(f"wrote {path} ({made})", highlight=False, soft_wrap=True)
+    left = [figure.name for figure in registry.FIGURES.values() if not names and figure not in chosen]
+    if left:
+        console.print(
+            f"left out: {', '.join(left)}; name them to train networks on digits (needs PyTorch), "
+            "or take --budget full for runs that are kept",
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradnoise.figures import (
+    networks,
     wu2019_theorem1,
     wu2019_theorem2,
     wu2019_theorem3,
@@ -32,11 +33,14 @@ class Figure:
     name, title : str
     draw : callable
         ``draw(budget=..., rng=..., n_jobs=...)`` returns a matplotlib Figure.
+    extra : str or None
+        What budget "quick" needs beside the core; "full" shows runs that are kept.
     """
 
     name: str
     title: str
     draw: Callable[..., Any]
+    extra: str | None = None
 
     def save(
         self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: Any, n_jobs: int | None = None
@@ -63,16 +67,26 @@ FIGURES = {
             "Fisher against Hessian while a clipped network learns",
             zhu2019_proposition2.draw,
         ),
+        Figure("zhu2019-fig3", "who leaves the minimum of GD on a network, and generalises", networks.draw_figure_3, "neural"),
+        Figure("zhu2019-fig5", "spectrum, alignment and Tr(HΣ) along SGD on a network", networks.draw_spectrum, "neural"),
+        Figure("zhu2019-fig7", "noise against gradient along SGD on a network", networks.draw_noise, "neural"),
+        Figure("zhu2019-fig8", "the first steps from the minimum of GD on a network", networks.draw_figure_8, "neural"),
         Figure("wu2019-thm1", "local Rademacher, Gaussian and SGD complexity, with their bounds", wu2019_theorem1.draw),
         Figure("wu2019-thm2", "weak error of SGD against its SDE, exact and simulated", wu2019_theorem2.draw),
         Figure("wu2019-thm3", "mean-square distance of M-SGD from its SDE on one Brownian path", wu2019_theorem3.draw),
         Figure("wu2020-thm1", "excess risk of averaged SGD and MSGD: exact, simulated, bounded", wu2020_theorem1.draw),
+        Figure(
+            "wu2020-fig1",
+            "sampling noises of every class on a network (also Figure 1 of wu2019)",
+            networks.draw_sampling_noises,
+            "neural",
+        ),
     )
 }
 
 
-def select(names: Iterable[str]) -> list[Figure]:
-    """Figures by name, all where no name is given.
+def select(names: Iterable[str], budget: str = "quick") -> list[Figure]:
+    """Figures by name; where no name is given, all that need no extra at this budget.
 
     Raises
     ------
@@ -85,4 +99,5 @@ def select(names: Iterable[str]) -> list[Figure]:
             close = difflib.get_close_matches(name, FIGURES, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise ValueError(f"names must be of figures, got {name!r}{hint} (gradnoise figures --list lists them)")
-    return [FIGURES[name] for name in dict.fromkeys(wanted)] or list(FIGURES.values())
+    at_hand = [figure for figure in FIGURES.values() if figure.extra is None or budget == "full"]
+    return [FIGURES[name] for name in dict.fromkeys(wanted)] or at_hand

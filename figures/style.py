@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-__all__ = ["COMPLEXITIES", "DYNAMICS", "NOISES", "SDES", "Look", "style"]
+__all__ = ["COMPLEXITIES", "DYNAMICS", "NETWORKS", "NOISES", "SDES", "Look", "style"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,22 @@ DYNAMICS = {
     "gld_leading": Look("GLD leading", "#009E73", "-", "^"),
     "gld_hessian": Look("GLD Hessian", "#E69F00", (0, (6, 1, 1, 1)), "D"),
     "gld_eigvec": Look("GLD 1st eigvec(H)", "#0072B2", (0, (3, 1)), "v"),
+}
+
+#: Dynamics of networks: those above, and sampling noises.
+NETWORKS = DYNAMICS | {
+    "gld_dynamic": Look("GLD dynamic", "#999999", (0, (3, 2)), "o"),
+    "sgd": Look("SGD", "#D55E00", "-", "D"),
+    "gd-rademacher": Look("GD-Rademacher", "#000000", (0, (4, 1, 1, 1)), "x"),
+    "large-batch-sgd": Look("SGD, batch 4b", "#999999", "-", "s"),
+    "msgd-cov": Look("MSGD-Cov", "#0072B2", "-", "o"),
+    "msgd-fisher": Look("MSGD-Fisher", "#0072B2", (0, (3, 1)), "v"),
+    "msgd-rademacher": Look("MSGD-Rademacher", "#56B4E9", "-", "o"),
+    "msgd-bernoulli": Look("MSGD-Bernoulli", "#009E73", "-", "^"),
+    "msgd-fisher-b": Look("MSGD-[Fisher-B]", "#E69F00", "-", "D"),
+    "msgd-cov-b": Look("MSGD-[Cov-B]", "#E69F00", (0, (3, 1)), "s"),
+    "msgd-fisher-batch": Look("[MSGD-Fisher]-B", "#CC79A7", "-", "v"),
+    "enhanced": Look("SGD, batch 4b, enhanced", "#CC79A7", (0, (3, 1)), "^"),
 }
 
 NOISES = {

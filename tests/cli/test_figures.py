@@ -15,7 +15,11 @@ def small(monkeypatch):
     monkeypatch.setitem(wu2020_theorem1.REPLICATES, "quick", 20)
 
 
-@pytest.mark.parametrize("name", registry.FIGURES)
+FRESH = [name for name, figure in registry.FIGURES.items() if figure.extra is None]
+KEPT = [name for name in registry.FIGURES if name not in FRESH]
+
+
+@pytest.mark.parametrize("name", FRESH)
 def test_a_figure_is_written_and_repeats_with_its_seed(name, small, tmp_path):
     figure = registry.FIGURES[name]
     first = figure.save(tmp_path / "a", rng=3).read_bytes()
@@ -23,10 +27,26 @@ def test_a_figure_is_written_and_repeats_with_its_seed(name, small, tmp_path):
     assert first != figure.save(tmp_path / "c", rng=4).read_bytes()
 
 
+@pytest.mark.parametrize("name", KEPT)
+def test_a_figure_of_networks_is_drawn_of_the_runs_that_are_kept(name, tmp_path):
+    """Without PyTorch, and whatever the seed."""
+    figure = registry.FIGURES[name]
+    assert (
+        figure.save(tmp_path / "a", budget="full", rng=3).read_bytes()
+        == figure.save(tmp_path / "b", budget="full", rng=4).read_bytes()
+    )
+
+
+def test_figures_of_networks_are_left_out_of_the_quick_ones():
+    assert [f.name for f in registry.select([])] == FRESH
+    assert [f.name for f in registry.select([], "full")] == list(registry.FIGURES)
+    assert [f.name for f in registry.select(["zhu2019-fig3"])] == ["zhu2019-fig3"]
+
+
 @pytest.mark.parametrize("name", registry.FIGURES)
 def test_no_two_labels_overlap(name, small):
     with style():
-        figure = registry.FIGURES[name].draw(budget="quick", rng=1)
+        figure = registry.FIGURES[name].draw(budget="quick" if name in FRESH else "full", rng=1)
         figure.canvas.draw()
         renderer = figure.canvas.get_renderer()
         for ax in figure.axes:
