@@ -21,7 +21,7 @@ app = typer.Typer(
 
 Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
 Seed = Annotated[int | None, typer.Option("--seed", help="seed of all random numbers; fixed and printed if not given", min=0)]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="threads; 0 takes all processors")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="workers; 0 takes all processors")]
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="folder to write to; for figures ./results if not given", metavar="DIR")
 ]

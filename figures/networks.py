@@ -167,7 +167,7 @@ def draw_sampling_noises(*, budget: str = "quick", rng: Any, n_jobs: int | None 
             linestyle=look.linestyle,
             label=look.label,
         )
-    axes[0].set(xlabel="step", ylabel="test accuracy, mean over the seeds")
+    axes[0].set(xlabel="step", ylabel="test accuracy, mean over the seeds", xlim=(0, found.steps[-1]))
     axes[0].legend(loc="lower right", ncols=2, fontsize=8)
     others = [name for name in names if name != "sgd"]
     for row, name in enumerate(others):
@@ -202,6 +202,7 @@ def _band(ax: Any, x: FloatArray, values: FloatArray, name: str, label: str | No
     look = NETWORKS[name]
     ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.1, linewidth=0)
     ax.plot(x, values.mean(axis=0), color=look.color, linestyle=look.linestyle, label=label or look.label)
+    ax.set_xlim(x[0], x[-1])
 
 
 def _entitle(figure: Any, found: Comparison, more: str = "") -> None:

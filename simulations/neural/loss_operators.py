@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ __all__ = ["LossOperators"]
 Parameters = dict[str, Tensor]
 
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
-_WORTH_TRACING = 2**22  # samples times parameters; below, the half second of tracing is longer than the products
+_WORTH_TRACING = 2**22  # samples times parameters; below, half a second of tracing takes longer than it saves
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 
 
@@ -159,13 +160,35 @@ class LossOperators:
     def hessian_here(self) -> Callable[[Tensor], Tensor]:
         """Return H at the present parameters as a function of u, for many products at one point.
 
-        Where all samples are taken at once and are many, torch.func.linearize computes once what does not depend on u, so that a
-        product costs half of a `hessian_product`. As it fails for some modules (GroupNorm, at the second call), it is used only
-        if it agrees with that, twice. Frozen parameters must not be changed in place while the function is in use.
+        Where all samples are taken at once, what does not depend on u is computed once: in small problems the gradient, which
+        is then differentiated along u; in large ones the whole linear map, by torch.func.linearize. As that fails for some
+        modules (GroupNorm, at the second call), it is used only if it agrees with `hessian_product`, twice. Frozen parameters
+        must not be changed in place while the function is in use.
         """
-        if self.chunk_size < self.n or self.n * self.dimension < _WORTH_TRACING:
+        if self.chunk_size < self.n:  # memory is short
             return self.hessian_product
         at = {name: p.clone() for name, p in self._at(None).items()}
+        return self._linearized(at) if self.n * self.dimension >= _WORTH_TRACING else self._differentiated(at)
+
+    def _differentiated(self, at: Parameters) -> Callable[[Tensor], Tensor]:
+        """H at some parameters by two backward passes, the first of them once."""
+        names, point = list(at), [p.requires_grad_() for p in at.values()]
+        (chunk,) = self._chunks()
+        differentiate = partial(torch.autograd.grad, inputs=point, allow_unused=True, materialize_grads=True)
+        gradient = differentiate(chunk(at).mean(), create_graph=True)
+        curved = {name: g for name, g in zip(names, gradient, strict=True) if g.requires_grad}
+        if not curved:  # a loss that is linear in all parameters
+            return torch.zeros_like
+
+        def product(u: Tensor) -> Tensor:
+            along = [self.unflatten(u)[name] for name in curved]
+            slopes = differentiate(list(curved.values()), grad_outputs=along, retain_graph=True)
+            return self.flatten(dict(zip(names, slopes, strict=True)))
+
+        return product
+
+    def _linearized(self, at: Parameters) -> Callable[[Tensor], Tensor]:
+        """H at some parameters by a traced linear map, if it is right."""
         (chunk,) = self._chunks()
         probe = torch.sin(torch.arange(1, self.dimension + 1, device=self.device, dtype=self.dtype))
         expected = self.hessian_product(probe)
