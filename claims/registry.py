@@ -57,7 +57,7 @@ _MODULES = (
     "ne2021_diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.
-_EXTRA_MODULES = {"neural": ("networks", "network_training")}
+_EXTRA_MODULES = {"neural": ("networks", "networks_training")}
 EXTRAS = tuple(_EXTRA_MODULES)
 
 #: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...

@@ -65,7 +65,7 @@ def test_paper_selects_its_claims():
         (("verify", "zhu2019.d1", "--jobs", "-3"), "--jobs must be >= 0"),
         (("verify", "zhu2019.d1", "--seed", "-3"), "seed"),
         (("claims", "--paper", "nobody2020"), "--paper must be one of"),
-        (("figures", "zhu2019-fig9"), "did you mean zhu2019-fig2"),
+        (("figures", "wu2019-thm11"), "did you mean wu2019-thm1"),
         (("figures", "--format", "bmp"), "--format must be one of png, pdf, svg"),
         (("study", "stron"), "KIND must be one of strong, weak, got 'stron'"),
         (("study", "weak", "--problem", "logstic"), "--problem must be one of least-squares, logistic, tanh, two-basin"),

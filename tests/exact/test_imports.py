@@ -15,7 +15,7 @@ sys.meta_path.insert(0, Without())
 for name in ("theory", "simulations", "claims", "figures", "cli"):
     package = importlib.import_module(f"gradnoise.{name}")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if module.name not in ("gradnoise.simulations.neural", "gradnoise.claims.networks"):
+        if not module.name.startswith(("gradnoise.simulations.neural", "gradnoise.claims.networks")):
             importlib.import_module(module.name)
 try:
     import gradnoise.simulations.neural
