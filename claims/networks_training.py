@@ -69,7 +69,7 @@ class Escape(Training):
 
     gain = "test accuracy of SGD less that of GD"
     protocol = quick("zhu2019-fig3", measured=())
-    pilot_paths = 32
+    pilot_paths = 64
 
     def quantities(self, found: Comparison) -> Quantities:
         left = {label: share(found.of(name, "train_accuracy").min(axis=1) < LEFT) for name, label in (ALIGNED | OTHER).items()}
@@ -152,6 +152,7 @@ class FirstSteps(Training):
     """Share of the repetitions in which a dynamics has left after 50 and after 200 steps."""
 
     protocol = quick("zhu2019-fig3", measured=(), n_steps=200, every=10)
+    pilot_paths = 48
 
     def quantities(self, found: Comparison) -> Quantities:
         shares = {}
