@@ -32,9 +32,11 @@ from gradnoise.theory._validation import FloatArray
 from gradnoise.theory.exchangeable import SamplingNoise
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch
 
-__all__ = ["Coupling", "final_points", "sensitivities"]
+__all__ = ["Coupling", "final_points", "lanes", "sensitivities"]
 
 _GAUSSIAN, _DRAWN_APART, _LARGEST, _ABOVE = range(4)
+_MOST_LANES = 64
+_HELD = 2**11  # numbers of the gradients of all samples on all paths of a group
 _SENSITIVITY_STEP = 1e-5
 _DIFFERENCE_STEP = 1e-6  # of the directional derivative of the gradient, in units of the gradient
 
@@ -149,9 +151,21 @@ def final_points(
     iterates, references = np.empty((2, n_paths, levels, d))
     controls = np.empty((n_paths, levels))
     weighed = np.empty((levels, 0, d)) if sensitivities is None else sensitivities
-    gradients = compiled(problem.gradients, "gradients")
-    _kernel(generator, gradients, problem.data, problem.start, *coupling.arguments(), weighed, iterates, references, controls)
+    gradients = compiled(problem.gradients, "gradients", problem.vectorized)
+    _kernel(
+        generator, *((None, gradients) if problem.vectorized else (gradients, None)), lanes(problem), problem.data, problem.start,
+        *coupling.arguments(), weighed, iterates, references, controls,
+    )  # fmt: skip
     return iterates, references, controls
+
+
+def lanes(problem: Problem) -> int:
+    """Return how many paths run side by side; it decides the order in which normals are drawn.
+
+    As many as keep the gradients of all samples in the processor's nearest cache.
+    """
+    most = max(_HELD // (problem.dimension * problem.n), 1)
+    return min(2 ** (most.bit_length() - 1), _MOST_LANES)
 
 
 def sensitivities(problem: Problem, function: Callable[..., None], coupling: Coupling) -> FloatArray:
@@ -190,6 +204,8 @@ def sensitivities(problem: Problem, function: Callable[..., None], coupling: Cou
 def _kernel(
     generator,
     gradients,
+    vectorized_gradients,
+    lanes,
     data,
     start,
     rule,
@@ -213,151 +229,204 @@ def _kernel(
     references,
     controls,
 ):
-    n, d, levels = data.shape[0], start.shape[0], multiples.shape[0]
+    """Follow groups of paths side by side; the last axis of all arrays is that of the paths in a group."""
+    n, d, levels, n_paths = data.shape[0], start.shape[0], multiples.shape[0], iterates.shape[0]
     root, controlled = np.sqrt(fine_step), sensitivities.shape[1] > 0
-    path = np.empty(n)  # W, and where it was at the last steps of each kind
-    at_reference, at_iterate, at_draw = np.empty((levels, n)), np.empty((levels, n)), np.empty((levels, n))
-    counts = np.zeros((levels, n))
+    path = np.empty((n, lanes))  # W, and where it was at the last steps of each kind
+    shape = levels, n, lanes
+    at_reference, at_iterate, at_draw = np.empty(shape), np.empty(shape), np.empty(shape)
+    iterate, reference = np.empty((levels, d, lanes)), np.empty((levels, d, lanes))
+    control, counts = np.empty((levels, lanes)), np.zeros(shape)
     until_reference, until_iterate, until_draw = np.empty((3, levels), np.int64)
     steps = np.empty(levels, np.int64)  # that M-SGD has taken
-    weights, increments = np.empty(n), np.empty(n)
-    work = np.empty(d), np.empty(d), np.empty((d, n))
-    for p in range(iterates.shape[0]):
+    weights, total, nowhere = np.empty((n, lanes)), np.empty(lanes), np.zeros(d)
+    work = np.empty((d, n, lanes)), np.empty((d, lanes)), np.empty((d, lanes)), np.empty(lanes), np.empty(d), np.empty((d, n))
+    for first in range(0, n_paths, lanes):
+        active = min(lanes, n_paths - first)
+        for array in (at_reference, at_iterate, at_draw):
+            array[:] = 0.0
         path[:] = 0.0
-        at_reference[:] = 0.0
-        at_iterate[:] = 0.0
-        at_draw[:] = 0.0
+        control[:] = 0.0
+        for j in range(d):
+            iterate[:, j] = start[j]
+            reference[:, j] = start[j]
         for level in range(levels):
-            iterates[p, level] = start
-            references[p, level] = start
             until_reference[level] = multiples[level]
             until_iterate[level] = multiples[level] * (refinement // substeps)
             until_draw[level] = multiples[level] * (refinement // batch_size)
             steps[level] = 0
-            controls[p, level] = 0.0
         for _ in range(n_fine):
             for i in range(n):
-                path[i] += root * generator.standard_normal()
+                for lane in range(active):
+                    path[i, lane] += root * generator.standard_normal()
             for level in range(levels):
                 until_reference[level] -= 1
                 if until_reference[level] > 0:
                     continue
                 until_reference[level] = multiples[level]
                 strength = np.sqrt(eta[level]) * scale
-                step = steps[level] // substeps if controlled else -1
-                total = _take_increments(path, at_reference, level, increments)
-                _gaussian_weights(increments, total, strength, kappa, weights)
-                controls[p, level] -= _euler_step(
-                    gradients, data, references, p, level, reference_step[level], reference_correction[level], weights,
-                    sensitivities, step, work,
+                sensitivity = sensitivities[level, steps[level] // substeps] if controlled else nowhere
+                _take_increments(path, at_reference[level], weights, total)
+                _gaussian_weights(weights, total, strength, kappa)
+                _euler_step(
+                    gradients, vectorized_gradients, data, reference[level], reference_step[level], reference_correction[level],
+                    weights, sensitivity, 1.0, control[level], work,
                 )  # fmt: skip
                 if rule == _DRAWN_APART and shared:
                     until_draw[level] -= multiples[level]
                     if until_draw[level] == 0:
                         until_draw[level] = multiples[level] * (refinement // batch_size)
-                        _take_increments(path, at_draw, level, increments)
-                        counts[level, np.argmax(increments)] += 1.0
+                        _take_increments(path, at_draw[level], weights, total)
+                        _count_largest(weights, counts[level])
                 until_iterate[level] -= multiples[level]
                 if until_iterate[level] > 0:
                     continue
                 until_iterate[level] = multiples[level] * (refinement // substeps)
-                total = _take_increments(path, at_iterate, level, increments)
+                _take_increments(path, at_iterate[level], weights, total)
                 if not shared:
-                    total = 0.0
-                    for i in range(n):
-                        increments[i] = np.sqrt(iterate_step[level]) * generator.standard_normal()
-                        total += increments[i]
+                    _draw_increments(generator, np.sqrt(iterate_step[level]), active, weights, total)
                     if rule == _DRAWN_APART:
-                        for _ in range(batch_size):
-                            counts[level, int(generator.random() * n)] += 1.0
+                        _draw_batches(generator, batch_size, active, counts[level])
                 if rule == _GAUSSIAN:
-                    _gaussian_weights(increments, total, strength, kappa, weights)
+                    _gaussian_weights(weights, total, strength, kappa)
                 else:
                     if rule == _LARGEST:
-                        _mark_largest(increments, batch_size, counts[level])
+                        _mark_largest(weights, batch_size, counts[level])
                     elif rule == _ABOVE:
-                        for i in range(n):
-                            counts[level, i] = 1.0 if increments[i] > threshold * np.sqrt(iterate_step[level]) else 0.0
+                        _mark_above(weights, threshold * np.sqrt(iterate_step[level]), counts[level])
                     for i in range(n):
-                        weights[i] = eta[level] * (counts[level, i] / batch_size - 1.0 / n)
-                        counts[level, i] = 0.0
-                controls[p, level] += _euler_step(
-                    gradients, data, iterates, p, level, iterate_step[level], iterate_correction[level], weights,
-                    sensitivities, step, work,
+                        for lane in range(lanes):
+                            weights[i, lane] = eta[level] * (counts[level, i, lane] / batch_size - 1.0 / n)
+                            counts[level, i, lane] = 0.0
+                _euler_step(
+                    gradients, vectorized_gradients, data, iterate[level], iterate_step[level], iterate_correction[level],
+                    weights, sensitivity, -1.0, control[level], work,
                 )  # fmt: skip
                 steps[level] += 1
-
-
-# Rows of arrays are passed as the array and an index: a view would cost more than what is done with it.
-
-
-@kernel
-def _take_increments(path, last, level, increments):
-    """Write what the path has moved since the last time, remember where it is, and return the sum."""
-    total = 0.0
-    for i in range(path.shape[0]):
-        increments[i] = path[i] - last[level, i]
-        last[level, i] = path[i]
-        total += increments[i]
-    return total
+        for lane in range(active):
+            for level in range(levels):
+                controls[first + lane, level] = control[level, lane]
+                for j in range(d):
+                    iterates[first + lane, level, j] = iterate[level, j, lane]
+                    references[first + lane, level, j] = reference[level, j, lane]
 
 
 @kernel
-def _gaussian_weights(increments, total, strength, kappa, weights):
-    common = kappa * total / increments.shape[0]
+def _take_increments(path, last, increments, total):
+    """Write what the paths have moved since the last time, and its sums, and remember where they are."""
+    n, lanes = path.shape
+    total[:] = 0.0
+    for i in range(n):
+        for lane in range(lanes):
+            increment = path[i, lane] - last[i, lane]
+            increments[i, lane] = increment
+            last[i, lane] = path[i, lane]
+            total[lane] += increment
+
+
+@kernel
+def _draw_increments(generator, root, active, increments, total):
+    total[:] = 0.0
     for i in range(increments.shape[0]):
-        weights[i] = strength * (increments[i] - common)
+        for lane in range(active):
+            increments[i, lane] = root * generator.standard_normal()
+            total[lane] += increments[i, lane]
+
+
+@kernel
+def _draw_batches(generator, batch_size, active, counts):
+    for _ in range(batch_size):
+        for lane in range(active):
+            counts[int(generator.random() * counts.shape[0]), lane] += 1.0
+
+
+@kernel
+def _gaussian_weights(increments, total, strength, kappa):
+    """Turn increments into weights, in place."""
+    n, lanes = increments.shape
+    common = kappa / n
+    for i in range(n):
+        for lane in range(lanes):
+            increments[i, lane] = strength * (increments[i, lane] - common * total[lane])
+
+
+@kernel
+def _count_largest(increments, counts):
+    for lane in range(increments.shape[1]):
+        counts[np.argmax(increments[:, lane]), lane] += 1.0
 
 
 @kernel
 def _mark_largest(increments, batch_size, counts):
-    for _ in range(batch_size):
-        best = -1
-        for i in range(increments.shape[0]):
-            if counts[i] == 0.0 and (best < 0 or increments[i] > increments[best]):
-                best = i
-        counts[best] = 1.0
+    for lane in range(increments.shape[1]):
+        for _ in range(batch_size):
+            best = -1
+            for i in range(increments.shape[0]):
+                if counts[i, lane] == 0.0 and (best < 0 or increments[i, lane] > increments[best, lane]):
+                    best = i
+            counts[best, lane] = 1.0
 
 
 @kernel
-def _euler_step(gradients, data, points, p, level, step, correction, weights, sensitivities, k, work):
-    r"""Move a point by -step (grad L + correction/2 H grad L) - G weights; return what its noise does to g.
+def _mark_above(increments, threshold, counts):
+    for i in range(increments.shape[0]):
+        for lane in range(increments.shape[1]):
+            counts[i, lane] = 1.0 if increments[i, lane] > threshold else 0.0
+
+
+@kernel
+def _euler_step(
+    gradients, vectorized_gradients, data, theta, step, correction, weights, sensitivity, sign, control, work
+):  # fmt: skip
+    r"""Move points (d, lanes) by -step (grad L + correction/2 H grad L) - G weights; add to the controls what the noise does.
 
     The product with the Hessian is a difference of gradients, so that users need not write it.
     """
-    theta, mean, G = work
-    d, per_sample, effect = theta.shape[0], 1.0 / weights.shape[0], 0.0
+    G, mean, moved, noise, point, at_point = work
+    d, n, lanes = G.shape
+    per_sample = 1.0 / n
+    _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
     for j in range(d):
-        theta[j] = points[p, level, j]
-    G[:] = np.nan  # what a function that raises does not write: its exception cannot pass
-    gradients(theta, data, G)
-    for j in range(d):
-        total, noise = _row_sums(G, j, weights)
-        mean[j] = total * per_sample
-        points[p, level, j] -= step * mean[j] + noise
-        theta[j] += _DIFFERENCE_STEP * mean[j]
-        if k >= 0:
-            effect -= sensitivities[level, k, j] * noise
+        mean[j] = 0.0
+        noise[:] = 0.0
+        for i in range(n):
+            for lane in range(lanes):
+                mean[j, lane] += G[j, i, lane]
+                noise[lane] += G[j, i, lane] * weights[i, lane]
+        push = sign * sensitivity[j]
+        for lane in range(lanes):
+            mean[j, lane] *= per_sample
+            moved[j, lane] = theta[j, lane] - (step * mean[j, lane] + noise[lane])
+            control[lane] += push * noise[lane]
     if correction != 0.0:
-        gradients(theta, data, G)
         for j in range(d):
-            total, _ = _row_sums(G, j, weights)
-            points[p, level, j] -= 0.5 * step * correction * (total * per_sample - mean[j]) / _DIFFERENCE_STEP
-    return effect
+            for lane in range(lanes):
+                theta[j, lane] += _DIFFERENCE_STEP * mean[j, lane]
+        _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
+        share = 0.5 * step * correction / _DIFFERENCE_STEP
+        for j in range(d):
+            noise[:] = 0.0
+            for i in range(n):
+                for lane in range(lanes):
+                    noise[lane] += G[j, i, lane]
+            for lane in range(lanes):
+                moved[j, lane] -= share * (noise[lane] * per_sample - mean[j, lane])
+    theta[:] = moved
 
 
 @kernel
-def _row_sums(G, j, weights):
-    """Sum of a row, and its product with the weights; four sums of each hide the latency of additions."""
-    n = weights.shape[0]
-    s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-    i = 0
-    while i + 4 <= n:
-        s0, s1, s2, s3 = s0 + G[j, i], s1 + G[j, i + 1], s2 + G[j, i + 2], s3 + G[j, i + 3]
-        t0, t1 = t0 + G[j, i] * weights[i], t1 + G[j, i + 1] * weights[i + 1]
-        t2, t3 = t2 + G[j, i + 2] * weights[i + 2], t3 + G[j, i + 3] * weights[i + 3]
-        i += 4
-    while i < n:
-        s0, t0 = s0 + G[j, i], t0 + G[j, i] * weights[i]
-        i += 1
-    return (s0 + s1) + (s2 + s3), (t0 + t1) + (t2 + t3)
+def _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point):
+    """Write the gradients of all samples at each point; NaN is what a function that raises does not write."""
+    d, n, lanes = G.shape
+    if vectorized_gradients is not None:  # two conditions, as Numba leaves out a branch only where its own argument is None
+        G[:] = np.nan
+        vectorized_gradients(theta, data, G)
+    if gradients is not None:
+        for lane in range(lanes):
+            for j in range(d):
+                point[j] = theta[j, lane]
+            at_point[:] = np.nan
+            gradients(point, data, at_point)
+            for j in range(d):
+                for i in range(n):
+                    G[j, i, lane] = at_point[j, i]

@@ -15,16 +15,19 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations._jit import kernel
 from gradnoise.simulations.function_identity import fingerprint
-from gradnoise.theory._validation import FloatArray, as_array
+from gradnoise.theory._validation import FloatArray, as_array, as_flag
 
 __all__ = ["Problem", "compiled", "written"]
 
-_vector, _matrix = types.float64[::1], types.float64[:, ::1]
+_vector, _matrix, _tensor = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
 _LOSSES, _GRADIENTS = types.void(_vector, _matrix, _vector), types.void(_vector, _matrix, _matrix)
+_VECTORIZED_GRADIENTS = types.void(_matrix, _matrix, _tensor)
 
 _DIFFERENCE_STEP = 1e-5
 _DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
 _DIFFERENCE_ROUNDING = 1e-9  # the same in units of the losses: their rounding over the step, with room
+
+_ROUNDING = 1e-9  # relative, of gradients at two points together and at each
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +49,15 @@ class Problem:
         theta_0.
     name : str
         For plots and messages.
+    vectorized : bool
+        Whether ``gradients`` takes m thetas at once, (d, m), and writes into out (d, n, m), m being any number. With loops over
+        m innermost that is several times as fast: the compiler then makes vector instructions of them.
 
     Raises
     ------
     ValueError
-        If shapes are wrong, or the gradients at the start are not the derivatives of the losses.
+        If shapes are wrong, the gradients at the start are not the derivatives of the losses, or those at two thetas at once
+        are not those at each.
     TypeError
         If a function cannot be compiled.
     """
@@ -60,6 +67,7 @@ class Problem:
     data: FloatArray = field(repr=False)
     start: FloatArray
     name: str = "user"
+    vectorized: bool = False
 
     def __post_init__(self) -> None:
         data, start = as_array(self.data, "data", ndim=2), as_array(self.start, "start", ndim=1)
@@ -67,6 +75,7 @@ class Problem:
             raise ValueError(f"data and start must not be empty, got shapes {data.shape} and {start.shape}")
         object.__setattr__(self, "data", np.ascontiguousarray(data))
         object.__setattr__(self, "start", np.ascontiguousarray(start))
+        as_flag(self.vectorized, "vectorized")
         self._check_gradients()
 
     @property
@@ -81,21 +90,28 @@ class Problem:
 
     def sample_losses(self, theta: ArrayLike) -> FloatArray:
         """Losses of the samples, (n,)."""
-        return self._written("losses", theta, (self.n,))
+        return written(self.losses, "losses", self._point(theta), self.data, (self.n,))
 
     def sample_gradients(self, theta: ArrayLike) -> FloatArray:
         """Gradient matrix G, (d, n)."""
-        return self._written("gradients", theta, (self.dimension, self.n))
+        at = self._point(theta)
+        if self.vectorized:
+            return self._gradients_at_many(at[:, np.newaxis])[:, :, 0]
+        return written(self.gradients, "gradients", at, self.data, (self.dimension, self.n))
 
     def loss(self, theta: ArrayLike) -> float:
         """Empirical risk."""
         return float(self.sample_losses(theta).mean())
 
-    def _written(self, name: str, theta: ArrayLike, shape: tuple[int, ...]) -> FloatArray:
+    def _gradients_at_many(self, thetas: FloatArray) -> FloatArray:
+        shape = (self.dimension, self.n, thetas.shape[1])
+        return written(self.gradients, "gradients", thetas, self.data, shape, vectorized=True)
+
+    def _point(self, theta: ArrayLike) -> FloatArray:
         at = np.ascontiguousarray(as_array(theta, "theta", ndim=1))
         if at.shape != self.start.shape:
             raise ValueError(f"theta must have shape {self.start.shape}, got {at.shape}")
-        return written(getattr(self, name), name, at, self.data, shape)
+        return at
 
     def _check_gradients(self) -> None:
         losses, gradients = self.sample_losses(self.start), self.sample_gradients(self.start)
@@ -107,6 +123,8 @@ class Problem:
             difference = (self.sample_losses(self.start + step) - self.sample_losses(self.start - step)) / (2 * step[j])
             if not np.isfinite(difference).all():
                 raise ValueError(f"losses must be finite around the start, got NaN or infinity at start[{j}] ± {step[j]:g}")
+            if self.vectorized:
+                self._check_two_points(np.column_stack([self.start, self.start + step]))
             scale = max(np.abs(gradients).max(), np.abs(difference).max())
             allowed = _DIFFERENCE_ERROR * scale + _DIFFERENCE_ROUNDING * np.abs(losses).max() + 1e-300
             i = int(np.abs(difference - gradients[j]).argmax())
@@ -116,11 +134,17 @@ class Problem:
                     f"at the start, where the losses change by {difference[i]:.6g} per unit"
                 )
 
+    def _check_two_points(self, thetas: FloatArray) -> None:
+        together = self._gradients_at_many(thetas)
+        apart = np.stack([self.sample_gradients(theta) for theta in thetas.T], axis=2)
+        if not np.allclose(together, apart, rtol=0, atol=_ROUNDING * np.abs(apart).max()):
+            raise ValueError("gradients must write those of each theta into out[:, :, k], got others for two thetas at once")
 
-def compiled(function: Callable[..., None], name: str) -> Any:
+
+def compiled(function: Callable[..., None], name: str, vectorized: bool = False) -> Any:
     """Compile a function of a problem to one that kernels take as an argument, all of them with the same machine code.
 
-    A function named "gradients" writes a matrix, all others write a vector.
+    A function named "gradients" writes a matrix, or one for each theta if it is vectorized; all others write a vector.
 
     Raises
     ------
@@ -130,8 +154,9 @@ def compiled(function: Callable[..., None], name: str) -> Any:
     source = getattr(function, "py_func", function)
     if not inspect.isfunction(source):
         raise TypeError(f"{name} must be a function, got {function!r}")
+    signature = _LOSSES if name != "gradients" else _VECTORIZED_GRADIENTS if vectorized else _GRADIENTS
     try:
-        return _compile(source, _GRADIENTS if name == "gradients" else _LOSSES, fingerprint(source))
+        return _compile(source, signature, fingerprint(source))
     except Exception as error:  # Numba has errors of its own, and passes on those of its parts
         raise TypeError(f"{name} must be a function that Numba can compile: {error}") from None
 
@@ -146,10 +171,18 @@ def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, .
         return numba.cfunc(signature, error_model="numpy")(function)
 
 
-def written(function: Callable[..., None], name: str, theta: FloatArray, data: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def written(
+    function: Callable[..., None],
+    name: str,
+    theta: FloatArray,
+    data: FloatArray,
+    shape: tuple[int, ...],
+    *,
+    vectorized: bool = False,
+) -> FloatArray:
     """Return what a function of a problem writes at a point; NaN is what it does not write."""
     out = np.full(shape, np.nan)
-    _call(compiled(function, name), np.ascontiguousarray(theta), data, out)
+    _call(compiled(function, name, vectorized), np.ascontiguousarray(theta), data, out)
     return out
 
 

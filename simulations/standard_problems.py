@@ -34,14 +34,21 @@ def least_squares(n: int = 20, dimension: int = 2, seed: int = 0) -> Problem:
     """Least squares on Gaussian features with label noise of standard deviation one half, from the origin."""
     X, generator = _features(n, dimension, seed)
     y = X @ np.ones(dimension) + 0.5 * generator.standard_normal(n)
-    return Problem(_least_squares_losses, _least_squares_gradients, np.column_stack([X, y]), np.zeros(dimension), "least-squares")
+    return Problem(
+        _least_squares_losses,
+        _least_squares_gradients,
+        np.column_stack([X, y]),
+        np.zeros(dimension),
+        "least-squares",
+        vectorized=True,
+    )
 
 
 def logistic(n: int = 20, dimension: int = 2, seed: int = 0) -> Problem:
     """Logistic regression on Gaussian features, one label in ten flipped, from the origin. Rows of the data are y x."""
     X, generator = _features(n, dimension, seed)
     y = np.where(X.sum(axis=1) > 0, 1.0, -1.0) * np.where(generator.random(n) < 0.1, -1.0, 1.0)
-    return Problem(_logistic_losses, _logistic_gradients, X * y[:, np.newaxis], np.zeros(dimension), "logistic")
+    return Problem(_logistic_losses, _logistic_gradients, X * y[:, np.newaxis], np.zeros(dimension), "logistic", vectorized=True)
 
 
 def tanh_network(n: int = 20, n_hidden: int = 2, seed: int = 0) -> Problem:
@@ -51,13 +58,13 @@ def tanh_network(n: int = 20, n_hidden: int = 2, seed: int = 0) -> Problem:
     x = generator.uniform(-2, 2, n)
     y = np.sin(1.5 * x) + 0.2 * generator.standard_normal(n)
     start = generator.normal(size=3 * h)
-    return Problem(_tanh_losses, _tanh_gradients, np.column_stack([x, y]), start, "tanh")
+    return Problem(_tanh_losses, _tanh_gradients, np.column_stack([x, y]), start, "tanh", vectorized=True)
 
 
 def two_basin(n: int = 20, seed: int = 0) -> Problem:
     """Toy of zhu2019, Section 5.1, with the minimum of its branches softened, from its sharp minimum (1, 1)."""
     data = np.random.default_rng(seed).multivariate_normal(np.zeros(2), toy.DATA_COVARIANCE, size=as_count(n, "n"))
-    return Problem(_two_basin_losses, _two_basin_gradients, data, _SHARP_MINIMUM, "two-basin")
+    return Problem(_two_basin_losses, _two_basin_gradients, data, _SHARP_MINIMUM, "two-basin", vectorized=True)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,23 @@ def _product(x, theta):
     return total
 
 
+@kernel
+def _products(x, thetas, out):
+    """Sums of x_j theta_j for each of the thetas (d, m); x may be longer."""
+    out[:] = 0.0
+    for j in range(thetas.shape[0]):
+        for k in range(thetas.shape[1]):
+            out[k] += x[j] * thetas[j, k]
+
+
+@kernel
+def _times(x, out):
+    """Write the outer product of x and the first row of out (d, m) over out, that row last."""
+    for j in range(out.shape[0] - 1, -1, -1):
+        for k in range(out.shape[1]):
+            out[j, k] = out[0, k] * x[j]
+
+
 def _least_squares_losses(theta, data, out):
     for i in range(data.shape[0]):
         residual = _product(data[i], theta) - data[i, theta.shape[0]]
@@ -110,10 +134,13 @@ def _least_squares_losses(theta, data, out):
 
 
 def _least_squares_gradients(theta, data, out):
+    d, m = theta.shape
     for i in range(data.shape[0]):
-        residual = _product(data[i], theta) - data[i, theta.shape[0]]
-        for j in range(theta.shape[0]):
-            out[j, i] = residual * data[i, j]
+        residual = out[0, i]
+        _products(data[i], theta, residual)
+        for k in range(m):
+            residual[k] -= data[i, d]
+        _times(data[i], out[:, i])
 
 
 def _logistic_losses(theta, data, out):
@@ -124,10 +151,11 @@ def _logistic_losses(theta, data, out):
 
 def _logistic_gradients(theta, data, out):
     for i in range(data.shape[0]):
-        # Where the exponential overflows, infinity gives the right limit.
-        slope = -1.0 / (1.0 + math.exp(_product(data[i], theta)))
-        for j in range(theta.shape[0]):
-            out[j, i] = slope * data[i, j]
+        slope = out[0, i]
+        _products(data[i], theta, slope)
+        for k in range(theta.shape[1]):
+            slope[k] = -1.0 / (1.0 + math.exp(slope[k]))  # where the exponential overflows, infinity gives the right limit
+        _times(data[i], out[:, i])
 
 
 def _tanh_losses(theta, data, out):
@@ -140,21 +168,25 @@ def _tanh_losses(theta, data, out):
 
 def _tanh_gradients(theta, data, out):
     for i in range(data.shape[0]):
-        residual = -data[i, 1]
+        residual = out[0, i]
+        residual[:] = -data[i, 1]
         for h in range(0, theta.shape[0], 3):
-            out[h + 2, i] = math.tanh(theta[h] * data[i, 0] + theta[h + 1])
-            residual += theta[h + 2] * out[h + 2, i]
-        for h in range(0, theta.shape[0], 3):
-            unit = out[h + 2, i]
-            back = residual * theta[h + 2] * (1.0 - unit * unit)
-            out[h, i], out[h + 1, i], out[h + 2, i] = back * data[i, 0], back, residual * unit
+            for k in range(theta.shape[1]):
+                unit = math.tanh(theta[h, k] * data[i, 0] + theta[h + 1, k])
+                out[h + 2, i, k] = unit
+                residual[k] += theta[h + 2, k] * unit
+        for h in range(theta.shape[0] - 3, -1, -3):  # the first row, which holds the residuals, comes last
+            for k in range(theta.shape[1]):
+                r, unit = residual[k], out[h + 2, i, k]
+                back = r * theta[h + 2, k] * (1.0 - unit * unit)
+                out[h, i, k], out[h + 1, i, k], out[h + 2, i, k] = back * data[i, 0], back, r * unit
 
 
 @kernel
-def _branches(theta, x):
+def _branches(w0, w1, x):
     """Vectors from the sharp and from the flat minimum, and the losses of the two branches."""
-    s0, s1 = theta[0] - _SHARP_MINIMUM[0] - x[0], theta[1] - _SHARP_MINIMUM[1] - x[1]
-    f0, f1 = theta[0] - _FLAT_MINIMUM[0] - x[0], theta[1] - _FLAT_MINIMUM[1] - x[1]
+    s0, s1 = w0 - _SHARP_MINIMUM[0] - x[0], w1 - _SHARP_MINIMUM[1] - x[1]
+    f0, f1 = w0 - _FLAT_MINIMUM[0] - x[0], w1 - _FLAT_MINIMUM[1] - x[1]
     sharp = 0.5 * (_SHARP[0, 0] * s0 * s0 + 2.0 * _SHARP[0, 1] * s0 * s1 + _SHARP[1, 1] * s1 * s1)
     flat = 0.5 * (_FLAT[0, 0] * f0 * f0 + _FLAT[1, 1] * f1 * f1)
     return s0, s1, f0, f1, sharp, flat
@@ -162,13 +194,14 @@ def _branches(theta, x):
 
 def _two_basin_losses(theta, data, out):
     for i in range(data.shape[0]):
-        _, _, _, _, sharp, flat = _branches(theta, data[i])
+        _, _, _, _, sharp, flat = _branches(theta[0], theta[1], data[i])
         out[i] = min(sharp, flat) - _SOFTNESS * math.log1p(math.exp(-abs(sharp - flat) / _SOFTNESS))
 
 
 def _two_basin_gradients(theta, data, out):
     for i in range(data.shape[0]):
-        s0, s1, f0, f1, sharp, flat = _branches(theta, data[i])
-        share = 1.0 / (1.0 + math.exp((sharp - flat) / _SOFTNESS))  # of the sharp branch in the softened minimum
-        out[0, i] = share * (_SHARP[0, 0] * s0 + _SHARP[0, 1] * s1) + (1.0 - share) * _FLAT[0, 0] * f0
-        out[1, i] = share * (_SHARP[0, 1] * s0 + _SHARP[1, 1] * s1) + (1.0 - share) * _FLAT[1, 1] * f1
+        for k in range(theta.shape[1]):
+            s0, s1, f0, f1, sharp, flat = _branches(theta[0, k], theta[1, k], data[i])
+            share = 1.0 / (1.0 + math.exp((sharp - flat) / _SOFTNESS))  # of the sharp branch in the softened minimum
+            out[0, i, k] = share * (_SHARP[0, 0] * s0 + _SHARP[0, 1] * s1) + (1.0 - share) * _FLAT[0, 0] * f0
+            out[1, i, k] = share * (_SHARP[0, 1] * s0 + _SHARP[1, 1] * s1) + (1.0 - share) * _FLAT[1, 1] * f1

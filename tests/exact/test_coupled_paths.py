@@ -2,7 +2,8 @@
 
 It would catch an increment that is counted twice or in the wrong step size, a coupling that takes the smallest samples or those
 of another step, a centring that is left out, a correction of the drift with a wrong factor, and a control with another step's
-sensitivity. The transcription keeps the whole Brownian path and cuts it up for each step size.
+sensitivity. The transcription keeps the whole Brownian path and cuts it up for each step size. It follows one path at a time;
+only the normals are drawn for a group of paths together.
 """
 
 import math
@@ -11,11 +12,14 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from gradnoise.simulations.coupled_paths import Coupling, final_points, sensitivities
+from gradnoise.simulations.coupled_paths import Coupling, final_points, lanes, sensitivities
+from gradnoise.simulations.problem import Problem
 from gradnoise.simulations.standard_problems import logistic, tanh_network
 from gradnoise.theory.sampling import Bernoulli, Enhanced, Gaussian, Minibatch
 
-PROBLEM, SEED, N_PATHS, N = logistic(n=4), 11, 3, 4
+PROBLEM, SEED, N = logistic(n=4), 11, 4
+N_PATHS = lanes(PROBLEM) + 3  # a full group of paths and a part of one
+CHECKED = 0, 1, lanes(PROBLEM) - 1, lanes(PROBLEM), N_PATHS - 1
 FINEST, MULTIPLES, N_FINEST = 0.25, (2, 4, 1), 4
 NOISES = [
     Gaussian(N, 2),
@@ -40,20 +44,29 @@ def corrected_gradient(theta, correction):
     return G, mean + correction / 2 * slope
 
 
-def transcription(generator, coupling, noise, v=None):
-    r, h, shared = coupling.refinement, FINEST / coupling.refinement, coupling.shared
-    ends = []
-    increments = np.empty((N_FINEST * r, N))
+def drawn(generator, coupling, noise, size):
+    """Increments of each of some paths, and the normals and batches of M-SGD's own, where it has its own."""
+    r, h = coupling.refinement, FINEST / coupling.refinement
+    increments = np.empty((N_FINEST * r, N, size))
     own = {}
-    # Normals are drawn step by step, and those of M-SGD's own in between, where it has its own.
+    # Normals are drawn step by step, sample by sample, and path by path, and those of M-SGD's own in between.
     for k in range(N_FINEST * r):
-        increments[k] = math.sqrt(h) * np.array([generator.standard_normal() for _ in range(N)])
+        increments[k] = math.sqrt(h) * generator.standard_normal((N, size))
         for level, m in enumerate(MULTIPLES):
-            if not shared and (k + 1) % (m * r) == 0:
-                normals = [generator.standard_normal() for _ in range(N)]
+            if not coupling.shared and (k + 1) % (m * r) == 0:
+                normals = generator.standard_normal((N, size))
                 picks = noise.batch_size if isinstance(noise, Minibatch) and noise.replacement else 0
-                chosen = [int(generator.random() * N) for _ in range(picks)]
-                own[level, (k + 1) // (m * r) - 1] = math.sqrt(m * FINEST) * np.array(normals), chosen
+                chosen = (generator.random((picks, size)) * N).astype(int)
+                own[level, (k + 1) // (m * r) - 1] = math.sqrt(m * FINEST) * normals, chosen
+    return [
+        (increments[:, :, path], {key: (normals[:, path], chosen[:, path]) for key, (normals, chosen) in own.items()})
+        for path in range(size)
+    ]
+
+
+def transcription(increments, own, coupling, noise, v=None):
+    r, shared = coupling.refinement, coupling.shared
+    ends = []
     root = gaussian_root(noise)
     for level, m in enumerate(MULTIPLES):
         eta, theta, Theta, control = m * FINEST, PROBLEM.start.copy(), PROBLEM.start.copy(), 0.0
@@ -90,9 +103,10 @@ def test_paths(noise, modified, shared):
     coupling = Coupling(noise, FINEST, MULTIPLES, N_FINEST, 4, modified, shared)
     v = sensitivities(PROBLEM, PROBLEM.losses, coupling)
     iterates, references, controls = final_points(N_PATHS, np.random.default_rng(SEED), PROBLEM, coupling, v)
-    generator = np.random.default_rng(SEED)
-    for path in range(N_PATHS):
-        for level, (theta, Theta, control) in enumerate(transcription(generator, coupling, noise, v)):
+    generator, group = np.random.default_rng(SEED), lanes(PROBLEM)
+    paths = [path for size in (group, N_PATHS - group) for path in drawn(generator, coupling, noise, size)]
+    for path in CHECKED:
+        for level, (theta, Theta, control) in enumerate(transcription(*paths[path], coupling, noise, v)):
             # The quotient of gradients loses ten digits of rounding over its step of 1e-6.
             np.testing.assert_allclose(iterates[path, level], theta, rtol=1e-9, atol=1e-12)
             np.testing.assert_allclose(references[path, level], Theta, rtol=1e-7, atol=1e-9)
@@ -114,6 +128,19 @@ def test_the_reference_is_checked_against_one_of_twice_its_step():
         Theta = Theta - h * drift - math.sqrt(FINEST) * G @ root @ dW
     np.testing.assert_allclose(halves[0, 0], Theta, rtol=1e-7, atol=1e-9)
     assert not np.allclose(halves, final_points(1, np.random.default_rng(SEED), PROBLEM, coarse)[1])  # another path
+
+
+def test_gradients_at_one_point_and_at_many_give_the_same_paths():
+    def gradients(theta, data, out):
+        for i in range(data.shape[0]):
+            margin = data[i, 0] * theta[0] + data[i, 1] * theta[1]
+            for j in range(2):
+                out[j, i] = -data[i, j] / (1 + math.exp(margin))
+
+    one_by_one = Problem(PROBLEM.losses, gradients, PROBLEM.data, PROBLEM.start)
+    coupling = Coupling(Gaussian(N, 2), FINEST, MULTIPLES, N_FINEST, 4, modified=True)
+    found = [final_points(N_PATHS, np.random.default_rng(SEED), problem, coupling)[:2] for problem in (one_by_one, PROBLEM)]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-7, atol=1e-9)
 
 
 def test_sensitivities_are_derivatives_of_the_last_loss():

@@ -131,6 +131,17 @@ def test_a_changed_global_is_seen(monkeypatch):
     assert problem.loss([1.0]) == 3 and problem.sample_gradients([1.0])[0, 0] == 3
 
 
+def at_many_points(theta, data, out):
+    for i in range(data.shape[0]):
+        for k in range(theta.shape[1]):
+            out[0, i, k] = 4 * (theta[0, k] - data[i, 0]) ** 3
+
+
+def for_one_point(theta, data, out):
+    for i in range(data.shape[0]):
+        out[0, i, :] = 4 * (theta[0, 0] - data[i, 0]) ** 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
@@ -155,11 +166,20 @@ def test_a_changed_global_is_seen(monkeypatch):
         ((3, gradients, DATA, [2.0]), TypeError, "losses must be a function, got 3"),
         ((losses, gradients, [[]], [2.0]), ValueError, "data and start must not be empty"),
         ((losses, gradients, [0.0, 1.0], [2.0]), ValueError, "data must have 2 dimension"),
+        ((losses, gradients, DATA, [2.0], "mine", 1), TypeError, "vectorized must be True or False, got 1"),
+        ((losses, for_one_point, DATA, [2.0], "mine", True), ValueError, "gradients must write those of each theta"),
     ],
 )
 def test_bad_problems_are_named(arguments, kind, message):
     with pytest.raises(kind, match=message):
         Problem(*arguments)
+
+
+def test_gradients_at_many_points_are_those_at_each():
+    problem = Problem(losses, at_many_points, DATA, [2.0], vectorized=True)
+    np.testing.assert_array_equal(
+        problem.sample_gradients([1.5]), Problem(losses, gradients, DATA, [1.5]).sample_gradients([1.5])
+    )
 
 
 def test_a_point_of_another_dimension_is_refused():
