@@ -55,7 +55,14 @@ class Training(Inequality):
 
 
 ALIGNED = {"sgd": "SGD", "gld_leading": "GLD leading", "gld_hessian": "GLD Hessian", "gld_eigvec": "GLD 1st eigvec(H)"}
-OTHER = {"gd": "GD", "gld_const": "GLD const", "gld_dynamic": "GLD dynamic", "gld_diag": "GLD diag"}
+OTHERS = {"gd": "GD", "gld_const": "GLD const", "gld_dynamic": "GLD dynamic", "gld_diag": "GLD diag"}
+
+
+def shares_left(found: Comparison, within: int) -> dict[str, Proportion]:
+    """By label, in what share of the repetitions a dynamics has left the minimum within that many steps."""
+    early = found.steps <= within
+    left = {label: found.of(name, "train_accuracy")[:, early].min(axis=1) < LEFT for name, label in (ALIGNED | OTHERS).items()}
+    return {label: share(event) for label, event in left.items()}
 
 
 @claim(
@@ -72,12 +79,12 @@ class Escape(Training):
     pilot_paths = 64
 
     def quantities(self, found: Comparison) -> Quantities:
-        left = {label: share(found.of(name, "train_accuracy").min(axis=1) < LEFT) for name, label in (ALIGNED | OTHER).items()}
+        left = shares_left(found, self.protocol.n_steps)
         return {**{f"share of {label} that leaves": p for label, p in left.items()}, self.gain: found.difference("sgd", "gd")}
 
     def published(self) -> Predictions:
         leave = {f"share of {label} that leaves": MOSTLY for label in ALIGNED.values()}
-        stay = {f"share of {label} that leaves": SELDOM for label in OTHER.values()}
+        stay = {f"share of {label} that leaves": SELDOM for label in OTHERS.values()}
         return {**leave, **stay, self.gain: AtLeast(0.0)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
@@ -155,17 +162,12 @@ class FirstSteps(Training):
     pilot_paths = 48
 
     def quantities(self, found: Comparison) -> Quantities:
-        shares = {}
-        for steps in (50, 200):
-            seen = found.steps <= steps
-            for name, label in (ALIGNED | OTHER).items():
-                left = found.of(name, "train_accuracy")[:, seen].min(axis=1) < LEFT
-                shares[f"share of {label} that has left after {steps} steps"] = share(left)
-        return shares
+        left = {steps: shares_left(found, steps) for steps in (50, 200)}
+        return {f"share of {label} that has left after {k} steps": p for k, shares in left.items() for label, p in shares.items()}
 
     def published(self) -> Predictions:
         leave = {f"share of {label} that has left after 50 steps": MOSTLY for label in ALIGNED.values()}
-        return leave | {f"share of {label} that has left after 50 steps": SELDOM for label in OTHER.values()}
+        return leave | {f"share of {label} that has left after 50 steps": SELDOM for label in OTHERS.values()}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         for label in ALIGNED.values():
@@ -178,7 +180,6 @@ HALF_WAY = "test accuracy of {} above the middle of GD and SGD"
 class AsSgd(Training):
     """Test accuracies against the middle of those of GD and SGD from the same start: above it is nearer to SGD."""
 
-    protocol = quick("wu2020-fig1")
     gap = "test accuracy of SGD less that of GD"
     tested: Mapping[str, str]
 
@@ -186,7 +187,7 @@ class AsSgd(Training):
         end = {name: found.of(name, "test_accuracy")[:, -1] for name in ("gd", "sgd", *self.tested)}
         middle = (end["gd"] + end["sgd"]) / 2
         above = {HALF_WAY.format(label): Estimate.of(end[name] - middle) for name, label in self.tested.items()}
-        return {self.gap: Estimate.of(end["sgd"] - end["gd"]), **above}
+        return {self.gap: found.difference("sgd", "gd"), **above}
 
 
 @claim(
@@ -243,7 +244,7 @@ class RademacherRegulariser(AsSgd):
     expected=None,
 )
 class GaussianIsFaster(Training):
-    """Mean over the training of the logarithm of its loss, and that of GD for comparison."""
+    """Mean over the training of the logarithm of its loss, and that of SGD with a larger batch for comparison."""
 
     names = {"msgd-cov": "MSGD-Cov", "msgd-fisher": "MSGD-Fisher", "large-batch-sgd": "SGD with a batch four times as large"}
     protocol = quick("wu2020-fig1", dynamics=("sgd", *names))

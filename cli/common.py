@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["USAGE_ERROR", "check_file", "check_writable", "console", "errors", "needs_torch", "user_errors", "worker_count"]
+__all__ = [
+    "USAGE_ERROR", "check_file", "check_writable", "console", "errors", "goes_to_stdout", "needs_torch", "user_errors",
+    "worker_count", "write_json",
+]  # fmt: skip
 
 USAGE_ERROR = 2
 _WIDTH_OF_A_FILE = 150
@@ -60,6 +64,32 @@ def check_file(path: Path, name: str) -> None:
     if path.is_dir():
         raise ValueError(f"{name} must be a file, got the folder {str(path)!r}")
     check_writable(path.parent, name)
+
+
+def goes_to_stdout(json: Path | None) -> bool:
+    """Return whether JSON is to be written to stdout, for "-"; see that a file for it can be written.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    if json is not None and str(json) == "-":
+        return True
+    if json is not None:
+        check_file(json, "--json")
+    return False
+
+
+def write_json(text: str, json: Path | None) -> None:
+    """Write JSON to a file, and say so, or to stdout for "-", or nowhere."""
+    if json is None:
+        return
+    if str(json) == "-":
+        sys.stdout.write(text)
+    else:
+        json.write_text(text, encoding="utf-8")
+        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
 
 
 def needs_torch() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from rich.table import Table
 
 from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_file, console, needs_torch
+from gradnoise.cli.common import console, goes_to_stdout, needs_torch, write_json
 from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
 from gradnoise.theory._validation import as_choice, as_count
 
@@ -32,21 +31,15 @@ def run(
     as_choice(figure, "FIGURE", tuple(PROTOCOLS))
     as_choice(budget, "--budget", ("quick", "full"))
     as_count(seeds, "--seeds")
-    to_stdout = json is not None and str(json) == "-"
-    if json is not None and not to_stdout:
-        check_file(json, "--json")
+    to_stdout = goes_to_stdout(json)
     needs_torch()
     from gradnoise.simulations.neural.comparison import compare
 
     chosen = DEFAULT_SEED if seed is None else seed
     found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
-    if to_stdout:
-        sys.stdout.write(found.to_json())
-        return
-    console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
-    if json is not None:
-        found.save(json)
-        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+    if not to_stdout:
+        console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
+    write_json(found.to_json(), json)
 
 
 def _table(found: Comparison, title: str) -> Table:

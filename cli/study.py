@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_file, console, errors
+from gradnoise.cli.common import check_file, console, errors, goes_to_stdout, write_json
 from gradnoise.simulations import sde
 from gradnoise.simulations.order_study import OrderStudy
 from gradnoise.simulations.standard_problems import STANDARD
@@ -44,11 +43,11 @@ def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json
     as_choice(settings.kind, "KIND", ("strong", "weak"))
     as_choice(settings.problem, "--problem", tuple(STANDARD))
     as_count(settings.paths, "--paths")
-    for path, option in ((plot, "--plot"), (json, "--json")):
-        if path is not None and str(path) != "-":
-            check_file(path, option)
-    if plot is not None and plot.suffix not in _PICTURES:
-        raise ValueError(f"--plot must end in {', '.join(_PICTURES)}, got {str(plot)!r}")
+    to_stdout = goes_to_stdout(json)
+    if plot is not None:
+        check_file(plot, "--plot")
+        if plot.suffix not in _PICTURES:
+            raise ValueError(f"--plot must end in {', '.join(_PICTURES)}, got {str(plot)!r}")
     standard = STANDARD[settings.problem]
     largest = standard.largest_step if settings.largest_step is None else settings.largest_step
     steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps", at_most=_MOST_STEP_SIZES))]
@@ -66,17 +65,12 @@ def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json
         n_jobs=jobs,
         store=store,
     )
-    if json is None or str(json) != "-":
+    if not to_stdout:
         _print(study, settings, seed)
-    if json is not None:
-        if str(json) == "-":
-            sys.stdout.write(study.to_json())
-        else:
-            study.save(json)
-            console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+    write_json(study.to_json(), json)
     if plot is not None:
         _draw(study, settings, plot)
-        (errors if str(json) == "-" else console).print(f"wrote {plot}", highlight=False, soft_wrap=True)
+        (errors if to_stdout else console).print(f"wrote {plot}", highlight=False, soft_wrap=True)
 
 
 def _print(study: OrderStudy, settings: Settings, seed: int) -> None:

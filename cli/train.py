@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_file, check_writable, console, needs_torch
+from gradnoise.cli.common import check_writable, console, goes_to_stdout, needs_torch, write_json
 
 __all__ = ["Settings", "diagnose", "train"]
 
@@ -71,8 +70,7 @@ def diagnose(
     folder: Path, batch_size: int | None, probes: int, seed: int | None, device: str, data: Path | None, json: Path | None
 ) -> None:
     """Diagnose the network of a run; print the numbers, or write them as JSON."""
-    if json is not None and str(json) != "-":
-        check_file(json, "--json")
+    to_stdout = goes_to_stdout(json)
     needs_torch()
     from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose
@@ -87,10 +85,6 @@ def diagnose(
         rng=DEFAULT_SEED if seed is None else seed,
         n_probes=probes,
     )
-    if json is not None and str(json) == "-":
-        sys.stdout.write(found.to_json())
-        return
-    console.print(str(found), highlight=False)
-    if json is not None:
-        found.save(json)
-        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+    if not to_stdout:
+        console.print(str(found), highlight=False)
+    write_json(found.to_json(), json)

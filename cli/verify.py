@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from rich.markup import escape
@@ -12,7 +11,7 @@ from rich.table import Table
 from gradnoise.claims import registry
 from gradnoise.claims.judgement import REFUTED
 from gradnoise.claims.report import Entry, Report, summary
-from gradnoise.cli.common import check_file, check_writable, console, errors
+from gradnoise.cli.common import check_writable, console, errors, goes_to_stdout, write_json
 
 __all__ = ["run"]
 
@@ -35,9 +34,7 @@ def run(
     for paper in papers:
         if paper not in registry.PAPERS:
             raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
-    to_stdout = json is not None and str(json) == "-"
-    if json is not None and not to_stdout:
-        check_file(json, "--json")
+    to_stdout = goes_to_stdout(json)
     if out is not None:
         check_writable(out, "--out")
     screen = errors if to_stdout else console
@@ -65,10 +62,7 @@ def run(
 
     screen.print(_table(report))
     screen.print(_conclusion(report), highlight=False)
-    if to_stdout:
-        sys.stdout.write(report.to_json())
-    elif json is not None:
-        json.write_text(report.to_json(), encoding="utf-8")
+    write_json(report.to_json(), json)
     if out is not None:
         for path in report.save(out):
             screen.print(f"wrote {path}", highlight=False, soft_wrap=True)
@@ -108,11 +102,17 @@ def _said(entry: Entry) -> str:
     return f"{escape(entry.statement)}\n[dim]{escape(entry.headline().label)}{others}[/]"
 
 
+def _false_alarm_rate(report: Report) -> float:
+    """Bound on the probability of any wrong verdict: that of a whole run, and of claims with intervals of their own."""
+    judged = (c.level for e in report.entries for c in e.components if c.predicted is not None and c.level is not None)
+    return registry.FALSE_ALARM_RATE + sum(1 - level for level in judged if level < report.level)
+
+
 def _conclusion(report: Report) -> str:
     n, verdicts = len(report.entries), [e.verdict for e in report.entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts) or "none"
     subject = "1 claim" if n == 1 else f"{n} claims"
-    lines = [f"{subject}: {counts}. A wrong verdict in a whole run has a probability below {registry.FALSE_ALARM_RATE:.0e}."]
+    lines = [f"{subject}: {counts}. The probability that a verdict is wrong is at most {_false_alarm_rate(report):.1g}."]
     if report.sabotage:
         twins = [t for e in report.entries for t in e.sabotaged]
         lines.append(f"{sum(t.verdict == REFUTED for t in twins)} of {len(twins)} sabotaged twins are refuted.")

@@ -92,6 +92,7 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
     found = comparison("zhu2019-fig5", budget, rng, n_jobs)
     figure, axes = pyplot.subplots(1, 3, figsize=(12.5, 3.8))
     index = np.arange(1, found.eigenvalues.shape[1] + 1)
+    axes[0].set(yscale="log")
     _band(axes[0], index, np.maximum(found.eigenvalues, np.finfo(float).tiny), "sgd")
     share = found.eigenvalues[:, 139] / found.eigenvalues[:, 0]
     axes[0].axvline(140, color="#999999", linewidth=0.8)
@@ -99,7 +100,7 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
         f"140th: {100 * share.mean():.2g} % of the first", (140, found.eigenvalues[:, 0].max()), xytext=(5, 0),
         textcoords="offset points", va="top",
     )  # fmt: skip
-    axes[0].set(xlabel="index", ylabel="eigenvalue of $H$ at the minimum of GD", yscale="log", ylim=(1e-5, None))
+    axes[0].set(xlabel="index", ylabel="eigenvalue of $H$ at the minimum of GD", ylim=(1e-5, None))
     _band(axes[1], found.steps, found.of("sgd", "alignment"), "sgd")
     axes[1].axhline(1, color="#999999", linewidth=0.8)
     axes[1].set(
@@ -107,12 +108,13 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
         ylabel=r"$\hat a = u_1^\top\Sigma u_1\,\mathrm{Tr}H\,/\,(\lambda_1\mathrm{Tr}\Sigma)$",
         ylim=(0, None),
     )
+    axes[2].set(yscale="log")
     for metric, look, label in (
         ("indicator", "sgd", r"$\mathrm{Tr}(H\Sigma)$"),
         ("isotropic_indicator", "gld_dynamic", r"$\mathrm{Tr}(H\bar\Sigma)$"),
     ):
         _band(axes[2], found.steps, found.of("sgd", metric), look, label)
-    axes[2].set(xlabel="step of SGD", ylabel="indicator of escape", yscale="log")
+    axes[2].set(xlabel="step of SGD", ylabel="indicator of escape")
     axes[2].legend()
     _entitle(figure, found, "line: mean; band: range")
     return figure
@@ -132,12 +134,13 @@ def draw_noise(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) ->
     """
     found = comparison("zhu2019-fig5", budget, rng, n_jobs)
     figure, ax = pyplot.subplots(figsize=(6.5, 4.0))
+    ax.set(yscale="log")
     for metric, look, label in (
         ("trace_covariance", "sgd", r"noise, $\mathrm{Tr}\Sigma$"),
         ("gradient_norm_squared", "gd", r"gradient, $\|\nabla L\|^2$"),
     ):
         _band(ax, found.steps, found.of("sgd", metric), look, label)
-    ax.set(xlabel="step of SGD from the minimum of GD", ylabel="expected squared norm", yscale="log")
+    ax.set(xlabel="step of SGD from the minimum of GD", ylabel="expected squared norm")
     ax.legend()
     _entitle(figure, found, "line: mean; band: range")
     return figure
@@ -198,21 +201,24 @@ def _first_steps(budget: str, rng: Any, n_jobs: int | None) -> Comparison:
 
 
 def _band(ax: Any, x: FloatArray, values: FloatArray, name: str, label: str | None = None) -> None:
-    """Draw the mean over the seeds, of (seeds, records), in a band from the least to the largest."""
+    """Draw the mean over the seeds, of (seeds, records), in a band from the least to the largest; geometric if the axis is."""
     look = NETWORKS[name]
+    with np.errstate(divide="ignore", invalid="ignore"):  # a logarithmic axis has a gap where one of the values is negative
+        middle = np.exp(np.log(values).mean(axis=0)) if ax.get_yscale() == "log" else values.mean(axis=0)
     ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.1, linewidth=0)
-    ax.plot(x, values.mean(axis=0), color=look.color, linestyle=look.linestyle, label=label or look.label)
+    ax.plot(x, middle, color=look.color, linestyle=look.linestyle, label=label or look.label)
     ax.set_xlim(x[0], x[-1])
 
 
 def _entitle(figure: Any, found: Comparison, more: str = "") -> None:
-    """Write above a figure what was run, in as many lines as it needs."""
+    """Write above a figure what was run, the task and below it the settings."""
     p, facts = found.protocol, found.parameters["data"]
     images, network = _NAMES[p.experiment.removesuffix("-clean")]
     wrong = f" with {facts['n_corrupted']} wrong labels" if facts["n_corrupted"] else ""
     task = f"{images}, {facts['n_train']} images{wrong}, {network}, {facts['n_test']} images to test"
-    text = f"{task}, η = {p.learning_rate:g}, b = {p.batch_size}, {found.n_seeds} seeds" + (more and f" ({more})")
-    figure.suptitle(textwrap.fill(text, int(_LETTERS_PER_INCH * figure.get_figwidth())))
+    settings = f"η = {p.learning_rate:g}, b = {p.batch_size}, {found.n_seeds} seeds" + (more and f" ({more})")
+    width = int(_LETTERS_PER_INCH * figure.get_figwidth())
+    figure.suptitle("\n".join(textwrap.fill(line, width) for line in (task, settings)))
 
 
 #: The drawing functions that take no name, by figure.

@@ -23,11 +23,12 @@ _DIGITS = 6  # significant ones of a number that is written
 
 ACCURACIES = ("train_loss", "train_accuracy", "test_accuracy")
 NOISE = ("gradient_norm_squared", "trace_covariance")
+INDICATORS = ("indicator", "isotropic_indicator", "alignment")
 #: What can be measured beside them, and the metrics that it gives.
 MEASURABLE = {
     "sharpness": ("sharpness",),
     "noise": NOISE,
-    "escape": (*NOISE, "indicator", "isotropic_indicator", "alignment"),
+    "escape": (*NOISE, *INDICATORS),
 }
 
 

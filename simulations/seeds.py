@@ -78,6 +78,10 @@ class Stream:
         """Return the seed sequence at this place."""
         return np.random.SeedSequence(self.entropy, spawn_key=self.spawn_key)
 
+    def seed(self) -> int:
+        """Return an integer to seed a generator of another library with."""
+        return int(self.generator(0).integers(2**62))
+
     def generator(self, block: int) -> np.random.Generator:
         """Generator of one block."""
         bit_generator = getattr(np.random, self.bit_generator)

@@ -15,11 +15,12 @@ from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.network_protocols import ACCURACIES, MEASURABLE, Comparison, Protocol
+from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make, pick_device
+from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
-from gradnoise.simulations.neural.traces import expected_sharpness, trace_covariance
+from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.progress import Progress
 from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
@@ -150,15 +151,15 @@ def _compare(
 def _measure(task: Task, protocol: Protocol, stream: Stream) -> dict[str, float]:
     """Measure what the protocol asks for beside loss and accuracies, everywhere with the same probes."""
     operators, found = task.operators, {}
-    probes = torch.Generator(operators.device).manual_seed(int(stream.child(_PROBES).generator(0).integers(2**62)))
+    probes = torch.Generator(operators.device).manual_seed(stream.child(_PROBES).seed())
     if "sharpness" in protocol.measured:
         found["sharpness"] = expected_sharpness(operators, probes, n_probes=protocol.n_probes).value
     noise = Minibatch(operators.n, protocol.batch_size)
     if "noise" in protocol.measured:
-        gradient = operators.gradient()
-        strength = operators.n * float(noise.centred_power) * trace_covariance(operators)
-        found |= {"gradient_norm_squared": float(gradient @ gradient), "trace_covariance": strength}
+        covariance = NoiseCovariance(operators, noise)
+        found |= {"gradient_norm_squared": covariance.gradient_norm_squared, "trace_covariance": covariance.trace()}
     if "escape" in protocol.measured:
         here = escape(operators, noise, probes, n_probes=protocol.n_probes)
-        found |= {name: float(getattr(getattr(here, name), "value", getattr(here, name))) for name in MEASURABLE["escape"]}
+        found |= {name: float(getattr(here, name)) for name in NOISE}
+        found |= {name: getattr(here, name).value for name in INDICATORS}
     return found

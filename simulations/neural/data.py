@@ -21,7 +21,7 @@ from scipy.io import loadmat
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import as_choice, as_count
 
-__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "load", "subset"]
+__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "folder_of", "load", "subset"]
 
 ENVIRONMENT_VARIABLE = "GRADNOISE_DATA"
 _IDX_TYPES = {8: np.uint8}
@@ -73,10 +73,21 @@ def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> 
     as_choice(name, "name", tuple(DATASETS))
     if name == "digits":
         return _digits()
+    return DATASETS[name](folder_of(name, folder))
+
+
+def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of a data set's files: the one given, or that of the environment.
+
+    Raises
+    ------
+    ValueError
+        If there is neither.
+    """
     place = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if place is None:
-        raise ValueError(f"folder must name where the files of {name} are, or the variable {ENVIRONMENT_VARIABLE} must")
-    return DATASETS[name](Path(place))
+        raise ValueError(f"folder must name the place of the files of {name}, or the variable {ENVIRONMENT_VARIABLE} must")
+    return Path(place)
 
 
 def digest(data: Dataset) -> str:

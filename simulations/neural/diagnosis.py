@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradnoise.simulations.json_result import JsonResult
-from gradnoise.simulations.neural.escape import STAGES, escape
+from gradnoise.simulations.neural.escape import STAGES, Escape, escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.traces import expected_sharpness
@@ -32,23 +32,17 @@ _HELD = 2**22  # weights held at once
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis(JsonResult):
-    """Result of `diagnose`; Σ is the covariance of a minibatch's gradient.
+class Diagnosis(Escape, JsonResult):
+    """Result of `diagnose`: that of `gradnoise.simulations.neural.escape.escape`, and more.
 
     Attributes
     ----------
-    indicator : Estimate
-        Tr(HΣ). Units: loss³ / parameter⁴.
-    isotropic_indicator : Estimate
-        Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
+    indicator, isotropic_indicator, alignment, gradient_norm_squared, trace_covariance, hessian_eigenvalues
+        See `gradnoise.simulations.neural.escape.Escape`.
     ratio : Estimate
-        The first over the second: above one, the noise escapes faster than isotropic noise.
-    alignment : Estimate
-        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ), zhu2019, Figure 5.
-    hessian_eigenvalues, covariance_eigenvalues : (k,) ndarray
-        Largest ones, falling.
-    gradient_norm_squared, trace_covariance : float
-        ‖∇L‖² and TrΣ, the squared gradient and the expected squared noise.
+        Tr(HΣ) over Tr(HΣ̄): above one, the noise escapes faster than isotropic noise.
+    covariance_eigenvalues : (k,) ndarray
+        Largest ones of Σ, falling.
     sharpness : Estimate
         E L(θ + ν) − L(θ).
     excess_kurtosis : float
@@ -59,14 +53,8 @@ class Diagnosis(JsonResult):
         What made it.
     """
 
-    indicator: Estimate
-    isotropic_indicator: Estimate
     ratio: Estimate
-    alignment: Estimate
-    hessian_eigenvalues: FloatArray
     covariance_eigenvalues: FloatArray
-    gradient_norm_squared: float
-    trace_covariance: float
     sharpness: Estimate
     excess_kurtosis: float
     tail_index: Estimate
@@ -151,7 +139,7 @@ def diagnose(
     n = operators.n
     noise = matched_noise(batch_size, n, "batch_size")
     stream = Stream.of(rng)
-    generator = torch.Generator(operators.device).manual_seed(int(stream.generator(0).integers(2**62)))
+    generator = torch.Generator(operators.device).manual_seed(stream.seed())
     k = as_count(n_eigenvalues, "n_eigenvalues")
     with reporter(progress, STAGES + 3, "diagnose", "stages") as report:
         found = escape(operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), report=report)
@@ -168,14 +156,9 @@ def diagnose(
         control = _tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4))
         report(1)
     return Diagnosis(
-        indicator=found.indicator,
-        isotropic_indicator=found.isotropic_indicator,
+        **vars(found),
         ratio=_quotient(found.indicator, found.isotropic_indicator),
-        alignment=found.alignment,
-        hessian_eigenvalues=found.hessian_eigenvalues,
         covariance_eigenvalues=covariance_values.double().cpu().numpy(),
-        gradient_norm_squared=found.gradient_norm_squared,
-        trace_covariance=found.trace_covariance,
         sharpness=sharpness,
         excess_kurtosis=float(np.mean([noise.cumulant(4, v) / noise.cumulant(2, v) ** 2 for v in values])),
         tail_index=tails,

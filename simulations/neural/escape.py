@@ -12,7 +12,7 @@ from gradnoise.simulations.estimates import Estimate
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
-from gradnoise.simulations.neural.traces import trace_covariance, trace_hessian, trace_hessian_covariance
+from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.exchangeable import SamplingNoise
@@ -93,8 +93,7 @@ def escape(
     k = min(as_count(k, "k"), d - 1)
     covariance, hessian = NoiseCovariance(operators, noise), operators.hessian_here()
     gradient = covariance.gradient
-    squared = float(gradient @ gradient)
-    trace = covariance.share * trace_covariance(operators) + covariance.of_mean * squared
+    trace = covariance.trace()
     if trace <= 0:
         raise ValueError("the noise must not be zero, got equal gradients for all samples")
     along_mean = covariance.of_mean * float(gradient @ hessian(gradient))
@@ -109,7 +108,7 @@ def escape(
         indicator=of_samples.transformed(covariance.share, along_mean),
         isotropic_indicator=of_hessian.transformed(trace / d),
         alignment=of_hessian.transformed(float(first @ covariance.product(first)) / (float(values[0]) * trace)),
-        gradient_norm_squared=squared,
+        gradient_norm_squared=covariance.gradient_norm_squared,
         trace_covariance=trace,
         hessian_eigenvalues=values,
     )

@@ -105,7 +105,7 @@ def make(experiment: Experiment, *, rng: Any, device: torch.device, data_folder:
     wrong = round(experiment.corrupted * n_train)
     labels = data.corrupt(part.train_labels, wrong, part.n_classes, rng=seed.child(1).sequence())
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(stream.child(_INITIALISATION).generator(0).integers(2**62)))
+        torch.manual_seed(stream.child(_INITIALISATION).seed())
         model = experiment.build()
     # In the order of the axes in which convolutions are fastest.
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -239,7 +239,7 @@ def advance(
     """
     operators, stream = task.operators, Stream.of(rng)
     rate, push = as_real(learning_rate, "learning_rate", above=0), as_real(momentum, "momentum", at_least=0)
-    generator = torch.Generator(operators.device).manual_seed(int(stream.child(_NOISE).generator(0).integers(2**62)))
+    generator = torch.Generator(operators.device).manual_seed(stream.child(_NOISE).seed())
     source = build(dynamics, operators, batch_size, generator, large_batch_size=large_batch_size, period=period)
     parameters = operators.model.parameters()
     if as_choice(optimizer, "optimizer", OPTIMIZERS) == "sgd":

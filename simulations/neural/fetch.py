@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradnoise.simulations.neural.data import DATASETS, ENVIRONMENT_VARIABLE, load
+from gradnoise.simulations.neural.data import DATASETS, folder_of, load
 from gradnoise.theory._validation import as_choice
 
 __all__ = ["SOURCES", "Availability", "Source", "available", "fetch"]
@@ -116,10 +116,7 @@ def fetch(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     import pooch
 
     source = SOURCES[as_choice(name, "name", tuple(SOURCES))]
-    named = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
-    if named is None:
-        raise ValueError(f"folder must name where the files of {name} shall go, or the variable {ENVIRONMENT_VARIABLE} must")
-    place = Path(named)
+    place = folder_of(name, folder)
     for file, sha256 in source.sha256.items():
         unpack = pooch.Untar(extract_dir=str(place)) if file.endswith(".tar.gz") else None
         try:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.traces import trace_covariance
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 from gradnoise.theory.sampling import Minibatch
@@ -48,6 +49,8 @@ class NoiseCovariance:
     ----------
     gradient : (d,) Tensor
         ∇L.
+    gradient_norm_squared : float
+        ‖∇L‖².
     share, of_mean : float
         n(v − c), and Var(1ᵀW).
 
@@ -61,6 +64,11 @@ class NoiseCovariance:
         self.operators, noise = operators, matched_noise(noise, operators.n, "noise")
         self.share, self.of_mean = operators.n * float(noise.centred_power), float(noise.sum_variance)
         self.gradient = operators.gradient()
+        self.gradient_norm_squared = float(self.gradient @ self.gradient)
+
+    def trace(self) -> float:
+        """Tr Σ."""
+        return self.share * trace_covariance(self.operators) + self.of_mean * self.gradient_norm_squared
 
     def product(self, u: Tensor) -> Tensor:
         """Σu, (d,)."""

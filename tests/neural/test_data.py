@@ -133,7 +133,7 @@ def test_corrupted_labels():
     ("call", "message"),
     [
         (lambda: data.load("mnist"), "name must be one of digits, fashion-mnist"),
-        (lambda: data.load("svhn"), "folder must name where the files of svhn are, or the variable GRADNOISE_DATA must"),
+        (lambda: data.load("svhn"), "folder must name the place of the files of svhn, or the variable GRADNOISE_DATA must"),
         (lambda: data.corrupt(np.zeros(3), 4, 10, rng=0), "n_corrupted must be between 0 and 3"),
         (lambda: data.subset(data.load(), 2000, rng=0), "n_train must be between 1 and 1200"),
         (lambda: models.perceptron(4, 2, activation="sine"), "activation must be one of relu, tanh"),
