@@ -26,7 +26,7 @@ __all__ = ["normals", "signs", "simulate"]
 _AFFINE, _FINITE, _LEAST_SQUARES = range(3)
 _KINDS = {AffineLosses: _AFFINE, FiniteLosses: _FINITE, LeastSquaresLosses: _LEAST_SQUARES}
 _SWEEPS = 30  # of Jacobi rotations: convergence is quadratic, six do for small matrices
-_HALVINGS = 64
+_NEWTON_STEPS, _NEWTON_TOLERANCE = 50, 1e-9  # relative, of the step's length; the value's error is of its second order
 
 
 def signs(n: int) -> Rademacher:
@@ -188,25 +188,27 @@ def _quadratic_supremum(statistics, radius, matrix, vectors, slopes):
 def _largest(matrix, slopes, radius, sign):
     """Maximum over the ball for the diagonal of `matrix` times `sign`, from the dual (see theory.trust_region)."""
     d = slopes.shape[0]
-    least, square = 0.0, 0.0
+    least = 0.0
     for i in range(d):
         least = max(least, sign * matrix[i, i])
-        square += slopes[i] ** 2
-    low, high = 0.0, np.sqrt(square) / radius
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        length = 0.0
+    shift = 0.0  # of the multiplier above `least`, at which the step is as long as the radius: from below by one slope alone,
+    for i in range(d):
+        shift = max(shift, abs(slopes[i]) / radius - (least - sign * matrix[i, i]))
+    for _ in range(_NEWTON_STEPS):  # and then by Newton's method for one over the length, which is concave and so never passes it
+        square, slope = 0.0, 0.0
         for i in range(d):
             if slopes[i] != 0.0:
-                length += (slopes[i] / (least - sign * matrix[i, i] + middle)) ** 2
-        if length <= radius**2:
-            high = middle
-        else:
-            low = middle
-    value = (least + high) * radius**2
+                gap = least - sign * matrix[i, i] + shift
+                square += (slopes[i] / gap) ** 2
+                slope += slopes[i] ** 2 / gap**3
+        excess = np.sqrt(square) / radius - 1
+        if excess <= _NEWTON_TOLERANCE:
+            break
+        shift += excess * square / slope
+    value = (least + shift) * radius**2
     for i in range(d):
         if slopes[i] != 0.0:
-            value += slopes[i] ** 2 / (least - sign * matrix[i, i] + high)
+            value += slopes[i] ** 2 / (least - sign * matrix[i, i] + shift)
     return value / 2
 
 

@@ -36,7 +36,7 @@ __all__ = ["Coupling", "final_points", "lanes", "sensitivities"]
 
 _GAUSSIAN, _DRAWN_APART, _LARGEST, _ABOVE = range(4)
 _MOST_LANES = 64
-_HELD = 2**11  # numbers of the gradients of all samples on all paths of a group
+_HELD = 2**12  # numbers of the gradients of all samples on all paths of a group
 _SENSITIVITY_STEP = 1e-5
 _DIFFERENCE_STEP = 1e-6  # of the directional derivative of the gradient, in units of the gradient
 
@@ -239,8 +239,9 @@ def _kernel(
     control, counts = np.empty((levels, lanes)), np.zeros(shape)
     until_reference, until_iterate, until_draw = np.empty((3, levels), np.int64)
     steps = np.empty(levels, np.int64)  # that M-SGD has taken
-    weights, total, nowhere = np.empty((n, lanes)), np.empty(lanes), np.zeros(d)
-    work = np.empty((d, n, lanes)), np.empty((d, lanes)), np.empty((d, lanes)), np.empty(lanes), np.empty(d), np.empty((d, n))
+    weights, total = np.empty((n, lanes)), np.empty(lanes)
+    theta, mean, G = np.empty((d, lanes)), np.empty((d, lanes)), np.empty((d, n, lanes))
+    point, at_point = np.empty(d), np.empty((d, n))
     for first in range(0, n_paths, lanes):
         active = min(lanes, n_paths - first)
         for array in (at_reference, at_iterate, at_draw):
@@ -265,42 +266,42 @@ def _kernel(
                     continue
                 until_reference[level] = multiples[level]
                 strength = np.sqrt(eta[level]) * scale
-                sensitivity = sensitivities[level, steps[level] // substeps] if controlled else nowhere
-                _take_increments(path, at_reference[level], weights, total)
+                step = steps[level] // substeps if controlled else -1
+                _take_increments(path, at_reference, level, weights, total)
                 _gaussian_weights(weights, total, strength, kappa)
                 _euler_step(
-                    gradients, vectorized_gradients, data, reference[level], reference_step[level], reference_correction[level],
-                    weights, sensitivity, 1.0, control[level], work,
+                    gradients, vectorized_gradients, data, reference, level, reference_step[level], reference_correction[level],
+                    weights, sensitivities, step, 1.0, control, theta, G, mean, total, point, at_point,
                 )  # fmt: skip
                 if rule == _DRAWN_APART and shared:
                     until_draw[level] -= multiples[level]
                     if until_draw[level] == 0:
                         until_draw[level] = multiples[level] * (refinement // batch_size)
-                        _take_increments(path, at_draw[level], weights, total)
-                        _count_largest(weights, counts[level])
+                        _take_increments(path, at_draw, level, weights, total)
+                        _count_largest(weights, counts, level)
                 until_iterate[level] -= multiples[level]
                 if until_iterate[level] > 0:
                     continue
                 until_iterate[level] = multiples[level] * (refinement // substeps)
-                _take_increments(path, at_iterate[level], weights, total)
+                _take_increments(path, at_iterate, level, weights, total)
                 if not shared:
                     _draw_increments(generator, np.sqrt(iterate_step[level]), active, weights, total)
                     if rule == _DRAWN_APART:
-                        _draw_batches(generator, batch_size, active, counts[level])
+                        _draw_batches(generator, batch_size, active, counts, level)
                 if rule == _GAUSSIAN:
                     _gaussian_weights(weights, total, strength, kappa)
                 else:
                     if rule == _LARGEST:
-                        _mark_largest(weights, batch_size, counts[level])
+                        _mark_largest(weights, batch_size, counts, level)
                     elif rule == _ABOVE:
-                        _mark_above(weights, threshold * np.sqrt(iterate_step[level]), counts[level])
+                        _mark_above(weights, threshold * np.sqrt(iterate_step[level]), counts, level)
                     for i in range(n):
                         for lane in range(lanes):
                             weights[i, lane] = eta[level] * (counts[level, i, lane] / batch_size - 1.0 / n)
                             counts[level, i, lane] = 0.0
                 _euler_step(
-                    gradients, vectorized_gradients, data, iterate[level], iterate_step[level], iterate_correction[level],
-                    weights, sensitivity, -1.0, control[level], work,
+                    gradients, vectorized_gradients, data, iterate, level, iterate_step[level], iterate_correction[level],
+                    weights, sensitivities, step, -1.0, control, theta, G, mean, total, point, at_point,
                 )  # fmt: skip
                 steps[level] += 1
         for lane in range(active):
@@ -311,17 +312,22 @@ def _kernel(
                     references[first + lane, level, j] = reference[level, j, lane]
 
 
+# Arrays are passed whole, with an index: counting the references to a row would cost more than what is done with it.
+
+
 @kernel
-def _take_increments(path, last, increments, total):
+def _take_increments(path, last, level, increments, total):
     """Write what the paths have moved since the last time, and its sums, and remember where they are."""
     n, lanes = path.shape
-    total[:] = 0.0
+    for lane in range(lanes):
+        total[lane] = 0.0
     for i in range(n):
         for lane in range(lanes):
-            increment = path[i, lane] - last[i, lane]
-            increments[i, lane] = increment
-            last[i, lane] = path[i, lane]
-            total[lane] += increment
+            increments[i, lane] = path[i, lane] - last[level, i, lane]
+        for lane in range(lanes):
+            last[level, i, lane] = path[i, lane]
+        for lane in range(lanes):
+            total[lane] += increments[i, lane]
 
 
 @kernel
@@ -334,10 +340,10 @@ def _draw_increments(generator, root, active, increments, total):
 
 
 @kernel
-def _draw_batches(generator, batch_size, active, counts):
+def _draw_batches(generator, batch_size, active, counts, level):
     for _ in range(batch_size):
         for lane in range(active):
-            counts[int(generator.random() * counts.shape[0]), lane] += 1.0
+            counts[level, int(generator.random() * counts.shape[1]), lane] += 1.0
 
 
 @kernel
@@ -345,73 +351,101 @@ def _gaussian_weights(increments, total, strength, kappa):
     """Turn increments into weights, in place."""
     n, lanes = increments.shape
     common = kappa / n
-    for i in range(n):
-        for lane in range(lanes):
-            increments[i, lane] = strength * (increments[i, lane] - common * total[lane])
+    if common == 0.0:
+        for i in range(n):
+            for lane in range(lanes):
+                increments[i, lane] *= strength
+    else:
+        for i in range(n):
+            for lane in range(lanes):
+                increments[i, lane] = strength * (increments[i, lane] - common * total[lane])
 
 
 @kernel
-def _count_largest(increments, counts):
+def _count_largest(increments, counts, level):
     for lane in range(increments.shape[1]):
-        counts[np.argmax(increments[:, lane]), lane] += 1.0
+        best = 0
+        for i in range(1, increments.shape[0]):
+            if increments[i, lane] > increments[best, lane]:
+                best = i
+        counts[level, best, lane] += 1.0
 
 
 @kernel
-def _mark_largest(increments, batch_size, counts):
+def _mark_largest(increments, batch_size, counts, level):
     for lane in range(increments.shape[1]):
         for _ in range(batch_size):
             best = -1
             for i in range(increments.shape[0]):
-                if counts[i, lane] == 0.0 and (best < 0 or increments[i, lane] > increments[best, lane]):
+                if counts[level, i, lane] == 0.0 and (best < 0 or increments[i, lane] > increments[best, lane]):
                     best = i
-            counts[best, lane] = 1.0
+            counts[level, best, lane] = 1.0
 
 
 @kernel
-def _mark_above(increments, threshold, counts):
+def _mark_above(increments, threshold, counts, level):
     for i in range(increments.shape[0]):
         for lane in range(increments.shape[1]):
-            counts[i, lane] = 1.0 if increments[i, lane] > threshold else 0.0
+            counts[level, i, lane] = 1.0 if increments[i, lane] > threshold else 0.0
 
 
 @kernel
 def _euler_step(
-    gradients, vectorized_gradients, data, theta, step, correction, weights, sensitivity, sign, control, work
+    gradients, vectorized_gradients, data, points, level, step, correction, weights, sensitivities, k, sign, control,
+    theta, G, mean, total, point, at_point,
 ):  # fmt: skip
-    r"""Move points (d, lanes) by -step (grad L + correction/2 H grad L) - G weights; add to the controls what the noise does.
+    r"""Move points by -step (grad L + correction/2 H grad L) - G weights; add to the controls what the noise does.
 
     The product with the Hessian is a difference of gradients, so that users need not write it.
     """
-    G, mean, moved, noise, point, at_point = work
-    d, n, lanes = G.shape
-    per_sample = 1.0 / n
+    d, _, lanes = G.shape
+    for j in range(d):
+        for lane in range(lanes):
+            theta[j, lane] = points[level, j, lane]
     _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
     for j in range(d):
-        mean[j] = 0.0
-        noise[:] = 0.0
-        for i in range(n):
-            for lane in range(lanes):
-                mean[j, lane] += G[j, i, lane]
-                noise[lane] += G[j, i, lane] * weights[i, lane]
-        push = sign * sensitivity[j]
+        _row_sums(G, j, mean)
+        _weighed_sums(G, j, weights, total)
         for lane in range(lanes):
-            mean[j, lane] *= per_sample
-            moved[j, lane] = theta[j, lane] - (step * mean[j, lane] + noise[lane])
-            control[lane] += push * noise[lane]
-    if correction != 0.0:
-        for j in range(d):
+            points[level, j, lane] -= step * mean[j, lane] + total[lane]
+            theta[j, lane] += _DIFFERENCE_STEP * mean[j, lane]
+        if k >= 0:
+            push = sign * sensitivities[level, k, j]
             for lane in range(lanes):
-                theta[j, lane] += _DIFFERENCE_STEP * mean[j, lane]
+                control[level, lane] += push * total[lane]
+    if correction != 0.0:
         _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
         share = 0.5 * step * correction / _DIFFERENCE_STEP
         for j in range(d):
-            noise[:] = 0.0
-            for i in range(n):
-                for lane in range(lanes):
-                    noise[lane] += G[j, i, lane]
             for lane in range(lanes):
-                moved[j, lane] -= share * (noise[lane] * per_sample - mean[j, lane])
-    theta[:] = moved
+                points[level, j, lane] += share * mean[j, lane]
+            _row_sums(G, j, mean)
+            for lane in range(lanes):
+                points[level, j, lane] -= share * mean[j, lane]
+
+
+@kernel
+def _row_sums(G, j, mean):
+    """Write the means of the samples' gradients by a parameter."""
+    _, n, lanes = G.shape
+    for lane in range(lanes):
+        mean[j, lane] = G[j, 0, lane]
+    for i in range(1, n):
+        for lane in range(lanes):
+            mean[j, lane] += G[j, i, lane]
+    per_sample = 1.0 / n
+    for lane in range(lanes):
+        mean[j, lane] *= per_sample
+
+
+@kernel
+def _weighed_sums(G, j, weights, total):
+    _, n, lanes = G.shape
+    for lane in range(lanes):
+        total[lane] = G[j, 0, lane] * weights[0, lane]
+    for i in range(1, n):
+        for lane in range(lanes):
+            total[lane] += G[j, i, lane] * weights[i, lane]
 
 
 @kernel
@@ -419,7 +453,10 @@ def _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_
     """Write the gradients of all samples at each point; NaN is what a function that raises does not write."""
     d, n, lanes = G.shape
     if vectorized_gradients is not None:  # two conditions, as Numba leaves out a branch only where its own argument is None
-        G[:] = np.nan
+        for j in range(d):
+            for i in range(n):
+                for lane in range(lanes):
+                    G[j, i, lane] = np.nan
         vectorized_gradients(theta, data, G)
     if gradients is not None:
         for lane in range(lanes):

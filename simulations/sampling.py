@@ -20,10 +20,11 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 
-__all__ = ["draw", "draw_with", "expectations", "fill_weights", "is_ours", "lower", "work_space"]
+__all__ = ["draw", "draw_with", "expectations", "fill_weights", "indices_per_uniform", "is_ours", "lower", "work_space"]
 
 _MINIBATCH, _GAUSSIAN, _RADEMACHER, _STUDENT, _BERNOULLI, _FISHER, _COV, _PRINTED, _GAUSSIAN_MINIBATCH = range(9)
-_ROWS = 256  # vectors held at once, so that they stay in the processor's cache
+_HELD = 2**18  # weights held at once, so that they stay in the processor's cache
+_RARE = 0.2  # probability of a sample below which it is faster to jump to the next one
 _SPARSE = {"fisher": _FISHER, "cov": _COV, "printed": _PRINTED}
 _COMPILED = {classes.Minibatch.__module__, classes.Gaussian.__module__}
 # Parameters of a lowered class.
@@ -103,7 +104,8 @@ def expectations(
 def _statistics_block(
     n_paths: int, generator: np.random.Generator, noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    parts = [min(_ROWS, n_paths - start) for start in range(0, n_paths, _ROWS)]
+    rows = max(_HELD // noise.n, 1)
+    parts = [min(rows, n_paths - start) for start in range(0, n_paths, rows)]
     return functools.reduce(Moments.merge, (Moments.of(statistic(draw_with(noise, m, generator))) for m in parts)).as_block()
 
 
@@ -176,14 +178,19 @@ def fill_weights(parameters, generator, w, scratch, chosen, pool):
     n, kind, size = w.shape[0], int(parameters[_KIND]), int(parameters[_SIZE])
     scale, replacement = parameters[_SCALE], parameters[_REPLACEMENT] != 0
     if kind in (_GAUSSIAN, _RADEMACHER, _STUDENT):
-        _fill_components(generator, kind, parameters[_SHAPE], w)
-        mean = w.sum() / n if parameters[_CENTERED] != 0 else 0.0
+        if kind == _GAUSSIAN:
+            for i in range(n):
+                w[i] = generator.standard_normal()
+        elif kind == _RADEMACHER:
+            _fill_signs(generator, w)
+        else:
+            _fill_student(generator, parameters[_SHAPE], w)
+        mean = _sum(w) / n if parameters[_CENTERED] != 0 else 0.0
         for i in range(n):
             w[i] = 1 / n + scale * (w[i] - mean)
         return
     if kind == _BERNOULLI:
-        for i in range(n):
-            w[i] = 1 / size if generator.random() < size / n else 0.0
+        _fill_bernoulli(generator, size, w)
         return
 
     _choose(generator, size, replacement, chosen, pool)
@@ -206,41 +213,115 @@ def fill_weights(parameters, generator, w, scratch, chosen, pool):
         counts[:] = 0.0
         for k in range(size):
             counts[chosen[k]] += 1
-        total = 0.0
-        for i in range(n):  # a normal for each sample that carries noise, in the order of the samples
-            w[i] = generator.standard_normal() if counts[i] > 0 or kind == _PRINTED else 0.0
-            total += counts[i] * w[i]
-        for i in range(n):
-            if kind == _FISHER:
-                w[i] = 1 / n + scale * counts[i] / size * w[i]
-            elif kind == _COV:
-                w[i] = 1 / n + scale * counts[i] * (w[i] - total / size)
-            else:
-                w[i] = 1 / n + scale * (counts[i] / size - 1 / n) * w[i]
+        _fill_sparse(generator, kind, scale, size, counts, w)
 
 
 @kernel
-def _fill_components(generator, kind, shape, w):
-    for i in range(w.shape[0]):
-        if kind == _GAUSSIAN:
-            w[i] = generator.standard_normal()
-        elif kind == _RADEMACHER:
-            w[i] = 1.0 if generator.random() < 0.5 else -1.0
+def _fill_sparse(generator, kind, scale, size, counts, w):
+    """Noise on the samples that were chosen: a normal for each that carries noise, in the order of the samples."""
+    n, total = w.shape[0], 0.0
+    for i in range(n):
+        if kind == _PRINTED:
+            w[i] = 1 / n + scale * (counts[i] / size - 1 / n) * generator.standard_normal()
+        elif counts[i] == 0:
+            w[i] = 1 / n
+        elif kind == _FISHER:
+            w[i] = 1 / n + scale * counts[i] / size * generator.standard_normal()
         else:
-            w[i] = generator.standard_t(shape)
+            z = generator.standard_normal()
+            w[i] = 1 / n + scale * counts[i] * z
+            total += counts[i] * z
+    if kind == _COV:
+        common = scale * total / size
+        for i in range(n):
+            w[i] -= counts[i] * common
+
+
+@kernel
+def _sum(w):
+    """Sum of an array; four sums hide the latency of additions."""
+    n = w.shape[0]
+    a = b = c = d = 0.0
+    for i in range(0, n - 3, 4):
+        a, b, c, d = a + w[i], b + w[i + 1], c + w[i + 2], d + w[i + 3]
+    for i in range(n - n % 4, n):
+        a += w[i]
+    return (a + b) + (c + d)
+
+
+@kernel
+def _fill_signs(generator, w):
+    """Write independent signs, 53 from the bits of each uniform number."""
+    n = w.shape[0]
+    for start in range(0, n, 53):
+        bits = np.int64(generator.random() * 2.0**53)
+        for i in range(start, min(start + 53, n)):
+            w[i] = 1.0 if (bits >> (i - start)) & 1 else -1.0
+
+
+@kernel
+def _fill_student(generator, df, w):
+    """Write Student's t, df > 2, as a normal over the root of a gamma variate by the method of Marsaglia and Tsang (2000).
+
+    Half as long as `Generator.standard_t` takes in a kernel.
+    """
+    d = df / 2 - 1 / 3
+    c = 1 / np.sqrt(9 * d)
+    for i in range(w.shape[0]):
+        while True:
+            x = generator.standard_normal()
+            v = 1 + c * x
+            if v <= 0:
+                continue
+            v = v * v * v
+            u = 1 - generator.random()  # above zero, for the logarithm
+            if u < 1 - 0.0331 * (x * x) * (x * x) or np.log(u) < 0.5 * x * x + d * (1 - v + np.log(v)):
+                break
+        w[i] = generator.standard_normal() * np.sqrt(df / (2 * d * v))
+
+
+@kernel
+def _fill_bernoulli(generator, size, w):
+    """Write 1/size with probability size/n, and else zero; where that is rare, jump from one such sample to the next."""
+    n = w.shape[0]
+    p = size / n
+    if p > _RARE:
+        for i in range(n):
+            w[i] = 1 / size if generator.random() < p else 0.0
+        return
+    w[:] = 0.0
+    scale, i = 1 / np.log1p(-p), -1.0
+    while True:
+        i += 1.0 + np.floor(np.log(1 - generator.random()) * scale)
+        if i >= n:
+            return
+        w[int(i)] = 1 / size
+
+
+@kernel
+def indices_per_uniform(n):
+    """Return how many indices below n are taken from one uniform number, as its digits in base n.
+
+    A draw costs more than all else that is done with an index. `Generator.integers` takes ten times as long in a kernel; here
+    no index is favoured by more than 2^-27 (2^-53 n if it is the only one).
+    """
+    return 3 if n <= 2**8 else 2 if n <= 2**13 else 1
 
 
 @kernel
 def _choose(generator, size, replacement, chosen, pool):
-    """Draw indices; without replacement by the first steps of a Fisher-Yates shuffle.
-
-    A uniform number times n is ten times as fast as `Generator.integers` here, and favours no index by more than n 2^-53.
-    """
+    """Draw indices; without replacement by the first steps of a Fisher-Yates shuffle."""
     n = pool.shape[0]
+    digits, left, u = indices_per_uniform(n), 0, 0.0
     for k in range(size):
+        if left == 0:
+            u, left = generator.random(), digits
+        left -= 1
+        u *= n if replacement else n - k
+        j = int(u)
+        u -= j
         if replacement:
-            chosen[k] = int(generator.random() * n)
+            chosen[k] = j
         else:
-            j = k + int(generator.random() * (n - k))
-            pool[k], pool[j] = pool[j], pool[k]
+            pool[k], pool[k + j] = pool[k + j], pool[k]
             chosen[k] = pool[k]

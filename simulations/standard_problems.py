@@ -111,20 +111,24 @@ def _product(x, theta):
 
 
 @kernel
-def _products(x, thetas, out):
-    """Sums of x_j theta_j for each of the thetas (d, m); x may be longer."""
-    out[:] = 0.0
-    for j in range(thetas.shape[0]):
+def _products(data, thetas, i, out):
+    """Write x_i' theta for each of the thetas (d, m) into out[0, i]."""
+    first = data[i, 0]
+    for k in range(thetas.shape[1]):
+        out[0, i, k] = first * thetas[0, k]
+    for j in range(1, thetas.shape[0]):
+        x = data[i, j]
         for k in range(thetas.shape[1]):
-            out[k] += x[j] * thetas[j, k]
+            out[0, i, k] += x * thetas[j, k]
 
 
 @kernel
-def _times(x, out):
-    """Write the outer product of x and the first row of out (d, m) over out, that row last."""
+def _times(data, i, out):
+    """Write the product of out[0, i] and x_ij into each out[j, i], the first one last."""
     for j in range(out.shape[0] - 1, -1, -1):
-        for k in range(out.shape[1]):
-            out[j, k] = out[0, k] * x[j]
+        x = data[i, j]
+        for k in range(out.shape[2]):
+            out[j, i, k] = out[0, i, k] * x
 
 
 def _least_squares_losses(theta, data, out):
@@ -136,11 +140,11 @@ def _least_squares_losses(theta, data, out):
 def _least_squares_gradients(theta, data, out):
     d, m = theta.shape
     for i in range(data.shape[0]):
-        residual = out[0, i]
-        _products(data[i], theta, residual)
+        y = data[i, d]
+        _products(data, theta, i, out)
         for k in range(m):
-            residual[k] -= data[i, d]
-        _times(data[i], out[:, i])
+            out[0, i, k] -= y
+        _times(data, i, out)
 
 
 def _logistic_losses(theta, data, out):
@@ -151,11 +155,10 @@ def _logistic_losses(theta, data, out):
 
 def _logistic_gradients(theta, data, out):
     for i in range(data.shape[0]):
-        slope = out[0, i]
-        _products(data[i], theta, slope)
+        _products(data, theta, i, out)
         for k in range(theta.shape[1]):
-            slope[k] = -1.0 / (1.0 + math.exp(slope[k]))  # where the exponential overflows, infinity gives the right limit
-        _times(data[i], out[:, i])
+            out[0, i, k] = -1.0 / (1.0 + math.exp(out[0, i, k]))  # where it overflows, infinity gives the right limit
+        _times(data, i, out)
 
 
 def _tanh_losses(theta, data, out):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.sampling import indices_per_uniform
 from gradnoise.theory.gradient_noise import DYNAMICS
 from gradnoise.theory.two_basin import SHARP_HESSIAN
 
@@ -27,7 +28,7 @@ _H11, _H12, _H22 = float(SHARP_HESSIAN[0, 0]), float(SHARP_HESSIAN[0, 1]), float
 _R = float(np.sqrt(0.5))
 
 # Rows of a group's state: parameter; means and extents of the data; the branch test; share, sums and second moments over N
-# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals.
+# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals; a sample of the batch.
 (
     _W1, _W2,
     _T1, _T2, _T11, _T12, _T22, _QLOW, _QHIGH, _REACH1, _REACH2,
@@ -37,8 +38,9 @@ _R = float(np.sqrt(0.5))
     _C11, _C12, _C22,
     _L11, _L21, _L22,
     _Z1, _Z2,
+    _A1, _A2, _AQ,
     _END,
-) = range(0, 31 * _LANES, _LANES)  # fmt: skip
+) = range(0, 34 * _LANES, _LANES)  # fmt: skip
 # Rows of a sample: x_1, x_2 and x'(H/2 - I)x for each path.
 _X1, _X2, _Q, _SAMPLE = range(0, 4 * _LANES, _LANES)
 
@@ -63,9 +65,11 @@ def run_paths(
         s[_W1 : _W2 + _LANES] = 1.0
         escape_step[start : start + lanes] = -1
         for t in range(n_steps + (1 if recorded else 0)):
-            if _branch_test(s):
-                _sharp_sums(data, n_data, covariance or loss.shape[1] > 0, s)
-            _gradient(s)
+            _prepare_test(s)
+            if code != _SGD or recorded:  # SGD itself looks at its batch alone
+                if _undecided(s):
+                    _sharp_sums(data, n_data, covariance or loss.shape[1] > 0, s)
+                _gradient(s)
             if covariance:
                 _gradient_covariance(s)
             _match_trace(code, tie, power, eta, batch_size, s)
@@ -129,17 +133,21 @@ def _summarise_data(data, n_data, s):
 
 
 @kernel
-def _branch_test(s):
-    """Prepare the test A - B = D0 - D1 x_1 - D2 x_2 + q < 0 of a sample, A sharp and B flat.
-
-    Where bounds show for each path that all its samples are on one branch, their sums are set and False is returned.
-    """
-    undecided = 0
+def _prepare_test(s):
+    """Prepare the test A - B = D0 - D1 x_1 - D2 x_2 + q < 0 of a sample, A sharp and B flat."""
     for lane in range(_LANES):
         a1, a2, f1, f2 = s[_W1 + lane] - 1, s[_W2 + lane] - 1, s[_W1 + lane] + 1, s[_W2 + lane] + 1
         ha1, ha2 = _H11 * a1 + _H12 * a2, _H12 * a1 + _H22 * a2
-        d0, d1, d2 = 0.5 * (a1 * ha1 + a2 * ha2) - (f1 * f1 + f2 * f2), ha1 - 2 * f1, ha2 - 2 * f2
-        s[_D0 + lane], s[_D1 + lane], s[_D2 + lane] = d0, d1, d2
+        s[_D0 + lane] = 0.5 * (a1 * ha1 + a2 * ha2) - (f1 * f1 + f2 * f2)
+        s[_D1 + lane], s[_D2 + lane] = ha1 - 2 * f1, ha2 - 2 * f2
+
+
+@kernel
+def _undecided(s):
+    """Whether samples must be looked at; where bounds show each path's to be on one branch, their sums are set here."""
+    undecided = 0
+    for lane in range(_LANES):
+        d0, d1, d2 = s[_D0 + lane], s[_D1 + lane], s[_D2 + lane]
         # |D1 x_1 + D2 x_2| along the diagonals, on which the data lie; the factor covers rounding.
         reach = (abs(d1 - d2) * s[_REACH1 + lane] + abs(d1 + d2) * s[_REACH2 + lane]) * _R * 1.000001
         inside = 1.0 if d0 + reach + s[_QHIGH + lane] < -1e-9 else 0.0
@@ -273,19 +281,26 @@ def _step(eta, s):
 
 @kernel
 def _minibatch_gradient(generator, data, n_data, batch_size, lanes, s):
-    for lane in range(lanes):
-        g1, g2 = 0.0, 0.0
-        for _ in range(batch_size):
-            row = int(generator.random() * n_data) * _SAMPLE  # see `sampling._choose`
-            a, b = data[row + _X1 + lane], data[row + _X2 + lane]
-            if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + data[row + _Q + lane] < 0:
-                s1, s2 = s[_W1 + lane] - 1 - a, s[_W2 + lane] - 1 - b
-                g1 += _H11 * s1 + _H12 * s2
-                g2 += _H12 * s1 + _H22 * s2
-            else:
-                g1 += 2 * (s[_W1 + lane] + 1 - a)
-                g2 += 2 * (s[_W2 + lane] + 1 - b)
-        s[_G1 + lane], s[_G2 + lane] = g1 / batch_size, g2 / batch_size
+    digits, left, u = indices_per_uniform(n_data), 0, 0.0
+    s[_G1 : _G2 + _LANES] = 0.0
+    for _ in range(batch_size):
+        for lane in range(lanes):
+            if left == 0:
+                u, left = generator.random(), digits
+            left -= 1
+            u *= n_data
+            k = int(u)
+            u -= k
+            row = k * _SAMPLE + lane
+            s[_A1 + lane], s[_A2 + lane], s[_AQ + lane] = data[row + _X1], data[row + _X2], data[row + _Q]
+        for lane in range(_LANES):
+            a, b = s[_A1 + lane], s[_A2 + lane]
+            inside = 1.0 if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + s[_AQ + lane] < 0 else 0.0
+            u1, u2 = inside * (s[_W1 + lane] - 1 - a), inside * (s[_W2 + lane] - 1 - b)
+            s[_G1 + lane] += _H11 * u1 + _H12 * u2 + 2 * (1 - inside) * (s[_W1 + lane] + 1 - a)
+            s[_G2 + lane] += _H12 * u1 + _H22 * u2 + 2 * (1 - inside) * (s[_W2 + lane] + 1 - b)
+    for i in range(_G1, _G2 + _LANES):
+        s[i] /= batch_size
 
 
 @kernel

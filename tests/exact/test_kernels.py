@@ -7,6 +7,7 @@ The transcriptions loop over paths and samples and know nothing of lanes, sums o
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -48,6 +49,19 @@ def _toy_sample(theta, x):
     return (SHARP @ s, SHARP, sharp) if sharp < flat else (2 * f, 2 * np.eye(2), flat)
 
 
+def _digits(generator, limits):
+    """Whole numbers below each of the limits, the largest first: several are digits of one uniform number."""
+    n, found = max(limits), []
+    together = 3 if n <= 256 else 2 if n <= 8192 else 1
+    for k, limit in enumerate(limits):
+        if k % together == 0:
+            u = generator.random()
+        u *= limit
+        found.append(int(u))
+        u -= found[-1]
+    return found
+
+
 def _toy_noise(dynamics, gradients, H, tie):
     """Shape of the noise, zhu2019, Table 1."""
     Sigma = np.mean([np.outer(g, g) for g in gradients], axis=0) - np.outer(np.mean(gradients, 0), np.mean(gradients, 0))
@@ -66,6 +80,8 @@ def _toy(generator, dynamics, *, n_steps, eta, power, n_data, batch_size, tie=(0
         data = {p: [root @ [generator.standard_normal(), generator.standard_normal()] for _ in range(n_data)] for p in group}
         trajectory[group, 0] = 1.0
         for t, p in itertools.product(range(n_steps + 1), group):
+            if dynamics == "sgd" and t < n_steps and p == group[0]:  # the first sample of each path, then the second, ...
+                batches = np.reshape(_digits(generator, [n_data] * (batch_size * len(group))), (batch_size, -1))
             theta = trajectory[p, t]
             gradients, hessians, losses = zip(*(_toy_sample(theta, x) for x in data[p]), strict=True)
             H, step = np.mean(hessians, axis=0), -eta * np.mean(gradients, axis=0)
@@ -76,8 +92,7 @@ def _toy(generator, dynamics, *, n_steps, eta, power, n_data, batch_size, tie=(0
             if t == n_steps:
                 continue
             if dynamics == "sgd":
-                batch = [int(generator.random() * n_data) for _ in range(batch_size)]
-                step = -eta * np.mean([gradients[k] for k in batch], axis=0)
+                step = -eta * np.mean([gradients[k] for k in batches[:, p - group[0]]], axis=0)
             elif dynamics == "gld_eigvec":  # one direction, one normal
                 step = step + np.sqrt(np.diag(C)) * generator.standard_normal()
             elif dynamics != "gd":
@@ -216,11 +231,42 @@ def test_compiled_kernel_is_its_own_source():
 
 def _chosen(generator, n, size, replacement, pool):
     if replacement:
-        return [int(generator.random() * n) for _ in range(size)]
-    for k in range(size):  # the first steps of a Fisher-Yates shuffle of what the last draw left
-        j = k + int(generator.random() * (n - k))
-        pool[k], pool[j] = pool[j], pool[k]
+        return _digits(generator, [n] * size)
+    for k, digit in enumerate(_digits(generator, range(n, n - size, -1))):  # Fisher-Yates, from what the last draw left
+        pool[k], pool[k + digit] = pool[k + digit], pool[k]
     return pool[:size]
+
+
+def _signs(generator, n):
+    """Binary digits of uniform numbers, the lowest first: 53 each has."""
+    found = []
+    while len(found) < n:
+        u = Fraction(generator.random())
+        found += [1.0 if int(u * 2 ** (53 - k)) % 2 else -1.0 for k in range(53)]
+    return found[:n]
+
+
+def _student(generator, df):
+    """A normal over the root of chi-squared over df, twice a gamma variate: Marsaglia and Tsang (2000), without the squeeze."""
+    d = df / 2 - 1 / 3
+    while True:
+        x = generator.standard_normal()
+        v = (1 + x / math.sqrt(9 * d)) ** 3
+        if v <= 0:
+            continue
+        if math.log(1 - generator.random()) < x**2 / 2 + d - d * v + d * math.log(v):
+            return generator.standard_normal() / math.sqrt(2 * d * v / df)
+
+
+def _rare(generator, n, b):
+    """Positions from one success of probability b/n to the next."""
+    w, position = np.zeros(n), -1
+    while True:
+        u = 1 - generator.random()
+        position += 1 + math.floor(math.log(u) / math.log(1 - b / n))
+        if position >= n:
+            return w
+        w[position] = 1 / b
 
 
 def _cov_scale(noise):
@@ -240,16 +286,16 @@ def _weights(noise, generator, pool):
     match noise:
         case Gaussian() | Rademacher() | StudentT():
             b = noise.batch_size
-            component = {
-                Gaussian: lambda: generator.standard_normal(),
-                Rademacher: lambda: 1.0 if generator.random() < 0.5 else -1.0,
-                StudentT: lambda: generator.standard_t(noise.df) / math.sqrt(noise.df / (noise.df - 2)),
-            }[type(noise)]
-            eps = np.array([component() for _ in range(n)])
+            if isinstance(noise, Gaussian):
+                eps = generator.standard_normal(n)
+            elif isinstance(noise, Rademacher):
+                eps = np.array(_signs(generator, n))
+            else:
+                eps = np.array([_student(generator, noise.df) for _ in range(n)]) / math.sqrt(noise.df / (noise.df - 2))
             power = 1 / (b * n) if noise.replacement else (n - b) / (b * n * (n - 1))
             return 1 / n + math.sqrt(power) * (eps - eps.mean() if noise.centered else eps)
         case Bernoulli(batch_size=b):
-            return np.array([1 / b if generator.random() < b / n else 0.0 for _ in range(n)])
+            return _rare(generator, n, b) if b <= n / 5 else (generator.random(n) < b / n) / b
         case Minibatch(batch_size=b):
             return np.bincount(_chosen(generator, n, b, noise.replacement, pool), minlength=n) / b
         case GaussianMinibatch(batch_size=B):
@@ -281,7 +327,7 @@ NOISES = [make(replacement) for replacement in (True, False) for make in (
     *(lambda r, form=form: SparseGaussian(4, 2.5, 3, form, r) for form in ("fisher", "cov", "printed")),
     *(lambda r, c=c: GaussianMinibatch(5, 3, 1.7, c, r) for c in (True, False)),
     lambda r: Enhanced(Minibatch(5, 3, r), 1.6),
-)] + [Bernoulli(5, 2)]  # fmt: skip
+)] + [Bernoulli(5, 2), Bernoulli(11, 2), Minibatch(300, 7), Minibatch(9000, 5, False), Rademacher(130, 4)]  # fmt: skip
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=repr)
