@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 RESULTS ?= results
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint bench clean
+.PHONY: verify test lint bench bench-check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make verify   verify the claims and draw the figures (into $(RESULTS)/)"
 	@echo "make test     run the tests"
 	@echo "make lint     check style and types"
-	@echo "make bench    time the kernels beside C and NumPy"
+	@echo "make bench    time the kernels beside C, JAX and NumPy (about twenty minutes)"
+	@echo "make bench-check   the same, shorter; fails where a stored ratio has become 20 % worse"
 	@echo "make clean    remove the virtual environment and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
 
@@ -50,8 +51,12 @@ lint: $(BIN)/python
 	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli
 
 bench: $(BIN)/python
-	$(call install,)
+	$(call install,[benchmark])
 	$(BIN)/python benchmarks/compare.py
+
+bench-check: $(BIN)/python
+	$(call install,)
+	$(BIN)/python benchmarks/compare.py --check --paths 16384 --repeats 3
 
 clean:
 	rm -rf $(VENV) $(RESULTS) build *.egg-info

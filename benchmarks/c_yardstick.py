@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-std=gnu11", "-shared", "-fPIC")
+#: Kinds of sampling vectors, in the order of ``yardstick.c``.
+KINDS = (
+    "minibatch", "minibatch without", "gaussian", "rademacher", "student", "bernoulli", "fisher", "cov", "printed",
+    "gaussian minibatch",
+)  # fmt: skip
 SOURCE = Path(__file__).with_name("yardstick.c")
 
 
@@ -54,12 +59,21 @@ class Yardstick:
         self._library.init()
 
     def toy(
-        self, n_paths: int, seed: int, n_steps: int, step_size: float, power: float, n_data: int, factor: np.ndarray
+        self,
+        n_paths: int,
+        seed: int,
+        kind: int,
+        n_steps: int,
+        step_size: float,
+        power: float,
+        n_data: int,
+        batch_size: int,
+        factor: np.ndarray,
     ) -> np.ndarray:
-        """Last parameters, (n_paths, 2)."""
+        """Last parameters, (n_paths, 2); the kind counts `gradnoise.simulations.toy.DYNAMICS`."""
         final = np.empty((n_paths, 2))
-        numbers = c_long(n_steps), c_double(step_size), c_double(power), c_long(n_data)
-        self._library.toy(c_uint64(seed), c_long(n_paths), *numbers, _pointer(factor), _pointer(final))
+        numbers = c_long(n_steps), c_double(step_size), c_double(power), c_long(n_data), c_long(batch_size)
+        self._library.toy(c_uint64(seed), c_long(kind), c_long(n_paths), *numbers, _pointer(factor), _pointer(final))
         return final
 
     def ornstein_uhlenbeck(self, n_paths: int, seed: int, n_steps: int, A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -88,17 +102,43 @@ class Yardstick:
         self._library.least_squares(*counts, *numbers, _pointer(root), _pointer(start), _pointer(risk))
         return risk
 
-    def minibatch_weights(self, size: int, seed: int, n: int, batch_size: int) -> np.ndarray:
-        """Sampling vectors of a batch with replacement, (size, n)."""
+    def coupled(
+        self,
+        n_paths: int,
+        seed: int,
+        n_steps: int,
+        refinement: int,
+        eta: float,
+        strength: float,
+        data: np.ndarray,
+        start: np.ndarray,
+    ) -> np.ndarray:
+        """Squared distance of M-SGD from its SDE, (n_paths,)."""
+        distance = np.empty(n_paths)
+        counts = c_uint64(seed), c_long(n_paths), c_long(n_steps), c_long(refinement)
+        numbers = c_double(eta), c_double(strength)
+        self._library.coupled(*counts, *numbers, _pointer(data), _pointer(start), _pointer(distance))
+        return distance
+
+    def normals(self, n_paths: int, seed: int, n: int) -> np.ndarray:
+        """Means of n standard normals, (n_paths,)."""
+        mean = np.empty(n_paths)
+        self._library.normals(c_uint64(seed), c_long(n_paths), c_long(n), _pointer(mean))
+        return mean
+
+    def weights(self, size: int, seed: int, kind: str, n: int, batch_size: int, scale: float, df: float = 0.0) -> np.ndarray:
+        """Sampling vectors of a class, (size, n); `scale` is that of the random part."""
         w = np.empty((size, n))
-        self._library.minibatch_weights(c_uint64(seed), c_long(size), c_long(n), c_long(batch_size), _pointer(w))
+        numbers = c_long(n), c_long(batch_size), c_double(scale), c_double(df)
+        self._library.weights(c_uint64(seed), c_long(KINDS.index(kind)), c_long(size), *numbers, _pointer(w))
         return w
 
-    def gaussian_weights(self, size: int, seed: int, n: int, scale: float) -> np.ndarray:
-        """Centred Gaussian sampling vectors, (size, n)."""
-        w = np.empty((size, n))
-        self._library.gaussian_weights(c_uint64(seed), c_long(size), c_long(n), c_double(scale), _pointer(w))
-        return w
+    def affine_complexity(self, size: int, seed: int, radius: float, columns: np.ndarray) -> np.ndarray:
+        """Suprema of affine losses (n, d + 1) under random signs, (size,)."""
+        supremum, (n, p) = np.empty(size), columns.shape
+        arguments = c_uint64(seed), c_long(size), c_long(n), c_long(p - 1), c_double(radius)
+        self._library.affine_complexity(*arguments, _pointer(columns), _pointer(supremum))
+        return supremum
 
 
 def _compiler() -> list[str]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cases import Case, Outcome
+from case import BLOCK, Case, Outcome, Targets
 
 LARGEST_DEVIATION = 5.0  # standard errors
 _TWO_THREADS = {"C": "C, 2 threads", "gradnoise": "gradnoise, 2 threads"}
@@ -36,12 +36,10 @@ class Measurement:
 
     Attributes
     ----------
-    case : str
-        Its name.
+    case, unit, compared, targets, normals
+        See `case.Case`.
     times : dict
         Contender -> times of its runs, in the order of the runs.
-    target, threads_target : float or None
-        See `cases.Case`.
     compile_time : float
         Of the first call in an empty cache. Units: s.
     deviation : float
@@ -53,9 +51,9 @@ class Measurement:
     case: str
     unit: str
     compared: tuple[str, ...]
+    targets: Targets
+    normals: float
     times: dict[str, list[Time]]
-    target: float | None
-    threads_target: float | None
     compile_time: float
     deviation: float
     same_bits: bool
@@ -71,8 +69,7 @@ class Measurement:
 
     def ratio(self, contender: str, other: str) -> float | None:
         """Ratio of median processor times."""
-        a, b = self.processor(contender), self.processor(other)
-        return None if a is None or b is None else a / b
+        return quotient(self.processor(contender), self.processor(other))
 
     def gain(self, contender: str) -> float | None:
         """Median wall-clock time on one thread over that on two."""
@@ -81,6 +78,11 @@ class Measurement:
         one, two = (statistics.median(t.wall for t in self.times[name]) for name in (contender, _TWO_THREADS[contender]))
         return one / two
 
+    def limit(self, normal: Measurement) -> float | None:
+        """Time of plain C if its normals cost what they cost gradnoise, as `normal` measured it."""
+        c, ours, theirs = self.processor("C"), normal.processor("gradnoise"), normal.processor("C")
+        return None if c is None or ours is None or theirs is None else c + self.normals * (ours - theirs)
+
     @property
     def processor_share(self) -> float:
         """Median share of the time in which a run on one thread had a processor."""
@@ -88,27 +90,31 @@ class Measurement:
         return statistics.median(t.processor / t.wall for times in one_thread for t in times)
 
 
+def quotient(a: float | None, b: float | None) -> float | None:
+    """Quotient of two numbers that may be missing."""
+    return None if a is None or b is None else a / b
+
+
 def measure(case: Case, paths: int, repeats: int) -> Measurement:
     """Warm up, then run the contenders in turn, `repeats` times, each time with another seed."""
     _, first = _timed(lambda: case.contenders["gradnoise"](16, 0))
     paths //= case.share
-    for run in case.contenders.values():
-        run(max(256 // case.share, 16), 0)
+    few, slow = min(paths, max(256 // case.share, 16)), max(paths // case.slow_share, 16)
+    sizes = {name: paths if name in {*_TWO_THREADS, *_TWO_THREADS.values()} else slow for name in case.contenders}
+    for name, run in case.contenders.items():
+        run(few if sizes[name] == paths else min(slow, BLOCK), 0)  # JAX compiles for each size of a block anew
     times: dict[str, list[Time]] = {name: [] for name in case.contenders}
     deviation, same_bits = 0.0, True
     for seed in range(repeats):
         outcomes: dict[str, Outcome] = {}
         for name, run in case.contenders.items():
-            n = max(paths // case.numpy_share, 16) if name == "NumPy" else paths
-            outcomes[name], elapsed = _timed(lambda run=run, n=n, seed=seed: run(n, seed))
-            scale = 1e9 / (n * case.n_steps)
+            outcomes[name], elapsed = _timed(lambda run=run, n=sizes[name], seed=seed: run(n, seed))
+            scale = 1e9 / (sizes[name] * case.n_steps)
             times[name].append(Time(elapsed.processor * scale, elapsed.wall * scale))
-        ours = outcomes["gradnoise"]
-        same_bits &= ours.bits.tobytes() == outcomes["gradnoise, 2 threads"].bits.tobytes()
-        deviation = max(deviation, *(_deviation(ours, outcomes[name]) for name in ("C", "NumPy") if name in outcomes))
-    return Measurement(
-        case.name, case.unit, case.compared, times, case.target, case.threads_target, first.wall, deviation, same_bits
-    )
+        ours = outcomes.pop("gradnoise")
+        same_bits &= ours.bits.tobytes() == outcomes.pop("gradnoise, 2 threads").bits.tobytes()
+        deviation = max(deviation, *(_deviation(ours, other) for other in outcomes.values()))
+    return Measurement(case.name, case.unit, case.compared, case.targets, case.normals, times, first.wall, deviation, same_bits)
 
 
 def _timed(function: Callable[[], Outcome]) -> tuple[Outcome, Time]:

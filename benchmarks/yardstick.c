@@ -103,48 +103,86 @@ static inline v8 sqrt8(v8 a) {
     return root;
 }
 
-// Sixteen paths side by side, each with data of its own; final (n_paths, 2). At each step gradient and covariance of the
-// gradients are summed over all samples, and the covariance is scaled to the trace `power`.
-void toy(uint64_t seed, long n_paths, long n_steps, double eta, double power, long n_data, const double *factor, double *final) {
-    rng_t r;
-    seed_rng(&r, seed);
+// Sixteen paths side by side, each with data of its own; final (n_paths, 2). At each step gradient and, for the dynamics that
+// take it, covariance of the gradients are summed over all samples, and the covariance is scaled to the trace `power`.
+enum { GD, CONST, DIAG, LEADING, HESSIAN, EIGVEC, SGD };
+
+static inline __attribute__((always_inline)) void toy_of(const int kind, rng_t *r, long n_paths, long n_steps, double eta,
+                                                         double power, long n_data, long batch_size, const double *factor,
+                                                         double *final) {
     const double c = cos(M_PI / 4), s = sin(M_PI / 4), mean = 1.0 / n_data;
-    const v8 zero = {0};
+    const v8 zero = {0}, one = zero + 1.0;
     v8 x[2][n_data][2];
     for (long p = 0; p < n_paths; p += 16) {
         v8 w1[2], w2[2];
         for (int h = 0; h < 2; h++) {
             for (long k = 0; k < n_data; k++)
                 for (int l = 0; l < 8; l++) {
-                    double a = normal(&r), b = normal(&r);
+                    double a = normal(r), b = normal(r);
                     x[h][k][0][l] = factor[0] * a + factor[1] * b;
                     x[h][k][1][l] = factor[2] * a + factor[3] * b;
                 }
-            w1[h] = w2[h] = zero + 1.0;
+            w1[h] = w2[h] = one;
         }
         for (long t = 0; t < n_steps; t++)
             for (int h = 0; h < 2; h++) {
-                v8 S1 = zero, S2 = zero, S11 = zero, S12 = zero, S22 = zero, W1 = w1[h], W2 = w2[h], z1, z2;
-                for (long k = 0; k < n_data; k++) {
-                    v8 a1 = (W1 - 1) - x[h][k][0], a2 = (W2 - 1) - x[h][k][1], u = a1 * c - a2 * s, v = a1 * c + a2 * s;
-                    v8 b1 = a1 + 2, b2 = a2 + 2;
-                    m8 sharp = 10 * (u * u) + 100 * (v * v) < b1 * b1 + b2 * b2;
-                    v8 g1 = select8(sharp, (20 * c) * u + (200 * c) * v, 2 * b1);
-                    v8 g2 = select8(sharp, (200 * s) * v - (20 * s) * u, 2 * b2);
+                v8 S1 = zero, S2 = zero, S11 = zero, S12 = zero, S22 = zero, sharp = zero, W1 = w1[h], W2 = w2[h], z1 = zero, z2 = zero;
+                const long n_terms = kind == SGD ? batch_size : n_data;
+                const double per_term = 1.0 / n_terms;
+                for (long k = 0; k < n_terms; k++) {
+                    v8 x1, x2;
+                    if (kind == SGD)
+                        for (int l = 0; l < 8; l++) {
+                            uint32_t i = below(r, n_data);
+                            x1[l] = x[h][i][0][l], x2[l] = x[h][i][1][l];
+                        }
+                    else
+                        x1 = x[h][k][0], x2 = x[h][k][1];
+                    v8 a1 = (W1 - 1) - x1, a2 = (W2 - 1) - x2, u = a1 * c - a2 * s, v = a1 * c + a2 * s, b1 = a1 + 2, b2 = a2 + 2;
+                    m8 inside = 10 * (u * u) + 100 * (v * v) < b1 * b1 + b2 * b2;
+                    v8 g1 = select8(inside, (20 * c) * u + (200 * c) * v, 2 * b1);
+                    v8 g2 = select8(inside, (200 * s) * v - (20 * s) * u, 2 * b2);
                     S1 += g1, S2 += g2;
-                    S11 += g1 * g1, S12 += g1 * g2, S22 += g2 * g2;
+                    if (kind == DIAG || kind == LEADING) S11 += g1 * g1, S12 += g1 * g2, S22 += g2 * g2;
+                    if (kind == HESSIAN || kind == EIGVEC) sharp += select8(inside, one, zero);
                 }
-                v8 m1 = S1 * mean, m2 = S2 * mean;
-                v8 c11 = S11 * mean - m1 * m1, c12 = S12 * mean - m1 * m2, c22 = S22 * mean - m2 * m2;
+                v8 share = sharp * mean, m1 = S1 * per_term, m2 = S2 * per_term, c11 = one, c12 = zero, c22 = one;
+                if (kind == DIAG || kind == LEADING) {
+                    c11 = S11 * mean - m1 * m1, c22 = S22 * mean - m2 * m2;
+                    if (kind == LEADING) c12 = S12 * mean - m1 * m2;
+                } else if (kind == HESSIAN) {
+                    c11 = c22 = 110 * share + 2 * (1 - share), c12 = 90 * share;
+                } else if (kind == EIGVEC) {
+                    m8 flat = share == 0;
+                    c11 = c12 = select8(flat, zero, one), c22 = one;
+                }
                 v8 scale = power / (c11 + c22);
                 c11 *= scale, c12 *= scale, c22 *= scale;
-                v8 l11 = sqrt8(c11), l21 = c12 / l11, rest = c22 - l21 * l21, l22 = sqrt8(select8(rest > 0, rest, zero));
-                for (int l = 0; l < 8; l++) z1[l] = normal(&r), z2[l] = normal(&r);
+                v8 l11 = sqrt8(c11), l21 = select8(l11 > 0, c12 / l11, sqrt8(c22));
+                v8 rest = c22 - l21 * l21, l22 = sqrt8(select8(rest > 0, rest, zero));
+                if (kind != GD && kind != SGD)
+                    for (int l = 0; l < 8; l++) {
+                        z1[l] = normal(r);
+                        if (kind != EIGVEC) z2[l] = normal(r);
+                    }
                 w1[h] = W1 + l11 * z1 - eta * m1;
                 w2[h] = W2 + l21 * z1 + l22 * z2 - eta * m2;
             }
         for (int l = 0; l < 16 && p + l < n_paths; l++)
             final[2 * (p + l)] = w1[l / 8][l % 8], final[2 * (p + l) + 1] = w2[l / 8][l % 8];
+    }
+}
+
+void toy(uint64_t seed, long kind, long n_paths, long n_steps, double eta, double power, long n_data, long batch_size,
+         const double *factor, double *final) {
+    rng_t r;
+    seed_rng(&r, seed);
+    switch (kind) { // a function of each, with the kind known to the compiler
+#define CASE(K)                                                                                                                     \
+    case K:                                                                                                                         \
+        toy_of(K, &r, n_paths, n_steps, eta, power, n_data, batch_size, factor, final);                                             \
+        break;
+        CASE(GD) CASE(CONST) CASE(DIAG) CASE(LEADING) CASE(HESSIAN) CASE(EIGVEC) CASE(SGD)
     }
 }
 
@@ -225,23 +263,154 @@ void least_squares(uint64_t seed, long n_paths, long n_steps, long B, double kap
     }
 }
 
-// ---- sampling vectors, w (size, n)
+// ---- M-SGD and its SDE on one Brownian path
 
-void minibatch_weights(uint64_t seed, long size, long n, long batch_size, double *w) { // with replacement
+// Gradients of sqrt(1 + r^2) - 1 for two rows (a, b, y) of data, r = a u + b v - y: their mean, and their sum with weights.
+#define GRADIENTS(u, v, m0, m1, n0, n1)                                                                                             \
+    v8 m0 = zero, m1 = zero, n0 = zero, n1 = zero;                                                                                  \
+    for (int i = 0; i < 2; i++) {                                                                                                   \
+        double a = data[3 * i], b = data[3 * i + 1], label = data[3 * i + 2];                                                       \
+        v8 r = a * u + b * v - label, s = r / sqrt8(1 + r * r);                                                                         \
+        m0 += 0.5 * (s * a), m1 += 0.5 * (s * b), n0 += s * a * weight[i], n1 += s * b * weight[i];                                 \
+    }
+
+// Eight paths side by side from `start`: n_steps steps of M-SGD with Gaussian weights of the given strength, and of
+// Euler-Maruyama in `refinement` parts of each, its drift corrected to first order in its step. Squared distances of the last
+// points.
+void coupled(uint64_t seed, long n_paths, long n_steps, long refinement, double eta, double strength, const double *data,
+             const double *start, double *distance) {
     rng_t r;
     seed_rng(&r, seed);
-    for (long row = 0; row < size; row++, w += n) {
-        memset(w, 0, n * sizeof *w);
-        for (long k = 0; k < batch_size; k++) w[below(&r, n)] += 1.0 / batch_size;
+    const v8 zero = {0};
+    const double h = eta / refinement, root = sqrt(h), apart = 1e-6;
+    for (long p = 0; p < n_paths; p += 8) {
+        v8 x = zero + start[0], y = zero + start[1], X = x, Y = y, weight[2], path[2];
+        for (long t = 0; t < n_steps; t++) {
+            path[0] = path[1] = zero;
+            for (long k = 0; k < refinement; k++) {
+                for (int i = 0; i < 2; i++) {
+                    for (int l = 0; l < 8; l++) weight[i][l] = normal(&r);
+                    weight[i] *= root;
+                    path[i] += weight[i];
+                    weight[i] *= strength;
+                }
+                GRADIENTS(X, Y, g0, g1, noise0, noise1)
+                v8 u = X + apart * g0, v = Y + apart * g1;
+                GRADIENTS(u, v, c0, c1, unused0, unused1)
+                (void)unused0, (void)unused1;
+                X -= h * g0 + noise0 - (0.5 * h * h / apart) * (c0 - g0);
+                Y -= h * g1 + noise1 - (0.5 * h * h / apart) * (c1 - g1);
+            }
+            for (int i = 0; i < 2; i++) weight[i] = path[i] * strength;
+            GRADIENTS(x, y, g0, g1, noise0, noise1)
+            x -= eta * g0 + noise0;
+            y -= eta * g1 + noise1;
+        }
+        v8 squared = (x - X) * (x - X) + (y - Y) * (y - Y);
+        for (int l = 0; l < 8 && p + l < n_paths; l++) distance[p + l] = squared[l];
     }
 }
 
-void gaussian_weights(uint64_t seed, long size, long n, double scale, double *w) { // centred
+void normals(uint64_t seed, long n_paths, long n, double *mean) {
     rng_t r;
     seed_rng(&r, seed);
-    for (long row = 0; row < size; row++, w += n) {
+    for (long p = 0; p < n_paths; p++) {
         double total = 0;
-        for (long i = 0; i < n; i++) total += w[i] = normal(&r);
+        for (long i = 0; i < n; i++) total += normal(&r);
+        mean[p] = total / n;
+    }
+}
+
+// ---- sampling vectors, w (size, n)
+
+enum { MINIBATCH, MINIBATCH_WITHOUT, GAUSSIAN, RADEMACHER, STUDENT, BERNOULLI, FISHER, COV, PRINTED, GAUSSIAN_MINIBATCH };
+
+static double gamma_of(rng_t *r, double shape) { // Marsaglia and Tsang; shape >= 1
+    double d = shape - 1.0 / 3, c = 1 / sqrt(9 * d);
+    for (;;) {
+        double x = normal(r), v = 1 + c * x;
+        if (v <= 0) continue;
+        v = v * v * v;
+        double u = uniform(r);
+        if (u < 1 - 0.0331 * (x * x) * (x * x) || log(u) < 0.5 * x * x + d * (1 - v + log(v))) return d * v;
+    }
+}
+
+static inline __attribute__((always_inline)) void weights_of(const int kind, rng_t *r, long n, long b, double scale, double df,
+                                                             long *pool, double *w) {
+    double total = 0;
+    switch (kind) {
+    case GAUSSIAN: case RADEMACHER: case STUDENT:
+        for (long i = 0; i < n; i++) {
+            if (kind == GAUSSIAN) w[i] = normal(r);
+            else if (kind == RADEMACHER) w[i] = next(r) >> 63 ? 1.0 : -1.0;
+            else w[i] = normal(r) * sqrt(df / 2 / gamma_of(r, df / 2));
+            total += w[i];
+        }
         for (long i = 0; i < n; i++) w[i] = 1.0 / n + scale * (w[i] - total / n);
+        return;
+    case BERNOULLI:
+        for (long i = 0; i < n; i++) w[i] = uniform(r) < (double)b / n ? 1.0 / b : 0.0;
+        return;
+    case MINIBATCH: case MINIBATCH_WITHOUT: case GAUSSIAN_MINIBATCH:
+        memset(w, 0, n * sizeof *w);
+        for (long k = 0; k < b; k++) {
+            if (kind == MINIBATCH_WITHOUT) {
+                long i = k + below(r, n - k), chosen = pool[i];
+                pool[i] = pool[k], pool[k] = chosen;
+                w[chosen] = 1.0 / b;
+            } else
+                w[below(r, n)] += kind == MINIBATCH ? 1.0 / b : 1.0 / b + scale * normal(r);
+        }
+        return;
+    default: { // noise on a support, with replacement
+        double counts[n];
+        memset(counts, 0, sizeof counts);
+        for (long k = 0; k < b; k++) counts[below(r, n)] += 1;
+        for (long i = 0; i < n; i++) {
+            w[i] = counts[i] > 0 || kind == PRINTED ? normal(r) : 0.0;
+            total += counts[i] * w[i];
+        }
+        for (long i = 0; i < n; i++)
+            w[i] = 1.0 / n + scale * (kind == FISHER ? counts[i] / b * w[i]
+                                      : kind == COV  ? counts[i] * (w[i] - total / b)
+                                                     : (counts[i] / b - 1.0 / n) * w[i]);
+    }
+    }
+}
+
+void weights(uint64_t seed, long kind, long size, long n, long b, double scale, double df, double *w) {
+    rng_t r;
+    seed_rng(&r, seed);
+    long pool[n];
+    for (long i = 0; i < n; i++) pool[i] = i;
+    for (long row = 0; row < size; row++, w += n)
+        switch (kind) {
+#undef CASE
+#define CASE(K)                                                                                                                     \
+    case K:                                                                                                                         \
+        weights_of(K, &r, n, b, scale, df, pool, w);                                                                                \
+        break;
+            CASE(MINIBATCH) CASE(MINIBATCH_WITHOUT) CASE(GAUSSIAN) CASE(RADEMACHER) CASE(STUDENT) CASE(BERNOULLI) CASE(FISHER)
+            CASE(COV) CASE(PRINTED) CASE(GAUSSIAN_MINIBATCH)
+        }
+}
+
+// ---- complexity of affine losses under independent signs: |sum v_i l_i| at its largest over a ball, over n
+
+// columns (n, d + 1): constant and slopes of each loss.
+void affine_complexity(uint64_t seed, long size, long n, long d, double radius, const double *columns, double *supremum) {
+    rng_t r;
+    seed_rng(&r, seed);
+    double sums[d + 1];
+    for (long row = 0; row < size; row++) {
+        memset(sums, 0, sizeof sums);
+        for (long i = 0; i < n; i++) {
+            double sign = next(&r) >> 63 ? 1.0 : -1.0;
+            for (long j = 0; j <= d; j++) sums[j] += sign * columns[(d + 1) * i + j];
+        }
+        double square = 0;
+        for (long j = 1; j <= d; j++) square += sums[j] * sums[j];
+        supremum[row] = (fabs(sums[0]) + radius * sqrt(square)) / n;
     }
 }

@@ -71,7 +71,7 @@ class BlockStore:
             "sources": source_hash(),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
-        folder = Path(root) / key
+        folder = Path(root).resolve() / key  # workers have working directories of their own
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "study.json").write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")

@@ -21,10 +21,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from gradnoise.simulations._jit import kernel
 from gradnoise.simulations.problem import Problem, compiled, written
@@ -35,8 +35,8 @@ from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch
 __all__ = ["Coupling", "final_points", "lanes", "sensitivities"]
 
 _GAUSSIAN, _DRAWN_APART, _LARGEST, _ABOVE = range(4)
-_MOST_LANES = 64
-_HELD = 2**12  # numbers of the gradients of all samples on all paths of a group
+_FEWEST_LANES, _MOST_LANES = 8, 64
+_HELD = 2**22  # gradients of a sample by a parameter, on all paths of a group
 _SENSITIVITY_STEP = 1e-5
 _DIFFERENCE_STEP = 1e-6  # of the directional derivative of the gradient, in units of the gradient
 
@@ -120,7 +120,7 @@ def _rule(noise: SamplingNoise) -> tuple[int, int, float]:
         case Minibatch():
             return _LARGEST, noise.batch_size, 0.0
         case Bernoulli():
-            return _ABOVE, noise.batch_size, float(-ndtri(noise.batch_size / noise.n))
+            return _ABOVE, noise.batch_size, -NormalDist().inv_cdf(noise.batch_size / noise.n)
     raise TypeError(f"batch_size must be a number or a Gaussian, Minibatch or Bernoulli noise, got {noise!r}")
 
 
@@ -162,10 +162,10 @@ def final_points(
 def lanes(problem: Problem) -> int:
     """Return how many paths run side by side; it decides the order in which normals are drawn.
 
-    As many as keep the gradients of all samples in the processor's nearest cache.
+    Fewer for a problem whose gradients, of all samples on all of these paths, would take much memory.
     """
-    most = max(_HELD // (problem.dimension * problem.n), 1)
-    return min(2 ** (most.bit_length() - 1), _MOST_LANES)
+    room = max(_HELD // (problem.dimension * problem.n), _FEWEST_LANES)
+    return min(2 ** (room.bit_length() - 1), _MOST_LANES)
 
 
 def sensitivities(problem: Problem, function: Callable[..., None], coupling: Coupling) -> FloatArray:
@@ -398,54 +398,66 @@ def _euler_step(
 
     The product with the Hessian is a difference of gradients, so that users need not write it.
     """
-    d, _, lanes = G.shape
+    d, n, lanes = G.shape
     for j in range(d):
         for lane in range(lanes):
             theta[j, lane] = points[level, j, lane]
     _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
+    per_sample = 1.0 / n
     for j in range(d):
-        _row_sums(G, j, mean)
-        _weighed_sums(G, j, weights, total)
+        _sums(G, j, weights, mean, total)
         for lane in range(lanes):
-            points[level, j, lane] -= step * mean[j, lane] + total[lane]
-            theta[j, lane] += _DIFFERENCE_STEP * mean[j, lane]
+            average = mean[j, lane] * per_sample
+            points[level, j, lane] -= step * average + total[lane]
+            theta[j, lane] += _DIFFERENCE_STEP * average
         if k >= 0:
             push = sign * sensitivities[level, k, j]
             for lane in range(lanes):
                 control[level, lane] += push * total[lane]
     if correction != 0.0:
         _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
-        share = 0.5 * step * correction / _DIFFERENCE_STEP
+        share = 0.5 * step * correction / _DIFFERENCE_STEP * per_sample
         for j in range(d):
+            _subtract_sums(G, j, mean)
             for lane in range(lanes):
                 points[level, j, lane] += share * mean[j, lane]
-            _row_sums(G, j, mean)
-            for lane in range(lanes):
-                points[level, j, lane] -= share * mean[j, lane]
+
+
+# Two samples at a time, to spare loads and stores.
 
 
 @kernel
-def _row_sums(G, j, mean):
-    """Write the means of the samples' gradients by a parameter."""
+def _sums(G, j, weights, mean, total):
+    """Write the sums of the samples' gradients by a parameter, and those with weights."""
     _, n, lanes = G.shape
-    for lane in range(lanes):
-        mean[j, lane] = G[j, 0, lane]
-    for i in range(1, n):
+    odd = n % 2
+    if odd:
         for lane in range(lanes):
-            mean[j, lane] += G[j, i, lane]
-    per_sample = 1.0 / n
-    for lane in range(lanes):
-        mean[j, lane] *= per_sample
+            a = G[j, 0, lane]
+            mean[j, lane] = a
+            total[lane] = a * weights[0, lane]
+    else:
+        for lane in range(lanes):
+            a, b = G[j, 0, lane], G[j, 1, lane]
+            mean[j, lane] = a + b
+            total[lane] = a * weights[0, lane] + b * weights[1, lane]
+    for i in range(2 - odd, n, 2):
+        for lane in range(lanes):
+            a, b = G[j, i, lane], G[j, i + 1, lane]
+            mean[j, lane] += a + b
+            total[lane] += a * weights[i, lane] + b * weights[i + 1, lane]
 
 
 @kernel
-def _weighed_sums(G, j, weights, total):
+def _subtract_sums(G, j, mean):
     _, n, lanes = G.shape
-    for lane in range(lanes):
-        total[lane] = G[j, 0, lane] * weights[0, lane]
-    for i in range(1, n):
+    odd = n % 2
+    if odd:
         for lane in range(lanes):
-            total[lane] += G[j, i, lane] * weights[i, lane]
+            mean[j, lane] -= G[j, 0, lane]
+    for i in range(odd, n, 2):
+        for lane in range(lanes):
+            mean[j, lane] -= G[j, i, lane] + G[j, i + 1, lane]
 
 
 @kernel

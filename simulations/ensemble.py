@@ -60,7 +60,8 @@ def run(
         the blocks one by one, memory need not grow with `n_paths`. `concatenate` keeps them all.
     n_jobs : int, optional
         Workers. None takes joblib's active configuration, ``joblib.parallel_config("loky" | "dask" | ..., n_jobs=...)``,
-        and runs on one thread where there is none.
+        and runs on one thread where there is none. A dask cluster takes all of its workers, whatever `n_jobs` says; a study
+        inside a kernel that runs there needs ``joblib.parallel_config("sequential")``.
     block_size : int
         Paths in a block.
     store : path, optional
@@ -96,8 +97,11 @@ def concatenate(blocks: Iterable[Block]) -> Block:
 
 
 def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
-    """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up."""
-    with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator") as parallel:
+    """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up.
+
+    A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
+    """
+    with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
         window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
         while batch := list(itertools.islice(tasks, window)):
             yield from parallel(batch)  # type: ignore[misc]

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 from gradnoise.theory._validation import as_array, as_count, as_real
 
@@ -177,6 +176,8 @@ class Proportion:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Clopper-Pearson interval, exact at every level and size."""
+        from scipy import special  # here, as its import takes long
+
         tail, k, n = (1 - as_level(level)) / 2, self.successes, self.n
         low = 0.0 if k == 0 else float(special.betaincinv(k, n - k + 1, tail))
         high = 1.0 if k == n else float(special.betainccinv(k + 1, n - k, tail))
@@ -294,6 +295,8 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
 
 def quantile(alpha: float, df: float = math.inf) -> float:
     """Two-sided quantile of Student's t; of the normal law for df = inf."""
+    from scipy import special  # here, as its import takes long
+
     return float(-special.ndtri(alpha / 2) if math.isinf(df) else -special.stdtrit(df, alpha / 2))
 
 

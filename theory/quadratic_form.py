@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import root_scalar
 
 from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative
 
@@ -95,6 +94,8 @@ def quadratic_form_root(weights: ArrayLike) -> FloatArray:
 
 
 def _cdf(w: FloatArray, x: float) -> float:
+    from scipy.optimize import root_scalar  # here, as its import takes long
+
     # Beyond these ends the answer is 0 or 1 to 1e-14: Q is at least its largest term, and has a mean of one.
     if x <= 1e-28 * w.max():
         return 0.0
