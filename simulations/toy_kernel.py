@@ -28,7 +28,8 @@ _H11, _H12, _H22 = float(SHARP_HESSIAN[0, 0]), float(SHARP_HESSIAN[0, 1]), float
 _R = float(np.sqrt(0.5))
 
 # Rows of a group's state: parameter; means and extents of the data; the branch test; share, sums and second moments over N
-# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals; a sample of the batch.
+# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals; for
+# batches a uniform number, an index, and a sample.
 (
     _W1, _W2,
     _T1, _T2, _T11, _T12, _T22, _QLOW, _QHIGH, _REACH1, _REACH2,
@@ -38,9 +39,9 @@ _R = float(np.sqrt(0.5))
     _C11, _C12, _C22,
     _L11, _L21, _L22,
     _Z1, _Z2,
-    _A1, _A2, _AQ,
+    _U, _I, _A1, _A2,
     _END,
-) = range(0, 34 * _LANES, _LANES)  # fmt: skip
+) = range(0, 35 * _LANES, _LANES)  # fmt: skip
 # Rows of a sample: x_1, x_2 and x'(H/2 - I)x for each path.
 _X1, _X2, _Q, _SAMPLE = range(0, 4 * _LANES, _LANES)
 
@@ -281,21 +282,23 @@ def _step(eta, s):
 
 @kernel
 def _minibatch_gradient(generator, data, n_data, batch_size, lanes, s):
-    digits, left, u = indices_per_uniform(n_data), 0, 0.0
+    digits = indices_per_uniform(n_data)
     s[_G1 : _G2 + _LANES] = 0.0
-    for _ in range(batch_size):
+    for k in range(batch_size):
+        if k % digits == 0:
+            for lane in range(lanes):
+                s[_U + lane] = generator.random()
+        for lane in range(_LANES):
+            shifted = s[_U + lane] * n_data
+            s[_I + lane] = np.floor(shifted)
+            s[_U + lane] = shifted - s[_I + lane]
         for lane in range(lanes):
-            if left == 0:
-                u, left = generator.random(), digits
-            left -= 1
-            u *= n_data
-            k = int(u)
-            u -= k
-            row = k * _SAMPLE + lane
-            s[_A1 + lane], s[_A2 + lane], s[_AQ + lane] = data[row + _X1], data[row + _X2], data[row + _Q]
+            row = int(s[_I + lane]) * _SAMPLE + lane
+            s[_A1 + lane], s[_A2 + lane] = data[row + _X1], data[row + _X2]
         for lane in range(_LANES):
             a, b = s[_A1 + lane], s[_A2 + lane]
-            inside = 1.0 if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + s[_AQ + lane] < 0 else 0.0
+            q = (0.5 * _H11 - 1) * a * a + _H12 * a * b + (0.5 * _H22 - 1) * b * b
+            inside = 1.0 if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + q < 0 else 0.0
             u1, u2 = inside * (s[_W1 + lane] - 1 - a), inside * (s[_W2 + lane] - 1 - b)
             s[_G1 + lane] += _H11 * u1 + _H12 * u2 + 2 * (1 - inside) * (s[_W1 + lane] + 1 - a)
             s[_G2 + lane] += _H12 * u1 + _H22 * u2 + 2 * (1 - inside) * (s[_W2 + lane] + 1 - b)

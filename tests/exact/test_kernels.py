@@ -80,8 +80,11 @@ def _toy(generator, dynamics, *, n_steps, eta, power, n_data, batch_size, tie=(0
         data = {p: [root @ [generator.standard_normal(), generator.standard_normal()] for _ in range(n_data)] for p in group}
         trajectory[group, 0] = 1.0
         for t, p in itertools.product(range(n_steps + 1), group):
-            if dynamics == "sgd" and t < n_steps and p == group[0]:  # the first sample of each path, then the second, ...
-                batches = np.reshape(_digits(generator, [n_data] * (batch_size * len(group))), (batch_size, -1))
+            if dynamics == "sgd" and t < n_steps and p == group[0]:  # three samples from a uniform number of each path
+                thirds = [generator.random(len(group)) for _ in range(-(-batch_size // 3))]
+                batches = np.array([np.floor(u * n_data**k % 1 * n_data) for u in thirds for k in range(3)]).astype(int)[
+                    :batch_size
+                ]
             theta = trajectory[p, t]
             gradients, hessians, losses = zip(*(_toy_sample(theta, x) for x in data[p]), strict=True)
             H, step = np.mean(hessians, axis=0), -eta * np.mean(gradients, axis=0)
