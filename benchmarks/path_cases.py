@@ -88,7 +88,7 @@ def _toy_case(dynamics: str, c: Yardstick | None) -> Case:
     normals = 2 * n_data / n_steps + {"gd": 0, "sgd": 0, "gld_eigvec": 1}.get(dynamics, 2)
     targets = Targets(c=1.0, numpy=18.0, threads=1.85)
     compared = ("success rate", "mean of w_1 + w_2")
-    return Case(f"toy, {dynamics}", "path-step", n_steps, compared, runs, targets, normals, share=2)
+    return Case(f"toy, {dynamics}", "path-step", n_steps, compared, runs, targets, normals, slow_share=16)
 
 
 def ornstein_uhlenbeck_case(c: Yardstick | None) -> Case:

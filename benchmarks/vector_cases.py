@@ -30,7 +30,7 @@ def weights_cases(c: Yardstick | None) -> list[Case]:
     """Sampling vectors of every class, all 1,000 weights of each."""
     heavy, compensated = StudentT(_N, _B, df=5.0), GaussianMinibatch(_N, 4 * _B, _B)
     signs, normal = Rademacher(_N, _B), Gaussian(_N, _B)
-    sparse = {form: SparseGaussian(_N, _B, 4 * _B, form=form) for form in ("fisher", "cov", "printed")}
+    sparse = {form: SparseGaussian(_N, _B, 4 * _B, form=form, replacement=True) for form in ("fisher", "cov", "printed")}
     of_batch = {
         "minibatch": Minibatch(_N, _B),
         "minibatch without": Minibatch(_N, _B, replacement=False),

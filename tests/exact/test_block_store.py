@@ -222,6 +222,15 @@ def test_a_changed_global_or_helper_shares_no_block(tmp_path):
         ensemble.run(names["kernel"], (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path / "store")
 
 
+def test_a_relative_store_is_the_same_folder_for_workers_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = BlockStore.open("blocks", logged, (), Stream.of(1), 4)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")  # a dask worker has a working directory of its own
+    store.save(0, 4, (np.arange(4.0),))
+    assert [path.name for path in tmp_path.glob("blocks/*/block-*.npz")] == ["block-00000000-4.npz"]
+
+
 def test_unwritable_store_is_named(study, tmp_path):
     (tmp_path / "file").write_text("")
     for below in ("file", "file/store"):
