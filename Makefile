@@ -56,7 +56,7 @@ bench: $(BIN)/python
 
 bench-check: $(BIN)/python
 	$(call install,)
-	$(BIN)/python benchmarks/compare.py --check --paths 16384 --repeats 3
+	$(BIN)/python benchmarks/compare.py --check --repeats 3
 
 clean:
 	rm -rf $(VENV) $(RESULTS) build *.egg-info

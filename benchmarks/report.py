@@ -85,8 +85,9 @@ def notes(measured: list[Measurement]) -> Iterator[tuple[str, bool]]:
     share = min(m.processor_share for m in measured)
     busy = "" if share > 0.95 else ": other programs are running, so the gain by two threads means little"
     yield f"One thread had a processor for {share:.0%} of its time{busy}", True
-    compiled = ", ".join(f"{m.case} {m.compile_time:.1f} s" for m in measured if m.compile_time >= _NOTABLE)
-    yield f"First call in an empty cache, not part of the above: {compiled}; less than a second for the others", True
+    compiled = [f"{m.case} {m.compile_time:.1f} s" for m in measured if m.compile_time >= _NOTABLE]
+    others = "under a second for the others" if compiled else "under a second"
+    yield f"First call in an empty cache, not part of the above: {'; '.join([*compiled, others])}", True
 
 
 def save(folder: Path, machine: dict[str, str], paths: int, repeats: int, measured: list[Measurement]) -> tuple[Path, Path]:
