@@ -44,7 +44,14 @@ def main(
         from measure import measure
         from workloads import all_cases, missing
 
-        stored = regression.load(STORED) if check else {}
+        from gradnoise.cli.common import check_writable
+
+        try:
+            stored = regression.load(STORED) if check else {}
+            if save:
+                check_writable(save, "--save")
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
         try:
             c = Yardstick(Path(folder))
         except NoCompilerError as error:
@@ -57,7 +64,7 @@ def main(
         normal, *cases = all_cases(c)
         wanted = [case for case in cases if not only or any(part in case.name for part in only)]
         if not wanted:
-            raise typer.BadParameter(f"no workload has {' or '.join(only or [])} in its name: {', '.join(c.name for c in cases)}")
+            raise typer.BadParameter(f"no workload has {' or '.join(only or [])} in its name: {'; '.join(c.name for c in cases)}")
         measured: list[Measurement] = []
         worse: list[str] = []
         for case in [normal, *wanted]:

@@ -117,7 +117,15 @@ def main(
 
     Exits with 1 if two workers give other numbers than one; a missed target is only shown, as it may be the machine's fault.
     """
+    from gradnoise.cli.common import check_file
+
     console = Console(width=None if sys.stdout.isatty() else 130, highlight=False)
+    try:
+        for path, option in ((json, "--json"), (plot, "--plot")):
+            if path:
+                check_file(path, option)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NUMBA_CACHE_DIR"] = folder
         findings = [*start(repeats, console), memory()]  # first, as this process is still small
