@@ -133,11 +133,11 @@ class Yardstick:
         self._library.weights(c_uint64(seed), c_long(KINDS.index(kind)), c_long(size), *numbers, _pointer(w))
         return w
 
-    def affine_complexity(self, size: int, seed: int, radius: float, columns: np.ndarray) -> np.ndarray:
-        """Suprema of affine losses (n, d + 1) under random signs, (size,)."""
-        supremum, (n, p) = np.empty(size), columns.shape
-        arguments = c_uint64(seed), c_long(size), c_long(n), c_long(p - 1), c_double(radius)
-        self._library.affine_complexity(*arguments, _pointer(columns), _pointer(supremum))
+    def complexity(self, size: int, seed: int, kind: str, d: int, radius: float, columns: np.ndarray) -> np.ndarray:
+        """Suprema of losses with statistics (n, p) under random signs, (size,); the kind is "affine" or "quadratic"."""
+        supremum = np.empty(size)
+        arguments = c_uint64(seed), c_long(size), c_long(len(columns)), c_long(d), c_double(radius)
+        getattr(self._library, f"{kind}_complexity")(*arguments, _pointer(columns), _pointer(supremum))
         return supremum
 
 

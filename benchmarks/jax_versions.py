@@ -1,4 +1,4 @@
-"""The workloads in JAX as a user would write them: jit, vmap across paths and scan across steps, in double precision."""
+"""The workloads in JAX as a user would write them: jit, arrays across paths and scan across steps, in double precision."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jax.numpy import linalg
 
 from gradnoise.theory.two_basin import SHARP_HESSIAN
 
@@ -80,26 +79,32 @@ def gaussian_weights(size: int, seed: int, n: int, scale: float) -> np.ndarray:
 
 @cache
 def _toy(n_paths: int, n_steps: int, n_data: int) -> Callable[..., Any]:
-    hessian = jnp.asarray(SHARP_HESSIAN)
+    (h11, h12), (_, h22) = SHARP_HESSIAN
 
-    def path(key: Any, step_size: float, power: float, factor: Any) -> Any:
+    def run(key: Any, step_size: float, power: float, factor: Any) -> Any:
         of_data, of_noise = jax.random.split(key)
-        data = jax.random.normal(of_data, (n_data, 2)) @ factor.T
+        x1, x2 = jnp.moveaxis(jax.random.normal(of_data, (n_data, n_paths, 2)) @ factor.T, 2, 0)
 
-        def step(w: Any, z: Any) -> tuple[Any, None]:
-            s = w - 1 - data
-            f, curved = s + 2, s @ hessian
-            sharp = (s * curved).sum(axis=1) / 2 < (f * f).sum(axis=1)
-            gradients = jnp.where(sharp[:, None], curved, 2 * f)
-            mean = gradients.mean(axis=0)
-            centred = gradients - mean
-            covariance = centred.T @ centred
-            root = linalg.cholesky(covariance * (power / jnp.trace(covariance)))
-            return w - step_size * mean + root @ z, None
+        def step(w: Any, k: Any) -> tuple[Any, None]:
+            w1, w2 = w
+            s1, s2 = w1 - 1 - x1, w2 - 1 - x2
+            f1, f2 = s1 + 2, s2 + 2
+            hs1, hs2 = h11 * s1 + h12 * s2, h12 * s1 + h22 * s2
+            sharp = (s1 * hs1 + s2 * hs2) / 2 < f1 * f1 + f2 * f2
+            g1, g2 = jnp.where(sharp, hs1, 2 * f1), jnp.where(sharp, hs2, 2 * f2)
+            m1, m2 = g1.mean(axis=0), g2.mean(axis=0)
+            c11, c12, c22 = (g1 * g1).mean(axis=0) - m1 * m1, (g1 * g2).mean(axis=0) - m1 * m2, (g2 * g2).mean(axis=0) - m2 * m2
+            scale = power / (c11 + c22)
+            l11 = jnp.sqrt(scale * c11)
+            l21 = scale * c12 / l11
+            l22 = jnp.sqrt(jnp.maximum(scale * c22 - l21 * l21, 0))
+            z1, z2 = jax.random.normal(k, (2, n_paths))
+            return (w1 - step_size * m1 + l11 * z1, w2 - step_size * m2 + l21 * z1 + l22 * z2), None
 
-        return jax.lax.scan(step, jnp.ones(2), jax.random.normal(of_noise, (n_steps, 2)))[0]
+        start = jnp.ones(n_paths), jnp.ones(n_paths)
+        return jnp.stack(jax.lax.scan(step, start, jax.random.split(of_noise, n_steps))[0], axis=1)
 
-    return jax.jit(lambda key, *args: jax.vmap(lambda k: path(k, *args))(jax.random.split(key, n_paths)))
+    return jax.jit(run)
 
 
 @cache
@@ -143,26 +148,26 @@ def _coupled(n_paths: int, n_steps: int, refinement: int) -> Callable[..., Any]:
         A, y = data[:, :-1], data[:, -1]
         h, n = eta / refinement, len(data)
 
-        def slopes(theta: Any) -> Any:
-            residual = theta @ A.T - y
-            return residual / jnp.sqrt(1 + residual**2)
+        def gradients(theta: Any) -> Any:  # by component, sample and path
+            residual = A @ theta - y[:, None]
+            return A.T[:, :, None] * (residual / jnp.sqrt(1 + residual**2))
 
         def fine(state: Any, k: Any) -> tuple[Any, None]:
             Theta, path = state
             increment = jnp.sqrt(h) * jax.random.normal(k, path.shape)
-            s = slopes(Theta)
-            mean, noise = s @ A / n, (s * increment) @ A * strength
-            slope = (slopes(Theta + apart * mean) @ A / n - mean) / apart
+            G = gradients(Theta)
+            mean, noise = G.mean(axis=1), strength * (G * increment).sum(axis=1)
+            slope = (gradients(Theta + apart * mean).mean(axis=1) - mean) / apart
             return (Theta - h * mean - noise + 0.5 * h * h * slope, path + increment), None
 
         def coarse(state: Any, k: Any) -> tuple[Any, None]:
             theta, Theta = state
-            (Theta, path), _ = jax.lax.scan(fine, (Theta, jnp.zeros((n_paths, n))), jax.random.split(k, refinement))
-            return (theta - (slopes(theta) * (eta / n + strength * path)) @ A, Theta), None
+            (Theta, path), _ = jax.lax.scan(fine, (Theta, jnp.zeros((n, n_paths))), jax.random.split(k, refinement))
+            return (theta - (gradients(theta) * (eta / n + strength * path)).sum(axis=1), Theta), None
 
-        first = jnp.broadcast_to(start, (n_paths, len(start)))
+        first = jnp.broadcast_to(start[:, None], (len(start), n_paths))
         (theta, Theta), _ = jax.lax.scan(coarse, (first, first), jax.random.split(key, n_steps))
-        return ((theta - Theta) ** 2).sum(axis=1)
+        return ((theta - Theta) ** 2).sum(axis=0)
 
     return jax.jit(run)
 

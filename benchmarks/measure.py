@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from case import BLOCK, Case, Outcome, Targets
+from case import Case, Outcome, Targets, block_of
 
 LARGEST_DEVIATION = 5.0  # standard errors
 _TWO_THREADS = {"C": "C, 2 threads", "gradnoise": "gradnoise, 2 threads"}
@@ -102,7 +102,7 @@ def measure(case: Case, paths: int, repeats: int) -> Measurement:
     few, slow = min(paths, max(256 // case.share, 16)), max(paths // case.slow_share, 16)
     sizes = {name: paths if name in {*_TWO_THREADS, *_TWO_THREADS.values()} else slow for name in case.contenders}
     for name, run in case.contenders.items():
-        run(few if sizes[name] == paths else min(slow, BLOCK), 0)  # JAX compiles for each size of a block anew
+        run(few if sizes[name] == paths else min(slow, block_of(name)), 0)  # JAX compiles for each size of a block anew
     times: dict[str, list[Time]] = {name: [] for name in case.contenders}
     deviation, same_bits = 0.0, True
     for seed in range(repeats):

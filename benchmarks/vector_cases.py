@@ -12,7 +12,7 @@ from gradnoise.simulations import complexity, sampling
 from gradnoise.simulations.sampling import draw_with
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.loss_classes import AffineLosses, LeastSquaresLosses, LossClass
+from gradnoise.theory.loss_classes import AffineLosses, LeastSquaresLosses
 from gradnoise.theory.sampling import (
     Bernoulli,
     Gaussian,
@@ -86,15 +86,11 @@ def complexity_cases(c: Yardstick | None) -> list[Case]:
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(100, 5)), rng.normal(size=100)
     affine, quadratic = AffineLosses(y, X.T, 0.5), LeastSquaresLosses(X, y, np.zeros(5), 0.5)
-    columns = np.ascontiguousarray(affine.statistics.T)
-    return [
-        _complexity_case("affine", affine, c and (lambda n, seed: c.affine_complexity(n, seed, 0.5, columns))),
-        _complexity_case("least squares", quadratic, None),
-    ]
+    return [_complexity_case("affine", affine, c), _complexity_case("quadratic", quadratic, c)]
 
 
-def _complexity_case(name: str, losses: LossClass, in_c: Statistics | None) -> Case:
-    noise = complexity.signs(losses.n)
+def _complexity_case(kind: str, losses: AffineLosses | LeastSquaresLosses, c: Yardstick | None) -> Case:
+    noise, columns = complexity.signs(losses.n), np.ascontiguousarray(losses.statistics.T)
 
     def ours(n_jobs: int) -> Run:
         def run(n: int, seed: int) -> Outcome:
@@ -105,8 +101,9 @@ def _complexity_case(name: str, losses: LossClass, in_c: Statistics | None) -> C
 
     def in_numpy(n: int, seed: int) -> np.ndarray:
         if isinstance(losses, AffineLosses):
-            return numpy_versions.affine_complexity(n, seed, losses.radius, losses.statistics.T)
+            return numpy_versions.affine_complexity(n, seed, losses.radius, columns)
         return losses.supremum(losses.n * draw_with(noise, n, np.random.default_rng(seed)) - 1) / losses.n
 
+    in_c = c and (lambda n, seed: c.complexity(n, seed, kind, 5, losses.radius, columns))
     runs = contenders(ours, Outcome.of, in_c, {"NumPy": in_numpy})
-    return Case(f"complexity, {name}", "vector", 1, ("mean",), runs, Targets(), 0)
+    return Case(f"complexity, {kind}", "vector", 1, ("mean",), runs, Targets(), 0)

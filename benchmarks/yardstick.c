@@ -396,21 +396,91 @@ void weights(uint64_t seed, long kind, long size, long n, long b, double scale, 
         }
 }
 
-// ---- complexity of affine losses under independent signs: |sum v_i l_i| at its largest over a ball, over n
+// ---- local complexities under independent signs: |sum v_i l_i| at its largest over a ball, over n
 
-// columns (n, d + 1): constant and slopes of each loss.
+static void signed_sums(rng_t *r, long n, long p, const double *columns, double *sums) {
+    memset(sums, 0, p * sizeof *sums);
+    for (long i = 0; i < n; i++) {
+        double sign = next(r) >> 63 ? 1.0 : -1.0;
+        for (long j = 0; j < p; j++) sums[j] += sign * columns[p * i + j];
+    }
+}
+
+// columns (n, d + 1): constant and slopes of each affine loss.
 void affine_complexity(uint64_t seed, long size, long n, long d, double radius, const double *columns, double *supremum) {
     rng_t r;
     seed_rng(&r, seed);
     double sums[d + 1];
     for (long row = 0; row < size; row++) {
-        memset(sums, 0, sizeof sums);
-        for (long i = 0; i < n; i++) {
-            double sign = next(&r) >> 63 ? 1.0 : -1.0;
-            for (long j = 0; j <= d; j++) sums[j] += sign * columns[(d + 1) * i + j];
-        }
+        signed_sums(&r, n, d + 1, columns, sums);
         double square = 0;
         for (long j = 1; j <= d; j++) square += sums[j] * sums[j];
         supremum[row] = (fabs(sums[0]) + radius * sqrt(square)) / n;
+    }
+}
+
+// Cyclic Jacobi rotations: eigenvalues on the diagonal of A, eigenvectors in the columns of V.
+static void diagonalise(long d, double A[d][d], double V[d][d]) {
+    for (long i = 0; i < d; i++)
+        for (long j = 0; j < d; j++) V[i][j] = i == j;
+    for (int sweep = 0, turned = 1; turned && sweep < 30; sweep++) {
+        turned = 0;
+        for (long p = 0; p < d - 1; p++)
+            for (long q = p + 1; q < d; q++) {
+                if (fabs(A[p][q]) <= 1e-17 * (fabs(A[p][p]) + fabs(A[q][q]))) continue;
+                turned = 1;
+                double half = (A[q][q] - A[p][p]) / (2 * A[p][q]), t = copysign(1 / (fabs(half) + sqrt(half * half + 1)), half);
+                double c = 1 / sqrt(t * t + 1), s = t * c;
+                for (long k = 0; k < d; k++) {
+                    double a = A[k][p], b = A[k][q];
+                    A[k][p] = c * a - s * b, A[k][q] = s * a + c * b;
+                }
+                for (long k = 0; k < d; k++) {
+                    double a = A[p][k], b = A[q][k];
+                    A[p][k] = c * a - s * b, A[q][k] = s * a + c * b;
+                    a = V[k][p], b = V[k][q];
+                    V[k][p] = c * a - s * b, V[k][q] = s * a + c * b;
+                }
+            }
+    }
+}
+
+// Largest g'x + x'Ax/2 on the ball, for eigenvalues sign * A[i][i], by bisection for the multiplier.
+static double largest(long d, double A[d][d], const double *g, double radius, double sign) {
+    double top = 0, square = 0, value;
+    for (long i = 0; i < d; i++) top = fmax(top, sign * A[i][i]), square += g[i] * g[i];
+    double low = 0, high = sqrt(square) / radius;
+    for (int step = 0; step < 64; step++) {
+        double middle = (low + high) / 2, length = 0;
+        for (long i = 0; i < d; i++) {
+            double x = g[i] / (top - sign * A[i][i] + middle);
+            length += x * x;
+        }
+        if (length <= radius * radius) high = middle;
+        else low = middle;
+    }
+    value = (top + high) * radius * radius;
+    for (long i = 0; i < d; i++) value += g[i] * g[i] / (top - sign * A[i][i] + high);
+    return value / 2;
+}
+
+// columns (n, 1 + d + d(d + 1)/2): constant, slopes and upper triangle of the second derivatives of each quadratic loss.
+void quadratic_complexity(uint64_t seed, long size, long n, long d, double radius, const double *columns, double *supremum) {
+    rng_t r;
+    seed_rng(&r, seed);
+    const long p = 1 + d + d * (d + 1) / 2;
+    double sums[p], A[d][d], V[d][d], g[d];
+    for (long row = 0; row < size; row++) {
+        signed_sums(&r, n, p, columns, sums);
+        const double *triangle = sums + 1 + d;
+        for (long i = 0; i < d; i++)
+            for (long j = i; j < d; j++) A[i][j] = A[j][i] = *triangle++;
+        diagonalise(d, A, V);
+        for (long j = 0; j < d; j++) {
+            g[j] = 0;
+            for (long i = 0; i < d; i++) g[j] += V[i][j] * sums[1 + i];
+        }
+        double above = sums[0] + largest(d, A, g, radius, 1), below = -sums[0] + largest(d, A, g, radius, -1);
+        supremum[row] = fmax(above, below) / n;
     }
 }
