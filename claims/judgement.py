@@ -105,6 +105,14 @@ def interval(quantity: Quantity, level: float) -> tuple[float, float]:
     return quantity.interval(level)
 
 
+def placed(interval: tuple[float, float], allowed: tuple[float, float]) -> str:
+    """Verdict of an interval: it holds if all of it is in the allowed one, and is refuted if all of it is outside."""
+    (low, high), (lowest, highest) = interval, allowed
+    if low >= lowest and high <= highest:
+        return HOLDS
+    return REFUTED if high < lowest or low > highest else INCONCLUSIVE
+
+
 def judge(quantity: Quantity, prediction: Prediction, margin: float, level: float) -> Judgement:
     """Judge one prediction.
 
@@ -132,12 +140,10 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
         # `not <=` also refutes a NaN.
         within = lowest - quantity.tolerance <= quantity.value <= highest + quantity.tolerance
         return Judgement(HOLDS if within else REFUTED)
-    low, high = quantity.interval(level)
     if quantity.valid(level):
-        if low >= lowest - margin and high <= highest + margin:
-            return Judgement(HOLDS)
-        if high < lowest - margin or low > highest + margin:
-            return Judgement(REFUTED)
+        verdict = placed(quantity.interval(level), (lowest - margin, highest + margin))
+        if verdict != INCONCLUSIVE:
+            return Judgement(verdict)
     # Without a margin there may be no number of samples that decides.
     return Judgement(INCONCLUSIVE, plan_sample_size(quantity, margin, level) if margin > 0 else None)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import typer
 from rich.console import Console
@@ -24,6 +25,14 @@ console = Console()
 if not console.is_terminal:
     console = Console(width=_WIDTH_OF_A_FILE)
 errors = Console(stderr=True)
+
+
+class WithJson(Protocol):
+    """A result that can be written as JSON."""
+
+    def to_json(self) -> str:
+        """JSON text."""
+        ...
 
 
 @contextmanager
@@ -81,14 +90,14 @@ def goes_to_stdout(json: Path | None) -> bool:
     return False
 
 
-def write_json(text: str, json: Path | None) -> None:
-    """Write JSON to a file, and say so, or to stdout for "-", or nowhere."""
+def write_json(result: WithJson, json: Path | None) -> None:
+    """Write a result as JSON to a file, and say so, or to stdout for "-", or nowhere."""
     if json is None:
         return
     if str(json) == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(result.to_json())
     else:
-        json.write_text(text, encoding="utf-8")
+        json.write_text(result.to_json(), encoding="utf-8")
         console.print(f"wrote {json}", highlight=False, soft_wrap=True)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from gradnoise.claims.judgement import HOLDS, placed
 from gradnoise.claims.registry import DEFAULT_SEED
 from gradnoise.cli.common import console, goes_to_stdout, needs_torch, write_json
 from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
@@ -39,7 +40,7 @@ def run(
     found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
     if not to_stdout:
         console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
-    write_json(found.to_json(), json)
+    write_json(found, json)
 
 
 def _table(found: Comparison, title: str) -> Table:
@@ -57,18 +58,11 @@ def _table(found: Comparison, title: str) -> Table:
         if against_sgd and name != "sgd":
             gap = found.difference(name, "sgd")
             low, high = gap.interval(_LEVEL)
-            verdicts[name] = _verdict(low, high)
+            verdicts[name] = placed((low, high), (-EQUIVALENCE_MARGIN, EQUIVALENCE_MARGIN))
             row += [f"{100 * gap.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", verdicts[name]]
         table.add_row(name, *row)
     if against_sgd:
         table.caption = f"as SGD: the interval is within ± {100 * EQUIVALENCE_MARGIN:g} points"
-        if verdicts.get("gd") == "holds":
+        if verdicts.get("gd") == HOLDS:
             table.caption += "; so is that of GD, without any noise: here this says little"
     return table
-
-
-def _verdict(low: float, high: float) -> str:
-    """Verdict on equivalence: the whole interval within the margin, or outside of it."""
-    if low >= -EQUIVALENCE_MARGIN and high <= EQUIVALENCE_MARGIN:
-        return "holds"
-    return "refuted" if low > EQUIVALENCE_MARGIN or high < -EQUIVALENCE_MARGIN else "inconclusive"

@@ -67,7 +67,7 @@ def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json
     )
     if not to_stdout:
         _print(study, settings, seed)
-    write_json(study.to_json(), json)
+    write_json(study, json)
     if plot is not None:
         _draw(study, settings, plot)
         (errors if to_stdout else console).print(f"wrote {plot}", highlight=False, soft_wrap=True)

@@ -87,4 +87,4 @@ def diagnose(
     )
     if not to_stdout:
         console.print(str(found), highlight=False)
-    write_json(found.to_json(), json)
+    write_json(found, json)

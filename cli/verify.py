@@ -62,7 +62,7 @@ def run(
 
     screen.print(_table(report))
     screen.print(_conclusion(report), highlight=False)
-    write_json(report.to_json(), json)
+    write_json(report, json)
     if out is not None:
         for path in report.save(out):
             screen.print(f"wrote {path}", highlight=False, soft_wrap=True)

@@ -108,13 +108,9 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
         ylabel=r"$\hat a = u_1^\top\Sigma u_1\,\mathrm{Tr}H\,/\,(\lambda_1\mathrm{Tr}\Sigma)$",
         ylim=(0, None),
     )
-    axes[2].set(yscale="log")
-    for metric, look, label in (
-        ("indicator", "sgd", r"$\mathrm{Tr}(H\Sigma)$"),
-        ("isotropic_indicator", "gld_dynamic", r"$\mathrm{Tr}(H\bar\Sigma)$"),
-    ):
-        _band(axes[2], found.steps, found.of("sgd", metric), look, label)
-    axes[2].set(xlabel="step of SGD", ylabel="indicator of escape")
+    axes[2].set(yscale="log", xlabel="step of SGD", ylabel="indicator of escape")
+    _band(axes[2], found.steps, found.of("sgd", "indicator"), "sgd", r"$\mathrm{Tr}(H\Sigma)$")
+    _band(axes[2], found.steps, found.of("sgd", "isotropic_indicator"), "gld_dynamic", r"$\mathrm{Tr}(H\bar\Sigma)$")
     axes[2].legend()
     _entitle(figure, found, "line: mean; band: range")
     return figure
@@ -134,13 +130,9 @@ def draw_noise(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) ->
     """
     found = comparison("zhu2019-fig5", budget, rng, n_jobs)
     figure, ax = pyplot.subplots(figsize=(6.5, 4.0))
-    ax.set(yscale="log")
-    for metric, look, label in (
-        ("trace_covariance", "sgd", r"noise, $\mathrm{Tr}\Sigma$"),
-        ("gradient_norm_squared", "gd", r"gradient, $\|\nabla L\|^2$"),
-    ):
-        _band(ax, found.steps, found.of("sgd", metric), look, label)
-    ax.set(xlabel="step of SGD from the minimum of GD", ylabel="expected squared norm")
+    ax.set(yscale="log", xlabel="step of SGD from the minimum of GD", ylabel="expected squared norm")
+    _band(ax, found.steps, found.of("sgd", "trace_covariance"), "sgd", r"noise, $\mathrm{Tr}\Sigma$")
+    _band(ax, found.steps, found.of("sgd", "gradient_norm_squared"), "gd", r"gradient, $\|\nabla L\|^2$")
     ax.legend()
     _entitle(figure, found, "line: mean; band: range")
     return figure

@@ -191,10 +191,12 @@ def _largest(matrix, slopes, radius, sign):
     least = 0.0
     for i in range(d):
         least = max(least, sign * matrix[i, i])
-    shift = 0.0  # of the multiplier above `least`, at which the step is as long as the radius: from below by one slope alone,
+    # The multiplier is `least + shift`, where the step is as long as the radius. One slope alone bounds it from below; Newton's
+    # method for one over the length, which is concave, then never passes it.
+    shift = 0.0
     for i in range(d):
         shift = max(shift, abs(slopes[i]) / radius - (least - sign * matrix[i, i]))
-    for _ in range(_NEWTON_STEPS):  # and then by Newton's method for one over the length, which is concave and so never passes it
+    for _ in range(_NEWTON_STEPS):
         square, slope = 0.0, 0.0
         for i in range(d):
             if slopes[i] != 0.0:

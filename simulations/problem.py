@@ -26,8 +26,7 @@ _VECTORIZED_GRADIENTS = types.void(_matrix, _matrix, _tensor)
 _DIFFERENCE_STEP = 1e-5
 _DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
 _DIFFERENCE_ROUNDING = 1e-9  # the same in units of the losses: their rounding over the step, with room
-
-_ROUNDING = 1e-9  # relative, of gradients at two points together and at each
+_ROUNDING = 1e-9  # relative, of gradients at several points together and at each
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +55,8 @@ class Problem:
     Raises
     ------
     ValueError
-        If shapes are wrong, the gradients at the start are not the derivatives of the losses, or those at two thetas at once
-        are not those at each.
+        If shapes are wrong, the gradients at the start are not the derivatives of the losses, or those at several thetas at
+        once are not those at each.
     TypeError
         If a function cannot be compiled.
     """
@@ -77,6 +76,8 @@ class Problem:
         object.__setattr__(self, "start", np.ascontiguousarray(start))
         as_flag(self.vectorized, "vectorized")
         self._check_gradients()
+        if self.vectorized:
+            self._check_many_points()
 
     @property
     def n(self) -> int:
@@ -123,8 +124,6 @@ class Problem:
             difference = (self.sample_losses(self.start + step) - self.sample_losses(self.start - step)) / (2 * step[j])
             if not np.isfinite(difference).all():
                 raise ValueError(f"losses must be finite around the start, got NaN or infinity at start[{j}] ± {step[j]:g}")
-            if self.vectorized:
-                self._check_two_points(np.column_stack([self.start, self.start + step]))
             scale = max(np.abs(gradients).max(), np.abs(difference).max())
             allowed = _DIFFERENCE_ERROR * scale + _DIFFERENCE_ROUNDING * np.abs(losses).max() + 1e-300
             i = int(np.abs(difference - gradients[j]).argmax())
@@ -134,11 +133,15 @@ class Problem:
                     f"at the start, where the losses change by {difference[i]:.6g} per unit"
                 )
 
-    def _check_two_points(self, thetas: FloatArray) -> None:
+    def _check_many_points(self) -> None:
+        d = self.dimension
+        thetas = (
+            self.start[:, np.newaxis] + _DIFFERENCE_STEP * np.eye(d, d + 1) * np.maximum(1, np.abs(self.start))[:, np.newaxis]
+        )
         together = self._gradients_at_many(thetas)
         apart = np.stack([self.sample_gradients(theta) for theta in thetas.T], axis=2)
         if not np.allclose(together, apart, rtol=0, atol=_ROUNDING * np.abs(apart).max()):
-            raise ValueError("gradients must write those of each theta into out[:, :, k], got others for two thetas at once")
+            raise ValueError("gradients must write those of each theta into out[:, :, k], got others for several thetas at once")
 
 
 def compiled(function: Callable[..., None], name: str, vectorized: bool = False) -> Any:

@@ -7,7 +7,7 @@ as the numbers that `lower` makes of it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,17 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.exchangeable import SamplingNoise
 
-__all__ = ["draw", "draw_with", "expectations", "fill_weights", "indices_per_uniform", "is_ours", "lower", "work_space"]
+__all__ = [
+    "draw",
+    "draw_in_parts",
+    "draw_with",
+    "expectations",
+    "fill_weights",
+    "indices_per_uniform",
+    "is_ours",
+    "lower",
+    "work_space",
+]
 
 _MINIBATCH, _GAUSSIAN, _RADEMACHER, _STUDENT, _BERNOULLI, _FISHER, _COV, _PRINTED, _GAUSSIAN_MINIBATCH = range(9)
 _HELD = 2**18  # weights held at once, so that they stay in the processor's cache
@@ -76,6 +86,13 @@ def draw_with(noise: SamplingNoise, size: int, generator: np.random.Generator) -
     return out
 
 
+def draw_in_parts(noise: SamplingNoise, size: int, generator: np.random.Generator, held: int = _HELD) -> Iterator[np.ndarray]:
+    """Draw as `draw_with` does, but so many vectors at once as have `held` weights; how many they are decides the numbers."""
+    rows = max(held // noise.n, 1)
+    for start in range(0, size, rows):
+        yield draw_with(noise, min(rows, size - start), generator)
+
+
 def expectations(
     noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray], size: int, *, rng: Any, n_jobs: int | None = None
 ) -> list[Estimate]:
@@ -104,9 +121,8 @@ def expectations(
 def _statistics_block(
     n_paths: int, generator: np.random.Generator, noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    rows = max(_HELD // noise.n, 1)
-    parts = [min(rows, n_paths - start) for start in range(0, n_paths, rows)]
-    return functools.reduce(Moments.merge, (Moments.of(statistic(draw_with(noise, m, generator))) for m in parts)).as_block()
+    parts = (Moments.of(statistic(vectors)) for vectors in draw_in_parts(noise, n_paths, generator))
+    return functools.reduce(Moments.merge, parts).as_block()
 
 
 def is_ours(noise: SamplingNoise) -> bool:

@@ -28,8 +28,8 @@ _H11, _H12, _H22 = float(SHARP_HESSIAN[0, 0]), float(SHARP_HESSIAN[0, 1]), float
 _R = float(np.sqrt(0.5))
 
 # Rows of a group's state: parameter; means and extents of the data; the branch test; share, sums and second moments over N
-# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals; for
-# batches a uniform number, an index, and a sample.
+# of the samples on the sharp branch; gradient; covariance, then factor, of the noise; normals; for batches
+# a uniform number, an index, and a sample.
 (
     _W1, _W2,
     _T1, _T2, _T11, _T12, _T22, _QLOW, _QHIGH, _REACH1, _REACH2,
@@ -71,9 +71,9 @@ def run_paths(
                 if _undecided(s):
                     _sharp_sums(data, n_data, covariance or loss.shape[1] > 0, s)
                 _gradient(s)
-            if covariance:
-                _gradient_covariance(s)
-            _match_trace(code, tie, power, eta, batch_size, s)
+                if covariance:
+                    _gradient_covariance(s)
+                _match_trace(code, tie, power, eta, batch_size, s)
             if recorded:
                 for lane in range(lanes):
                     if trajectory.shape[1]:
@@ -112,13 +112,19 @@ def _draw_data(generator, factor, n_data, lanes, data):
 
 
 @kernel
+def _difference_of_forms(a, b):
+    """x'(H/2 - I)x at x = (a, b)."""
+    return (0.5 * _H11 - 1) * a * a + _H12 * a * b + (0.5 * _H22 - 1) * b * b
+
+
+@kernel
 def _summarise_data(data, n_data, s):
     s[_T1 : _REACH2 + _LANES] = 0.0
     s[_QLOW : _QLOW + _LANES], s[_QHIGH : _QHIGH + _LANES] = np.inf, -np.inf
     for k in range(n_data):
         for lane in range(_LANES):
             a, b = data[k * _SAMPLE + _X1 + lane], data[k * _SAMPLE + _X2 + lane]
-            q = (0.5 * _H11 - 1) * a * a + _H12 * a * b + (0.5 * _H22 - 1) * b * b
+            q = _difference_of_forms(a, b)
             data[k * _SAMPLE + _Q + lane] = q
             s[_T1 + lane] += a
             s[_T2 + lane] += b
@@ -297,8 +303,8 @@ def _minibatch_gradient(generator, data, n_data, batch_size, lanes, s):
             s[_A1 + lane], s[_A2 + lane] = data[row + _X1], data[row + _X2]
         for lane in range(_LANES):
             a, b = s[_A1 + lane], s[_A2 + lane]
-            q = (0.5 * _H11 - 1) * a * a + _H12 * a * b + (0.5 * _H22 - 1) * b * b
-            inside = 1.0 if s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + q < 0 else 0.0
+            difference = s[_D0 + lane] - s[_D1 + lane] * a - s[_D2 + lane] * b + _difference_of_forms(a, b)
+            inside = 1.0 if difference < 0 else 0.0
             u1, u2 = inside * (s[_W1 + lane] - 1 - a), inside * (s[_W2 + lane] - 1 - b)
             s[_G1 + lane] += _H11 * u1 + _H12 * u2 + 2 * (1 - inside) * (s[_W1 + lane] + 1 - a)
             s[_G2 + lane] += _H12 * u1 + _H22 * u2 + 2 * (1 - inside) * (s[_W2 + lane] + 1 - b)

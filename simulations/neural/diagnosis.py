@@ -18,7 +18,7 @@ from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, match
 from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.progress import Progress, reporter
 from gradnoise.simulations.provenance import versions
-from gradnoise.simulations.sampling import draw_with
+from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.simulations.tail_index import tail_index
@@ -178,12 +178,9 @@ def _equal_batch(noise: SamplingNoise) -> float:
 
 def _tail_index(noise: SamplingNoise, values: FloatArray, n_draws: int, stream: Stream) -> Estimate:
     """Mean over the directions, each with draws of its own, so that all are independent."""
-    rows = max(_HELD // noise.n, 1)
     found = []
     for k, v in enumerate(values):
-        generator = stream.generator(k)
-        sizes = [min(rows, n_draws - done) for done in range(0, n_draws, rows)]
-        projected = np.concatenate([draw_with(noise, size, generator) @ v for size in sizes])
+        projected = np.concatenate([W @ v for W in draw_in_parts(noise, n_draws, stream.generator(k), _HELD)])
         found.append(tail_index(projected - noise.mean * v.sum()))
     count = len(found)
     error = math.sqrt(sum(e.standard_error**2 for e in found)) / count
