@@ -112,7 +112,7 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
     _band(axes[2], found.steps, found.of("sgd", "indicator"), "sgd", r"$\mathrm{Tr}(H\Sigma)$")
     _band(axes[2], found.steps, found.of("sgd", "isotropic_indicator"), "gld_dynamic", r"$\mathrm{Tr}(H\bar\Sigma)$")
     axes[2].legend()
-    _entitle(figure, found, "line: mean; band: range")
+    _entitle(figure, found, "line: mean, geometric on logarithmic axes; band: range")
     return figure
 
 
@@ -134,7 +134,7 @@ def draw_noise(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) ->
     _band(ax, found.steps, found.of("sgd", "trace_covariance"), "sgd", r"noise, $\mathrm{Tr}\Sigma$")
     _band(ax, found.steps, found.of("sgd", "gradient_norm_squared"), "gd", r"gradient, $\|\nabla L\|^2$")
     ax.legend()
-    _entitle(figure, found, "line: mean; band: range")
+    _entitle(figure, found, "line: geometric mean; band: range")
     return figure
 
 
