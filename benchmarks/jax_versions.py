@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from gradnoise.theory.two_basin import SHARP_HESSIAN
+from gradnoise.theory.escape.two_basin import SHARP_HESSIAN
 
 jax.config.update("jax_enable_x64", True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradnoise.theory.two_basin import SHARP_HESSIAN
+from gradnoise.theory.escape.two_basin import SHARP_HESSIAN
 
 
 def toy(

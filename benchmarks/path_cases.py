@@ -11,10 +11,9 @@ from c_yardstick import Yardstick
 from case import Case, Outcome, Run, Statistics, Targets, contenders
 
 from gradnoise.simulations import ensemble, least_squares, ornstein_uhlenbeck, toy
-from gradnoise.simulations.coupled_paths import Coupling, final_points
-from gradnoise.simulations.problem import Problem
+from gradnoise.simulations.sde import Coupling, Problem, final_points
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory import two_basin
+from gradnoise.theory.escape import two_basin
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Gaussian, Minibatch
 

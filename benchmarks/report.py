@@ -14,7 +14,7 @@ from typing import Any
 from measure import LARGEST_DEVIATION, Measurement, quotient
 from rich.table import Table
 
-from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.ensemble import versions
 
 _HEADINGS = (
     "ns per path-step, normal or vector", "C", "limit", "gradnoise", "NumPy", "JAX", "over C", "over limit", "NumPy over",

@@ -43,7 +43,8 @@ from gradnoise.theory.sampling import Minibatch
 least_squares.simulate(LeastSquares([1.0], [1.0], 0.5), Minibatch(8, 4, replacement=False), 0.1, 10, 10, rng=1)
 """,
     "strong error": """
-from gradnoise.simulations import sde, standard_problems
+from gradnoise.simulations import sde
+from gradnoise.simulations.sde import standard_problems
 sde.strong_error(standard_problems.least_squares(), [1 / 8, 1 / 16], 1.0, 10, batch_size=4, rng=1)
 """,
 }
@@ -250,7 +251,8 @@ def toy(n_data: int) -> object:
 
 
 def strong_error(n: int) -> object:
-    from gradnoise.simulations import sde, standard_problems
+    from gradnoise.simulations import sde
+    from gradnoise.simulations.sde import standard_problems
 
     problem = standard_problems.least_squares(n)
     return sde.strong_error(problem, [1 / 8], 1.0, 64, batch_size=4, rng=1, progress=False)
@@ -334,7 +336,7 @@ def _table(findings: list[Finding], repeats: int) -> Table:
 
 
 def _as_json(findings: list[Finding], sweeps: list[Sweep], seconds: list[list[float]]) -> str:
-    from gradnoise.simulations.provenance import versions
+    from gradnoise.simulations.ensemble import versions
 
     costs = [
         {"kernel": s.kernel, "quantity": s.quantity, "power": s.power, "sizes": s.sizes, "processor_seconds": times}

@@ -11,14 +11,14 @@ from path_cases import jax_versions
 from gradnoise.simulations import complexity, sampling
 from gradnoise.simulations.sampling import draw_with
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.loss_classes import AffineLosses, LeastSquaresLosses
+from gradnoise.theory.complexity import AffineLosses, LeastSquaresLosses
 from gradnoise.theory.sampling import (
     Bernoulli,
     Gaussian,
     GaussianMinibatch,
     Minibatch,
     Rademacher,
+    SamplingNoise,
     SparseGaussian,
     StudentT,
 )

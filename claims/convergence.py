@@ -8,9 +8,8 @@ from collections.abc import Callable
 import numpy as np
 
 from gradnoise.claims.judgement import Computed
-from gradnoise.simulations.enumeration import outcomes
-from gradnoise.theory.circle import CircleLosses
-from gradnoise.theory.diffusion import sde_moments, sgd_moments
+from gradnoise.simulations.sampling import outcomes
+from gradnoise.theory.diffusion import CircleLosses, sde_moments, sgd_moments
 from gradnoise.theory.sampling import Minibatch, SamplingNoise
 
 #: Least squares that no parameter fits.

@@ -15,8 +15,7 @@ import numpy as np
 from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
 from gradnoise.claims.report import Component, Entry, Report, Twin
-from gradnoise.simulations.progress import without_bars
-from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.ensemble import versions, without_bars
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import plan_sample_size
 from gradnoise.theory._validation import as_choice
@@ -38,26 +37,26 @@ __all__ = [
 
 PAPERS = ("zhu2019", "wu2019", "wu2020", "ne2021")
 _MODULES = (
-    "zhu2019",
-    "zhu2019_double_well",
-    "zhu2019_alignment",
-    "zhu2019_curvature",
-    "zhu2019_toy",
-    "zhu2019_experiments",
-    "wu2019",
-    "wu2019_complexity",
-    "wu2019_algorithm",
-    "wu2019_weak",
-    "wu2019_strong",
-    "wu2019_strong_bound",
-    "wu2020",
-    "wu2020_cost",
-    "wu2020_least_squares",
-    "ne2021",
-    "ne2021_diffusion",
+    "zhu2019.escape",
+    "zhu2019.double_well",
+    "zhu2019.alignment",
+    "zhu2019.curvature",
+    "zhu2019.toy",
+    "zhu2019.experiments",
+    "wu2019.sampling",
+    "wu2019.complexity",
+    "wu2019.algorithm",
+    "wu2019.weak",
+    "wu2019.strong",
+    "wu2019.strong_bound",
+    "wu2020.sampling",
+    "wu2020.cost",
+    "wu2020.least_squares",
+    "ne2021.enhancement",
+    "ne2021.diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.
-_EXTRA_MODULES = {"neural": ("networks", "networks_training")}
+_EXTRA_MODULES = {"neural": ("zhu2019.networks", "wu2019.networks", "wu2020.networks")}
 EXTRAS = tuple(_EXTRA_MODULES)
 
 #: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
-from gradnoise.simulations.json_result import finite
+from gradnoise.simulations.ensemble import finite
 
 __all__ = ["Component", "Entry", "Report", "Twin"]
 

@@ -10,6 +10,8 @@ import typer
 
 from gradnoise.cli.common import console, user_errors, worker_count
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,

@@ -10,8 +10,8 @@ from rich.table import Table
 from gradnoise.claims.registry import DEFAULT_SEED
 from gradnoise.cli.common import check_file, console, errors, goes_to_stdout, write_json
 from gradnoise.simulations import sde
-from gradnoise.simulations.order_study import OrderStudy
-from gradnoise.simulations.standard_problems import STANDARD
+from gradnoise.simulations.sde import OrderStudy
+from gradnoise.simulations.sde.standard_problems import STANDARD
 from gradnoise.simulations.statistics import Order
 from gradnoise.theory._validation import as_choice, as_count
 

@@ -11,8 +11,7 @@ from gradnoise.figures.style import COMPLEXITIES
 from gradnoise.simulations import complexity as sampled
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory import complexity
-from gradnoise.theory.complexity import AffineLosses, LeastSquaresLosses
-from gradnoise.theory.counts import expected_largest_weight
+from gradnoise.theory.complexity import AffineLosses, LeastSquaresLosses, expected_largest_weight
 
 __all__ = ["draw"]
 

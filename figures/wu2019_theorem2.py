@@ -9,9 +9,9 @@ from matplotlib import pyplot
 
 from gradnoise.figures.style import SDES
 from gradnoise.simulations import sde
-from gradnoise.simulations.order_study import draw_slopes
+from gradnoise.simulations.sde import draw_slopes
+from gradnoise.simulations.sde.standard_problems import least_squares, tanh_network
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.standard_problems import least_squares, tanh_network
 from gradnoise.theory.diffusion import DRIFTS, sde_moments, sgd_moments
 
 __all__ = ["draw"]

@@ -8,8 +8,8 @@ from matplotlib import pyplot
 
 from gradnoise.figures.style import SDES
 from gradnoise.simulations import sde
+from gradnoise.simulations.sde.standard_problems import logistic, tanh_network
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.standard_problems import logistic, tanh_network
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 __all__ = ["draw"]

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from gradnoise.figures.style import DYNAMICS
 from gradnoise.simulations import toy
 from gradnoise.simulations.seeds import Stream
-from gradnoise.theory import two_basin
+from gradnoise.theory.escape import two_basin
 
 __all__ = ["draw"]
 

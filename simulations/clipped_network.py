@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations._jit import kernel
+from gradnoise.simulations.ensemble import kernel
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
-from gradnoise.theory.clipped_network import ClippedNetwork
+from gradnoise.theory.curvature import ClippedNetwork
 
 __all__ = ["descend", "random_network"]
 

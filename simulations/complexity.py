@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations._jit import kernel
-from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.simulations.sampling import draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory._validation import as_probabilities
-from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.loss_classes import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
-from gradnoise.theory.sampling import Gaussian, Rademacher
+from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
+from gradnoise.theory.sampling import Gaussian, Rademacher, SamplingNoise
 
 __all__ = ["normals", "signs", "simulate"]
 

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations._jit import kernel
-from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import as_array, as_count, as_psd, as_real
-from gradnoise.theory.landscape import PlanarLandscape
+from gradnoise.theory.escape import PlanarLandscape
 
 __all__ = ["LangevinResult", "simulate"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.estimates import Estimate
-from gradnoise.simulations.json_result import JsonResult
+from gradnoise.simulations.ensemble import JsonResult
+from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray, as_choice
 
 __all__ = ["EQUIVALENCE_MARGIN", "PROTOCOLS", "Comparison", "Protocol"]

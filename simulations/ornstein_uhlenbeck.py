@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations._jit import kernel
-from gradnoise.simulations.json_result import JsonResult
-from gradnoise.simulations.progress import Progress
-from gradnoise.simulations.provenance import versions
+from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, Proportion
 from gradnoise.theory import escape

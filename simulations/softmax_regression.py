@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.progress import Progress
+from gradnoise.simulations.ensemble import Progress
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory._validation import FloatArray, as_array, as_count
-from gradnoise.theory.softmax_regression import SoftmaxRegression
+from gradnoise.theory.curvature import SoftmaxRegression
 
 __all__ = ["curvature_gap"]
 

@@ -11,7 +11,7 @@ from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.theory._validation import as_choice, as_count, as_real
-from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["ADDITIVE", "AdditiveNoise"]
 

@@ -15,14 +15,13 @@ from joblib import parallel_config
 from threadpoolctl import threadpool_limits
 
 from gradnoise.simulations import ensemble
+from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make, pick_device
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
-from gradnoise.simulations.progress import Progress
-from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import Minibatch

@@ -11,20 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradnoise.simulations.json_result import JsonResult
+from gradnoise.simulations.ensemble import JsonResult, Progress, reporter, versions
 from gradnoise.simulations.neural.escape import STAGES, Escape, escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.traces import expected_sharpness
-from gradnoise.simulations.progress import Progress, reporter
-from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate
-from gradnoise.simulations.tail_index import tail_index
+from gradnoise.simulations.statistics import Estimate, tail_index
 from gradnoise.theory._validation import FloatArray, as_count
-from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.sampling import Gaussian
+from gradnoise.theory.sampling import Gaussian, SamplingNoise
 
 __all__ = ["Diagnosis", "diagnose"]
 

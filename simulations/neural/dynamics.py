@@ -14,7 +14,6 @@ from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory._validation import as_choice, as_count
-from gradnoise.theory.exchangeable import SamplingNoise
 from gradnoise.theory.sampling import (
     Bernoulli,
     Enhanced,
@@ -22,6 +21,7 @@ from gradnoise.theory.sampling import (
     GaussianMinibatch,
     Minibatch,
     Rademacher,
+    SamplingNoise,
     SparseGaussian,
     compensating_alpha,
     compensating_noise_batch_size,

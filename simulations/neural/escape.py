@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from gradnoise.simulations.estimates import Estimate
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray, as_count
-from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["STAGES", "Escape", "escape"]
 

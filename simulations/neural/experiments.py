@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.dynamics import build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
-from gradnoise.simulations.progress import Progress
-from gradnoise.simulations.provenance import versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import as_choice, as_real
 

@@ -81,7 +81,7 @@ def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), a
 class ClippedNetwork(nn.Module):
     """One hidden layer of ReLUs, fixed output weights ±1/√m, and an output that is clipped to [δ, 1 − δ].
 
-    `gradnoise.theory.clipped_network` has the same network with its Fisher and Hessian in closed form.
+    `gradnoise.theory.curvature.ClippedNetwork` has the same network with its Fisher and Hessian in closed form.
 
     Parameters
     ----------

@@ -10,8 +10,7 @@ from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import trace_covariance
 from gradnoise.theory._validation import as_count
-from gradnoise.theory.exchangeable import SamplingNoise
-from gradnoise.theory.sampling import Minibatch
+from gradnoise.theory.sampling import Minibatch, SamplingNoise
 
 __all__ = ["NoiseCovariance", "matched_noise"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.dynamics import Dynamics
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.progress import Progress, reporter
 from gradnoise.theory._validation import as_count
 
 __all__ = ["CHECKPOINT", "METRICS", "load_checkpoint", "train"]

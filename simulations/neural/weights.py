@@ -15,7 +15,7 @@ from torch import Tensor
 from gradnoise.simulations.sampling import is_ours
 from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
-from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["weights"]
 

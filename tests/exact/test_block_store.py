@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, toy
-from gradnoise.simulations.block_store import BlockStore
+from gradnoise.simulations.ensemble import BlockStore
 from gradnoise.simulations.seeds import Stream
 
 

@@ -9,11 +9,10 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from gradnoise.simulations.enumeration import outcomes
-from gradnoise.theory.circle import CircleLosses
-from gradnoise.theory.landscape import EulerLaw, PlanarLandscape
+from gradnoise.simulations.sampling import outcomes
+from gradnoise.theory.diffusion import CircleLosses, StationaryDensity
+from gradnoise.theory.escape import EulerLaw, PlanarLandscape
 from gradnoise.theory.sampling import Gaussian, Minibatch
-from gradnoise.theory.stationary import StationaryDensity
 
 A, PHI = np.array([[1.0, 0.3], [0.6, 0.4], [0.8, 0.2]]), np.array([[0.0, 0.5], [1.2, 2.0], [2.5, 1.0]])
 CIRCLE, START, ETA = CircleLosses(A, PHI), 0.3, 0.2

@@ -13,13 +13,19 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from gradnoise.simulations.enumeration import outcomes
+from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import complexity
-from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses
-from gradnoise.theory.counts import batch_types, expected_largest_weight, multinomial_counts
-from gradnoise.theory.quadratic_form import quadratic_form_root
+from gradnoise.theory._quadratic_form import quadratic_form_root
+from gradnoise.theory.complexity import (
+    AffineLosses,
+    FiniteLosses,
+    LeastSquaresLosses,
+    batch_types,
+    expected_largest_weight,
+    multinomial_counts,
+)
+from gradnoise.theory.complexity.trust_region import largest_on_ball
 from gradnoise.theory.sampling import Minibatch
-from gradnoise.theory.trust_region import largest_on_ball
 
 RNG = np.random.default_rng(3)
 X, Y, THETA = RNG.normal(size=(6, 2)), RNG.normal(size=6), RNG.normal(size=2)

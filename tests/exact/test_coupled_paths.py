@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from gradnoise.simulations.coupled_paths import Coupling, final_points, lanes, sensitivities
-from gradnoise.simulations.problem import Problem
-from gradnoise.simulations.standard_problems import logistic, tanh_network
+from gradnoise.simulations.sde import Coupling, Problem, final_points
+from gradnoise.simulations.sde.coupled_paths import lanes, sensitivities
+from gradnoise.simulations.sde.standard_problems import logistic, tanh_network
 from gradnoise.theory.sampling import Bernoulli, Enhanced, Gaussian, Minibatch
 
 PROBLEM, SEED, N = logistic(n=4), 11, 4

@@ -14,9 +14,15 @@ from scipy.optimize import minimize
 from gradnoise.simulations.clipped_network import descend, random_network
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.softmax_regression import curvature_gap
-from gradnoise.theory.clipped_network import ClippedNetwork
-from gradnoise.theory.curvature import Curvature, alignment_bound, printed_alignment_bound, printed_radius, ratio_bounds
-from gradnoise.theory.softmax_regression import SoftmaxRegression
+from gradnoise.theory.curvature import (
+    ClippedNetwork,
+    Curvature,
+    SoftmaxRegression,
+    alignment_bound,
+    printed_alignment_bound,
+    printed_radius,
+    ratio_bounds,
+)
 
 RNG = np.random.default_rng(4)
 DELTA = 0.1

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from gradnoise.simulations.enumeration import outcomes
-from gradnoise.theory import diffusion, geometric_motion
-from gradnoise.theory.augmented_moments import AugmentedMoments
+from gradnoise.simulations.sampling import outcomes
+from gradnoise.theory import diffusion
+from gradnoise.theory.diffusion import AugmentedMoments, geometric_motion
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 RNG = np.random.default_rng(4)

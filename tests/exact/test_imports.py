@@ -14,8 +14,11 @@ class Without:
 sys.meta_path.insert(0, Without())
 for name in ("theory", "simulations", "claims", "figures", "cli"):
     package = importlib.import_module(f"gradnoise.{name}")
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if not module.name.startswith(("gradnoise.simulations.neural", "gradnoise.claims.networks")):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=lambda name: None):
+        needs_torch = module.name.startswith("gradnoise.simulations.neural") or (
+            module.name.startswith("gradnoise.claims.") and module.name.endswith((".networks", ".training"))
+        )
+        if not needs_torch:
             importlib.import_module(module.name)
 try:
     import gradnoise.simulations.neural

@@ -6,7 +6,7 @@ import sys
 import numba
 import pytest
 
-from gradnoise.simulations import _jit
+from gradnoise.simulations.ensemble import kernel
 
 
 def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch):
@@ -18,13 +18,13 @@ def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", no_locator)
-    assert _jit.kernel(lambda x: x + 1)(1) == 2
+    assert kernel(lambda x: x + 1)(1) == 2
 
 
 @pytest.mark.parametrize(
     ("imports", "absent"),
     [
-        ("from gradnoise.theory import sampling, gradient_noise, escape, two_basin, landscape", "numba joblib torch matplotlib"),
+        ("from gradnoise.theory import sampling, gradient_noise, escape, diffusion", "numba joblib torch matplotlib"),
         ("from gradnoise.claims import registry; registry.all_claims(); import gradnoise.figures.registry", "torch"),
     ],
 )

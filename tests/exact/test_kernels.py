@@ -14,8 +14,8 @@ import pytest
 
 from gradnoise.simulations import langevin, least_squares, ornstein_uhlenbeck, sampling, toy
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.toy_kernel import _LANES
-from gradnoise.theory.landscape import PlanarLandscape
+from gradnoise.simulations.toy.kernel import _LANES
+from gradnoise.theory.escape import PlanarLandscape
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import (
     Bernoulli,

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from gradnoise.theory import two_basin
-from gradnoise.theory.landscape import EulerLaw, PlanarLandscape
+from gradnoise.theory.escape import EulerLaw, PlanarLandscape, two_basin
 
 # Central differences with step h: error h^2 |f'''|/6, none for a quadratic branch, plus rounding EPS |f|/h; |f| < 3000.
 STEP, DIFFERENCE = 1e-4, 3000 * 2.3e-16 / 1e-4 * 4

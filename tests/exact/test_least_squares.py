@@ -11,8 +11,8 @@ import math
 import numpy as np
 import pytest
 
-from gradnoise.simulations.enumeration import Outcomes, outcomes, product_rule
-from gradnoise.simulations.path_enumeration import excess_risks
+from gradnoise.simulations.least_squares import excess_risks
+from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
 from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, Rademacher, StudentT
 

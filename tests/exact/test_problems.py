@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise.simulations.problem import Problem
-from gradnoise.simulations.standard_problems import STANDARD, logistic, tanh_network, two_basin
-from gradnoise.theory import two_basin as toy
+from gradnoise.simulations.sde import Problem
+from gradnoise.simulations.sde.standard_problems import STANDARD, logistic, tanh_network, two_basin
+from gradnoise.theory.escape import two_basin as toy
 
 PROBLEMS = [*(study.build() for study in STANDARD.values()), tanh_network(n=3, n_hidden=4, seed=5)]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, norm
 
-from gradnoise.theory.quadratic_form import quadratic_form_cdf
+from gradnoise.theory._quadratic_form import quadratic_form_cdf
 
 DEMANDED = 1e-11  # absolute; 1e-12 is promised, and SciPy's chi-square is good to 1e-13
 QUANTILES = np.array([1e-9, 1e-4, 0.02, 0.3, 0.5, 0.8, 0.99, 1 - 1e-6, 1 - 1e-10])

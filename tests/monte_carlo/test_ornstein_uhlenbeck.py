@@ -14,7 +14,7 @@ from scipy.stats import norm, ortho_group
 from gradnoise.simulations import langevin, ornstein_uhlenbeck
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory import escape
-from gradnoise.theory.landscape import EulerLaw, PlanarLandscape
+from gradnoise.theory.escape import EulerLaw, PlanarLandscape
 
 N_PATHS, LEVEL = 200_000, 1 - 1e-3 / 200
 Z = norm.isf((1 - LEVEL) / 2)

@@ -14,8 +14,9 @@ import pytest
 from matplotlib import pyplot
 
 from gradnoise.simulations import sde
-from gradnoise.simulations.coupled_paths import Coupling, final_points, sensitivities
-from gradnoise.simulations.standard_problems import least_squares, logistic
+from gradnoise.simulations.sde import Coupling, final_points
+from gradnoise.simulations.sde.coupled_paths import sensitivities
+from gradnoise.simulations.sde.standard_problems import least_squares, logistic
 from gradnoise.simulations.statistics import Estimate, Moments
 from gradnoise.theory import diffusion
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch

@@ -7,7 +7,7 @@ formula; z = 6 on 400 groups, whose mean is normal to 1e-6. A wrong index a tent
 import numpy as np
 import pytest
 
-from gradnoise.simulations.tail_index import tail_index
+from gradnoise.simulations.statistics import tail_index
 
 Z, SIZE = 6.0, 400 * 100
 

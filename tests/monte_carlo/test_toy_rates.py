@@ -17,7 +17,8 @@ from scipy.stats import norm
 from gradnoise.simulations import toy
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Proportion
-from gradnoise.theory import escape, gradient_noise, two_basin
+from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory.escape import two_basin
 
 N_PATHS, N_REFERENCE, ALPHA = 40_000, 35_000, 1e-3
 REFERENCE = {"gld_const": 0.012, "gld_diag": 0.012, "gld_leading": 0.332, "gld_hessian": 0.271, "gld_eigvec": 0.413}

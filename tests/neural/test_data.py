@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 
 from gradnoise.cli.main import main
 from gradnoise.simulations.neural import data, fetch, models
-from gradnoise.theory import clipped_network
+from gradnoise.theory import curvature
 
 RNG = np.random.default_rng(0)
 
@@ -223,6 +223,6 @@ def test_the_clipped_network_is_that_of_the_theory():
     x = torch.randn(20, 2, dtype=torch.float64)
     labels = np.arange(20) % 2
     inputs = np.column_stack([x.numpy(), np.ones(20)])
-    theory = clipped_network.ClippedNetwork(inputs, labels, model.output_weights.numpy(), 0.1)
+    theory = curvature.ClippedNetwork(inputs, labels, model.output_weights.numpy(), 0.1)
     weights = torch.cat([model.hidden.weight, model.hidden.bias[:, None]], dim=1).detach().numpy()
     np.testing.assert_allclose(model(x).detach().numpy() - labels, theory.residuals(weights), atol=1e-12)

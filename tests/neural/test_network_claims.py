@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
-from gradnoise.claims import networks_training, registry
+from gradnoise.claims import registry, training
 from gradnoise.claims.judgement import combine, judge
 from gradnoise.simulations.network_protocols import Comparison
 
@@ -75,7 +75,7 @@ def judged(claim, quantities, predictions):
     return combine({label: judge(quantities[label], p, 0.0, claim.confidence) for label, p in predictions.items()}).verdict
 
 
-TRAINING = [c for c in registry.all_claims("neural").values() if isinstance(c, networks_training.Training)]
+TRAINING = [c for c in registry.all_claims("neural").values() if isinstance(c, training.Training)]
 
 
 @pytest.mark.parametrize("claim", TRAINING, ids=lambda c: c.id)
@@ -89,7 +89,7 @@ def test_claims_that_train_see_what_is_there(claim):
 
 def test_one_that_trains_is_measured(monkeypatch):
     claim = TRAINING[0]
-    monkeypatch.setattr(networks_training.Training, "pilot_paths", 2)
+    monkeypatch.setattr(training.Training, "pilot_paths", 2)
     entry = registry.verify("zhu2019.fig7", extra="neural", sabotage=True, n_jobs=1).entries[0]
     assert entry.components[0].n == 2 and entry.components[0].level == claim.confidence == 0.999
     assert entry.verdict == "inconclusive" and entry.n_to_decide is None  # two repetitions decide nothing

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 
 from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory import sampling
-from gradnoise.theory.exchangeable import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise
 
 SIZE, Z, VALUES = 400_000, 6.0, np.array([0.3, -1.0, 0.7, 1.5, -0.4, 0.2])
 NOISES = [

@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gradnoise.theory.clipped_network import ClippedNetwork
-from gradnoise.theory.curvature import alignment_bound, ratio_bounds
+from gradnoise.theory.curvature import ClippedNetwork, alignment_bound, ratio_bounds
 
 ROUNDING = 1e-11
 

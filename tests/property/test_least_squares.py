@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import brentq
 
-from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments
-from gradnoise.theory.risk_bound import FORMS, StartingPoint, bound_constants
+from gradnoise.theory.least_squares import FORMS, FiniteLeastSquares, LeastSquares, StartingPoint, WeightMoments, bound_constants
 from gradnoise.theory.sampling import Bernoulli, Enhanced, Gaussian, Minibatch, Rademacher, StudentT, compensating_alpha
 
 CLOSE = 1e-12  # relative

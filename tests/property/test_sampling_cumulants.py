@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gradnoise.simulations.enumeration import outcomes
+from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory.sampling import (
     Bernoulli,
     Enhanced,

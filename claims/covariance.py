@@ -1,0 +1,35 @@
+"""The two numbers of a sampling vector's covariance: of all its outcomes, and as the theory states them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradnoise.claims.judgement import Computed
+from gradnoise.simulations.sampling import Outcomes
+from gradnoise.theory.sampling import SamplingNoise
+
+__all__ = ["stated", "two_numbers"]
+
+
+def two_numbers(prefix: str, law: Outcomes) -> dict[str, Any]:
+    """Variance and covariance of an enumerated sampling vector, and how far it is from exchangeable."""
+    C = law.covariance()
+    diagonal, off = np.diag(C), C[~np.eye(len(C), dtype=bool)]
+    spread = max(np.ptp(diagonal), np.ptp(off))
+    scale = 1e-12 * np.abs(C).max()
+    return {
+        f"{prefix}: variance": Computed(float(diagonal.mean()), scale),
+        f"{prefix}: covariance": Computed(float(off.mean()), scale),
+        f"{prefix}: spread of both": Computed(float(spread), scale),
+    }
+
+
+def stated(prefix: str, noise: SamplingNoise) -> dict[str, float]:
+    """Variance and covariance as the theory states them."""
+    return {
+        f"{prefix}: variance": noise.variance,
+        f"{prefix}: covariance": noise.covariance,
+        f"{prefix}: spread of both": 0.0,
+    }

@@ -1,0 +1,72 @@
+"""What claims about training networks share; they are judged on digits. They need PyTorch.
+
+A sample is a repetition of the whole training, with data, initialisation and noise of its own, on scikit-learn's digits with a
+perceptron of two hidden layers: the papers' statements, not their numbers, are what is judged. The number of repetitions is
+fixed, and so are the bounds: half of the repetitions, zero, and half the way from gradient descent to SGD. With some dozens of
+repetitions intervals of 1 − 10⁻⁹ would be empty words, so here they are at 99.9 % each, of Student's t for means: with a fresh
+seed one of these claims may well be judged wrongly in fifty runs. What is only measured has no expected verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradnoise.claims.claim import Inequality, Quantities, Run
+from gradnoise.claims.judgement import AtLeast, AtMost, Margin
+from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
+from gradnoise.simulations.neural.comparison import compare
+from gradnoise.simulations.statistics import Estimate, Proportion
+
+MOSTLY, SELDOM = AtLeast(0.5), AtMost(0.5)
+
+
+def quick(figure: str, **changes: object) -> Protocol:
+    """Protocol of a figure on digits, with changes."""
+    return replace(PROTOCOLS[figure]["quick"], **changes)  # type: ignore[arg-type]
+
+
+def share(event: NDArray[np.bool_]) -> Proportion:
+    """How often an event happened, of an array of bool."""
+    return Proportion(int(np.sum(event)), len(event))
+
+
+class Training(Inequality):
+    """A claim that is judged on repetitions of a training."""
+
+    confidence = 0.999
+    margin: Margin | Mapping[str, Margin] = MappingProxyType({})  # none, hence no more repetitions than these:
+    pilot_paths = 24
+    protocol: Protocol
+
+    def measure(self, run: Run) -> Quantities:
+        found = compare(self.protocol, run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs, device="cpu", progress=False)
+        return self.quantities(found)
+
+    def quantities(self, found: Comparison) -> Quantities:
+        """Return what is judged, of the repetitions."""
+        raise NotImplementedError
+
+
+#: SGD from the initialisation, its noise measured at every 50th of 2,000 steps.
+OBSERVED_SGD = quick("zhu2019-fig5", descent_steps=0, n_steps=2_000, every=50, n_eigenvalues=0, measured=("noise",))
+
+
+HALF_WAY = "test accuracy of {} above the middle of GD and SGD"
+
+
+class AsSgd(Training):
+    """Test accuracies against the middle of those of GD and SGD from the same start: above it is nearer to SGD."""
+
+    gap = "test accuracy of SGD less that of GD"
+    tested: Mapping[str, str]
+
+    def quantities(self, found: Comparison) -> Quantities:
+        end = {name: found.of(name, "test_accuracy")[:, -1] for name in ("gd", "sgd", *self.tested)}
+        middle = (end["gd"] + end["sgd"]) / 2
+        above = {HALF_WAY.format(label): Estimate.of(end[name] - middle) for name, label in self.tested.items()}
+        return {self.gap: found.difference("sgd", "gd"), **above}

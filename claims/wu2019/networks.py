@@ -1,0 +1,118 @@
+"""Claims of wu2019 about networks (Figure 1, Algorithm 1 and Eq. (17)). They need PyTorch; see `gradnoise.claims.training`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from gradnoise.claims.claim import Exact, Predictions, Quantities, Run, claim
+from gradnoise.claims.judgement import AtLeast, Computed
+from gradnoise.claims.training import HALF_WAY, MOSTLY, OBSERVED_SGD, AsSgd, Training, quick, share
+from gradnoise.simulations.network_protocols import Comparison
+from gradnoise.simulations.neural.dynamics import WeightedLosses
+from gradnoise.simulations.neural.experiments import CROSS_ENTROPY
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.models import lenet, perceptron
+from gradnoise.simulations.neural.weights import weights
+from gradnoise.theory.sampling import Enhanced, Gaussian, GaussianMinibatch, Minibatch, SparseGaussian
+
+
+@claim(
+    "wu2019.algorithm1-network",
+    "On a network, too, the gradient of the randomised loss 𝓛(θ)·W is GW: one backward pass for any noise",
+    source="Algorithm 1; wu2020, Algorithm 2; ne2021, Algorithm 1",
+)
+class RandomisedLossOfNetworks(Exact):
+    """Gradient by the dynamics of the training loop against the gradients of all samples, one by one, in double precision."""
+
+    noises = {
+        "minibatch": Minibatch(12, 4),
+        "Gaussian": Gaussian(12, 4),
+        "sparse Gaussian": SparseGaussian(12, 4, 6),
+        "Gaussian minibatch": GaussianMinibatch(12, 6, 4.0),
+        "enhanced": Enhanced(Minibatch(12, 6), 2.0),
+    }
+    uncentred = "Gaussian against that of the mean gradient"
+
+    def measure(self, run: Run) -> Quantities:
+        found = {}
+        for name, operators in self._networks().items():
+            G = torch.cat(list(operators.sample_gradients())).T
+            for noise_name, noise in self.noises.items():
+                W = weights(noise, torch.Generator().manual_seed(1), dtype=torch.float64)
+                dynamics = WeightedLosses(operators, noise, torch.Generator().manual_seed(1))
+                operators.model.zero_grad()
+                dynamics.backward()
+                gradient = torch.cat([p.grad.reshape(-1) for p in operators.model.parameters() if p.grad is not None])
+                scale = float((G @ W).norm())
+                found[f"{name}, {noise_name}: ‖∇(𝓛W) − GW‖/‖GW‖"] = Computed(float((gradient - G @ W).norm()) / scale, 1e-12)
+                if noise_name == "Gaussian":
+                    missed = float((gradient - G.mean(dim=1)).norm()) / scale
+                    found[f"{name}, {self.uncentred}"] = Computed(missed, 1e-12)
+        return found
+
+    def published(self) -> Predictions:
+        return {f"{name}, {noise}: ‖∇(𝓛W) − GW‖/‖GW‖": 0.0 for name in ("LeNet", "perceptron") for noise in self.noises}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "the noise is lost on the way", {f"{name}, {self.uncentred}": 0.0 for name in ("LeNet", "perceptron")}
+
+    @staticmethod
+    def _networks() -> dict[str, LossOperators]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            models = {
+                "LeNet": (lenet().double(), (1, 28, 28)),
+                "perceptron": (perceptron(8, 10, activation="tanh").double(), (8,)),
+            }
+            labels = torch.arange(12) % 10
+            return {
+                name: LossOperators(model, CROSS_ENTROPY, torch.randn(12, *shape, dtype=torch.float64), labels, chunk_size=5)
+                for name, (model, shape) in models.items()
+            }
+
+
+@claim(
+    "wu2019.fig1",
+    "GD on the loss with the Rademacher regulariser generalises as SGD on a small network",
+    source="Figure 1 (a), Section 3",
+    expected=None,
+)
+class RademacherRegulariser(AsSgd):
+    """The regulariser (1/N) Σ σᵢℓᵢ as it is defined, whose strength the paper tunes, and at the strength of SGD's noise."""
+
+    tested = {"gd-rademacher": "GD-Rademacher", "msgd-rademacher": "MSGD-Rademacher", "gd": "GD"}
+    protocol = quick("wu2020-fig1", dynamics=("sgd", *tested))
+    pilot_paths = 64
+
+    def published(self) -> Predictions:
+        return {HALF_WAY.format("GD-Rademacher"): AtLeast(0.0)}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "GD alone generalises as SGD", {HALF_WAY.format("GD"): AtLeast(0.0)}
+
+
+@claim(
+    "wu2019.eq17-network",
+    "Fisher and gradient covariance of a network agree to a tenth, whenever one looks in training: ‖∇L‖² ≤ TrF/10",
+    source="Eq. (17); wu2020, Section 4.2",
+    expected=None,
+)
+class FisherIsCovariance(Training):
+    """Share of the repetitions in which ‖∇L‖²/TrF is below a bound at each 50th of 2,000 steps of SGD from the initialisation."""
+
+    tenth, thousandth = "share with ‖∇L‖² ≤ TrF/10 each time", "share with ‖∇L‖² ≤ TrF/1000 each time"
+    protocol = OBSERVED_SGD
+
+    def quantities(self, found: Comparison) -> Quantities:
+        squared = found.of("sgd", "gradient_norm_squared")
+        fisher = self.protocol.batch_size * found.of("sgd", "trace_covariance") + squared
+        largest = (squared / fisher).max(axis=1)
+        return {self.tenth: share(largest <= 0.1), self.thousandth: share(largest <= 0.001)}
+
+    def published(self) -> Predictions:
+        return {self.tenth: MOSTLY}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "they agree to a part in a thousand", {self.thousandth: MOSTLY}

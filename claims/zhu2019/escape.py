@@ -1,0 +1,289 @@
+"""Claims of zhu2019, Sections 2 and 3.1: the SGD covariance, and the Ornstein–Uhlenbeck process at a minimum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradnoise.claims import convergence
+from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.instances import (
+    GRADIENTS,
+    HESSIAN,
+    NOISE_COVARIANCE,
+    covariance_by_exponential,
+    random_psd,
+    random_spectrum,
+    search_minimum,
+)
+from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Relative
+from gradnoise.simulations import ornstein_uhlenbeck, sampling
+from gradnoise.simulations.sampling import outcomes
+from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory._quadratic_form import quadratic_form_cdf
+from gradnoise.theory.sampling import Minibatch
+
+H, SIGMA = HESSIAN, NOISE_COVARIANCE
+
+
+@claim(
+    "zhu2019.eq5", "A minibatch gradient has the covariance (F − ∇L∇Lᵀ)/m, × (N−m)/(N−1) without replacement", source="Eq. (5)"
+)
+class MinibatchCovariance(Comparison):
+    """All batches of three out of six samples; and draws of 50 out of 200."""
+
+    small, large = (6, 3), (200, 50)
+    many = np.random.default_rng(5).exponential(size=(2, 200))
+
+    @property
+    def margin(self) -> Any:  # type: ignore[override]
+        """A fortieth of the trace for each entry, as small entries need no finer one."""
+        sizes = {
+            kind: np.trace(gradient_noise.sgd_covariance(self.many, self.large[1], kind == "with")) / 40
+            for kind in ("with", "without")
+        }
+        return {f"{k}, N = 200 {ij}": Absolute(s) for k, s in sizes.items() for ij in ("[1,1]", "[1,2]", "[2,2]")}
+
+    def measure(self, run: Run) -> Quantities:
+        found: dict[str, Any] = {}
+        for part, replacement in enumerate((True, False)):
+            kind = "with" if replacement else "without"
+            law = outcomes(Minibatch(*self.small, replacement)).transformed(GRADIENTS)
+            found |= computed(f"{kind}, all batches", law.covariance())
+            noise = Minibatch(*self.large, replacement)
+            products = sampling.expectations(noise, self._products, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
+            found |= zip((f"{kind}, N = 200 {ij}" for ij in ("[1,1]", "[1,2]", "[2,2]")), products, strict=True)
+        return found
+
+    def published(self) -> Predictions:
+        return self._predicted(lambda G, b, replacement: gradient_noise.sgd_covariance(G, b, replacement))
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "without the mean gradient removed", self._predicted(lambda G, b, r: gradient_noise.fisher(G) / b)
+        yield (
+            "normalised by N − 1",
+            self._predicted(lambda G, b, r: gradient_noise.sgd_covariance(G, b, r) * G.shape[1] / (G.shape[1] - 1)),
+        )
+        yield "with for without replacement", self._predicted(lambda G, b, r: gradient_noise.sgd_covariance(G, b, True))
+        yield (
+            "(N−m)/N for (N−m)/(N−1)",
+            self._predicted(lambda G, b, r: gradient_noise.sgd_covariance(G, b, r) * (1 if r else (G.shape[1] - 1) / G.shape[1])),
+        )
+
+    def _predicted(self, covariance: Any) -> Predictions:
+        predicted: dict[str, float] = {}
+        for replacement in (True, False):
+            kind = "with" if replacement else "without"
+            predicted |= entries(f"{kind}, all batches", covariance(GRADIENTS, self.small[1], replacement))
+            predicted |= entries(f"{kind}, N = 200", covariance(self.many, self.large[1], replacement))
+        return predicted
+
+    def _products(self, weights: np.ndarray) -> np.ndarray:
+        noise = np.einsum("mn,dn->md", weights, self.many) - self.many.mean(axis=1)
+        return np.stack([noise[:, 0] ** 2, noise[:, 0] * noise[:, 1], noise[:, 1] ** 2], axis=1)
+
+
+@claim(
+    "zhu2019.eq8",
+    "Gradient descent with unbiased noise is the Euler–Maruyama scheme of dθ = −∇L dt + √(ηΣ) dW, weakly of first order",
+    source="Eq. (8)",
+)
+class EulerMaruyamaScheme(Exact):
+    """Mean and covariance of a step, from all batches; and the slope of the error of exact moments of least squares."""
+
+    step_size, batch_size = 0.3, 3
+    order = "slope of E θθᵀ"
+
+    def measure(self, run: Run) -> Quantities:
+        steps = outcomes(Minibatch(GRADIENTS.shape[1], self.batch_size)).transformed(-self.step_size * GRADIENTS)
+        noise = Minibatch(convergence.N, convergence.BATCH_SIZE)
+        return {
+            **computed("E Δθ", steps.mean()),
+            **computed("Var Δθ", steps.covariance()),
+            self.order: convergence.slope(convergence.least_squares_error("second_moment", noise)),
+        }
+
+    def published(self) -> Predictions:
+        sigma = gradient_noise.sgd_covariance(GRADIENTS, self.batch_size)
+        return {**self._step(self.step_size * self.step_size * sigma), self.order: 1.0}  # h · ηΣ, h = η
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        sigma = gradient_noise.sgd_covariance(GRADIENTS, self.batch_size)
+        yield "√η for η", self._step(self.step_size**1.5 * sigma)
+        yield "Σ of one sample for that of the batch", self._step(self.step_size**2 * self.batch_size * sigma)
+        yield "weakly of second order", {self.order: 2.0}
+        yield "weakly of order ½", {self.order: 0.5}
+
+    def _step(self, covariance: np.ndarray) -> Predictions:
+        return {**entries("E Δθ", -self.step_size * GRADIENTS.mean(axis=1)), **entries("Var Δθ", covariance)}
+
+
+@claim("zhu2019.eq13", "An OU process leaves its minimum by E L = ¼ Tr((I − e^{−2Ht})Σ)", source="Eq. (13)")
+class OrnsteinUhlenbeckLoss(Comparison):
+    """A matrix exponential, exact sampling, and Euler–Maruyama, whose own error is a tenth of its margin (full: a third)."""
+
+    margin = {"exact sampling": Relative(0.005), "Euler–Maruyama": Relative(0.02)}
+    time, step_size = 0.5, 0.002
+
+    def measure(self, run: Run) -> Quantities:
+        exact = ornstein_uhlenbeck.simulate(H, SIGMA, self.time, 8 * run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
+        euler = ornstein_uhlenbeck.simulate(
+            H, SIGMA, self.time, run.n_paths, rng=run.seed(1), method="euler", step_size=self.step_size, n_jobs=run.n_jobs
+        )
+        covariance = covariance_by_exponential(H, SIGMA, self.time)
+        return {
+            "exact sampling": exact.loss,
+            "Euler–Maruyama": euler.loss,
+            **computed("matrix exponential", np.trace(H @ covariance) / 2),
+            **computed("Var θ_t", covariance),
+        }
+
+    def published(self) -> Predictions:
+        covariance = entries("Var θ_t", escape.ou_covariance(H, SIGMA, self.time))
+        return {**self._all(float(escape.loss_increase(H, SIGMA, self.time))), **covariance}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        lam, gamma = np.linalg.eigvalsh(H), np.linalg.eigvalsh(SIGMA)
+        yield "Eq. (42) without its ½", self._all(2 * float(escape.loss_increase(H, SIGMA, self.time)))
+        yield "H and Σ taken to commute", self._all(float(-np.expm1(-2 * lam * self.time) @ gamma / 4))
+        yield "e^{−Ht} for e^{−2Ht}", self._all(float(escape.loss_increase(H, SIGMA, self.time / 2)))
+
+    @staticmethod
+    def _all(value: float) -> Predictions:
+        return dict.fromkeys(("exact sampling", "Euler–Maruyama", "matrix exponential"), value)
+
+
+def _random_processes(run: Run) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    """Random H, Σ, often singular, and times over several decades."""
+    generator = run.generator()
+    for _ in range(run.n_instances):
+        d = int(generator.integers(1, 9))
+        rank = int(generator.integers(1, d + 1))
+        yield random_psd(generator, d, rank), random_psd(generator, d), 10.0 ** generator.uniform(-4, 2)
+
+
+@claim(
+    "zhu2019.eq13-linear",
+    "E L(θ_t) ≈ (t/2) Tr(HΣ); the line lies above, by at most (t²/2) Tr(H²Σ)",
+    source="Eq. (13), right",
+)
+class LinearApproximation(Inequality):
+    """Worst of random processes, with the covariance from a matrix exponential instead of eigenvalues."""
+
+    low, high, slope = "smallest gap / (t²/2)Tr(H²Σ)", "largest gap / (t²/2)Tr(H²Σ)", "gap / (t²/2)Tr(H²Σ) as t → 0"
+
+    def measure(self, run: Run) -> Quantities:
+        gaps = [self._gap(*process) for process in _random_processes(run)]
+        short = 2 * self._gap(H, SIGMA, 1e-3) - self._gap(H, SIGMA, 2e-3)  # extrapolated, with an error of order t²
+        # The gap is a difference: its rounding error grows as the quadratic part of a short time shrinks.
+        return {self.low: Computed(min(gaps), 1e-6), self.high: Computed(max(gaps), 1e-6), self.slope: Computed(short, 1e-4)}
+
+    def published(self) -> Predictions:
+        return {self.low: AtLeast(0.0), self.high: AtMost(1.0), self.slope: 1.0}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "the line lies below", {self.high: AtMost(0.0), self.slope: AtMost(0.0)}
+        yield "error at least (t²/4) Tr(H²Σ)", {self.low: AtLeast(0.5)}
+        yield "error at most (t²/4) Tr(H²Σ)", {self.high: AtMost(0.5), self.slope: 0.5}
+
+    @staticmethod
+    def _gap(hessian: np.ndarray, covariance: np.ndarray, t: float) -> float:
+        t = max(t, 1e-3 / np.trace(hessian))  # below that the gap drowns in rounding
+        loss = np.trace(hessian @ covariance_by_exponential(hessian, covariance, t)) / 2
+        scale = t**2 / 2 * np.trace(hessian @ hessian @ covariance)
+        return float((escape.loss_increase_linear(hessian, covariance, t) - loss) / scale)
+
+
+@claim(
+    "zhu2019.eq13-saturation",
+    "Sharper: E L(θ_t) ≤ ¼TrΣ for every structure of Σ, and → ¼TrΣ: structure speeds the transient only",
+    source="Eq. (13), t → ∞",
+)
+class Saturation(Comparison):
+    """Noise along u₁ against isotropic noise of equal trace, early and late."""
+
+    early, late, trace = 0.02, 60.0, 1.0
+    margin = Relative(0.01)
+
+    def measure(self, run: Run) -> Quantities:
+        found: dict[str, Any] = {}
+        for part, (name, covariance, t) in enumerate(self._cases()):
+            found[name] = ornstein_uhlenbeck.simulate(H, covariance, t, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs).loss
+        losses = [np.trace(h @ covariance_by_exponential(h, s, t)) / 2 / (np.trace(s) / 4) for h, s, t in _random_processes(run)]
+        return {**found, "largest E L / ¼TrΣ": Computed(float(max(losses)), 1e-9)}
+
+    def published(self) -> Predictions:
+        limit = self.trace / 4
+        early = [float(escape.loss_increase(H, s, self.early)) for s in self._shapes()]
+        return {
+            "u₁u₁ᵀ, early": early[0],
+            "isotropic, early": early[1],
+            "u₁u₁ᵀ, late": limit,
+            "isotropic, late": limit,
+            "largest E L / ¼TrΣ": AtMost(1.0),
+        }
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        advantage = len(H) * np.linalg.eigvalsh(H)[-1] / np.trace(H)
+        yield "the advantage Dλ₁/TrH persists", {"u₁u₁ᵀ, late": advantage * self.trace / 4}
+        yield "saturation at ½TrΣ", {"u₁u₁ᵀ, late": self.trace / 2, "isotropic, late": self.trace / 2}
+        early = self.published()
+        yield "no advantage early", {"u₁u₁ᵀ, early": early["isotropic, early"], "isotropic, early": early["u₁u₁ᵀ, early"]}
+        yield "E L ≤ ⅛TrΣ", {"largest E L / ¼TrΣ": AtMost(0.5)}
+
+    def _shapes(self) -> tuple[np.ndarray, np.ndarray]:
+        first = gradient_noise.match_trace(gradient_noise.leading(H, 1), self.trace)
+        return first, gradient_noise.isotropic_equivalent(first)
+
+    def _cases(self) -> Iterator[tuple[str, np.ndarray, float]]:
+        for when, t in (("early", self.early), ("late", self.late)):
+            for name, shape in zip(("u₁u₁ᵀ", "isotropic"), self._shapes(), strict=True):
+                yield f"{name}, {when}", shape, t
+
+
+@claim(
+    "zhu2019.markov-lower",
+    "Sharper: P(L ≥ ϑ E L) ≥ (1−ϑ)²/3 for an OU process",
+    source="Section 3.1, a bound from below",
+)
+class PaleyZygmund(Inequality):
+    """Random spectra, an adversarial search over spectrum and ϑ, and a simulation at rank one."""
+
+    margin = Absolute(0.01)
+    worst, rank_one, theta = "smallest P/(1−ϑ)²", "P(L ≥ 0.05 E L) at rank one", 0.05
+
+    def measure(self, run: Run) -> Quantities:
+        generator = run.generator()
+        random = [
+            self._ratio(random_spectrum(generator, int(generator.integers(1, 9))), generator.uniform(0.001, 0.999))
+            for _ in range(run.n_instances)
+        ]
+        adversarial, _ = search_minimum(
+            lambda p: self._ratio(np.exp(p[:-1]), 1 / (1 + np.exp(-p[-1]))),
+            [np.array([0.0, 0.0, -3.0]), np.array([0.0, -9.0, -2.0])],
+            evaluations=120,
+        )
+        ou = ornstein_uhlenbeck.simulate(
+            [[1.0]],
+            [[1.0]],
+            1.0,
+            run.n_paths,
+            rng=run.seed(0),
+            deltas=self.theta * escape.loss_increase([[1.0]], [[1.0]], 1.0),
+            n_jobs=run.n_jobs,
+        )
+        return {self.worst: Computed(min(adversarial, *random), 1e-9), self.rank_one: ou.exceedance[0]}
+
+    def published(self) -> Predictions:
+        return {self.worst: AtLeast(1 / 3), self.rank_one: AtLeast((1 - self.theta) ** 2 / 3)}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "without the 3 of the fourth moment", {self.worst: AtLeast(1.0), self.rank_one: AtLeast((1 - self.theta) ** 2)}
+        yield "(1 − ϑ) for its square", {self.rank_one: AtLeast(1 - self.theta)}
+
+    @staticmethod
+    def _ratio(weights: np.ndarray, theta: float) -> float:
+        above = 1 - float(quadratic_form_cdf(weights, theta * weights.sum()))
+        return above / (1 - theta) ** 2

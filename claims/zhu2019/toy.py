@@ -1,0 +1,262 @@
+"""Claims of zhu2019 about its two-dimensional toy: Section 5.1, Figure 2 and Appendix D.1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Relative
+from gradnoise.simulations import ornstein_uhlenbeck, toy
+from gradnoise.simulations.statistics import Difference
+from gradnoise.theory import escape
+from gradnoise.theory.escape import two_basin
+
+ALIGNED = ("gld_leading", "gld_hessian", "gld_eigvec")
+UNALIGNED = ("gd", "gld_const", "gld_diag")
+
+
+def _expectation(function: Any) -> np.ndarray:
+    """E f(x) over the toy's data, by a 40-point Gauss–Hermite rule along each axis of their covariance."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = weights / weights.sum()
+    values, vectors = np.linalg.eigh(two_basin.DATA_COVARIANCE)
+    z = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    data = (z * np.sqrt(values)) @ vectors.T
+    return np.tensordot(np.outer(weights, weights).ravel(), function(data), axes=1)
+
+
+def _population_covariance(theta: np.ndarray) -> np.ndarray:
+    g = _expectation(lambda x: two_basin.gradients(theta, x).T)
+    return _expectation(lambda x: np.einsum("in,jn->nij", *[two_basin.gradients(theta, x)] * 2)) - np.outer(g, g)
+
+
+@claim(
+    "zhu2019.d1",
+    "The toy's data have the printed matrix as covariance, the inverse Hessian of the sharp quadratic",
+    source="Appendix D.1",
+    expected="refuted",
+    corrected="The printed matrix is a rotation; the released program draws 10⁻³ and 10⁻⁴ along the diagonals: 0.02 H⁻¹",
+)
+class DataCovariance(Exact):
+    """Symmetry of the printed matrix; and the inverse of the printed quadratic's second differences."""
+
+    asymmetry, inverse, distance = "asymmetry of the printed matrix", "0.02 H⁻¹", "largest entry of printed − H⁻¹"
+
+    def measure(self, run: Run) -> Quantities:
+        printed = two_basin.PRINTED_DATA_COVARIANCE
+        difference = float(np.abs(printed - printed.T).max())
+        inverse = np.linalg.inv(self._second_differences())
+        return {
+            self.asymmetry: Computed(difference, 1e-12),
+            self.distance: Computed(float(np.abs(printed - inverse).max()), 1e-12),
+            **computed(self.inverse, 0.02 * inverse),
+        }
+
+    def published(self) -> Predictions:
+        return {self.asymmetry: 0.0, self.distance: 0.0}
+
+    def corrected(self) -> Predictions:
+        return {self.asymmetry: float(np.sqrt(2)), **entries(self.inverse, two_basin.DATA_COVARIANCE)}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "symmetric up to a sign", {self.asymmetry: 0.0}
+        yield "H⁻¹ without the 0.02", entries(self.inverse, two_basin.DATA_COVARIANCE / 0.02)
+        yield "the axes exchanged", entries(self.inverse, two_basin.DATA_COVARIANCE * np.array([[1, -1], [-1, 1]]))
+
+    @staticmethod
+    def _second_differences() -> np.ndarray:
+        """Hessian of the quadratic as it is printed, exact for a quadratic up to rounding."""
+
+        def printed(s: np.ndarray) -> float:
+            c = np.cos(np.pi / 4)
+            return 10 * (s[0] * c - s[1] * c) ** 2 + 100 * (s[0] * c + s[1] * c) ** 2
+
+        e = np.eye(2)
+        return np.array([[printed(a + b) - printed(a) - printed(b) for b in e] for a in e])
+
+
+@claim(
+    "zhu2019.toy-minima",
+    "(1, 1) and (−1, −1) are both global minima of the toy",
+    source="Section 5.1",
+    expected="refuted",
+    corrected="Both are local minima, with population losses of 0.0200 and 0.0011",
+)
+class ToyMinima(Exact):
+    """Population loss and gradient at both, by quadrature of the printed minimum of two branches."""
+
+    sharp, flat, gap = "L(1, 1)", "L(−1, −1)", "L(1, 1) − L(−1, −1)"
+
+    def measure(self, run: Run) -> Quantities:
+        points = two_basin.SHARP_MINIMUM, two_basin.FLAT_MINIMUM
+        sharp, flat = (float(_expectation(lambda x, w=w: two_basin.losses(w, x))) for w in points)
+        slopes = [float(np.abs(_expectation(lambda x, w=w: two_basin.gradients(w, x).T)).max()) for w in points]
+        found = {self.sharp: sharp, self.flat: flat, self.gap: sharp - flat, "largest |∇L| at both": max(slopes)}
+        return {label: Computed(value, 1e-12) for label, value in found.items()}
+
+    def published(self) -> Predictions:
+        return {self.gap: 0.0}
+
+    def corrected(self) -> Predictions:
+        sharp, flat = two_basin.population_loss_at_minima()
+        return {self.sharp: sharp, self.flat: flat, self.gap: sharp - flat, "largest |∇L| at both": 0.0}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        sharp, flat = two_basin.population_loss_at_minima()
+        yield "the flat one is higher", {self.gap: flat - sharp}
+        yield "the sharp one is no stationary point", {"largest |∇L| at both": AtLeast(0.01)}
+        yield "Tr(H Cov x) without its ½", {self.sharp: 2 * sharp, self.flat: 2 * flat}
+
+
+class _Escape(Inequality):
+    """Success rates of all dynamics, and by how much each aligned one leads each other one."""
+
+    convention: str
+    lead = 0.2
+
+    def measure(self, run: Run) -> Quantities:
+        rates, found = {}, {}
+        for part, dynamics in enumerate((*UNALIGNED, *ALIGNED)):
+            paths = toy.simulate(dynamics, run.n_paths, rng=run.seed(part), convention=self.convention, n_jobs=run.n_jobs)
+            found[dynamics] = rates[dynamics] = paths.success_rate
+            found[f"{dynamics}: in the flat basin at some time"] = paths.ever_escaped
+        pairs = [(a, u) for a in ALIGNED for u in UNALIGNED] + [("gld_diag", "gld_const"), ("gld_eigvec", "gld_leading")]
+        found |= {f"{a} − {b}": Difference(rates[a], rates[b]) for a, b in pairs}
+        # In the flat basin H is a multiple of I, and u₁ is whatever the solver returns: e₂ above. How much that matters is
+        # measured, not judged.
+        for part, (name, u1) in enumerate((("(1,1)/√2", (1.0, 1.0)), ("(1,−1)/√2", (1.0, -1.0))), start=10):
+            paths = toy.simulate(
+                "gld_eigvec", run.n_paths, rng=run.seed(part), convention=self.convention, tie_direction=u1, n_jobs=run.n_jobs
+            )
+            found[f"gld_eigvec with u₁ = {name} in the flat basin"] = paths.success_rate
+        return found
+
+    def published(self) -> Predictions:
+        return {f"{a} − {u}": AtLeast(self.lead) for a in ALIGNED for u in UNALIGNED}
+
+
+@claim(
+    "zhu2019.fig2",
+    "On the toy, 1st eigvec(H), Hessian and leading escape far more often than const, diag and GD (by over 0.2)",
+    source="Figure 2, middle",
+)
+class EscapeFromSharpMinimum(_Escape):
+    """By the released program's convention: noise of power 0.01 added to the weights at every step."""
+
+    convention = "released"
+    margin = Absolute(0.03)
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "diagonal noise leads isotropic noise as far", {"gld_diag − gld_const": AtLeast(self.lead)}
+        yield "the first eigenvector's noise leads that of SGD by a quarter", {"gld_eigvec − gld_leading": AtLeast(0.25)}
+        yield "a lead of over 0.6", {f"{a} − {u}": AtLeast(0.6) for a in ALIGNED for u in UNALIGNED}
+
+
+@claim(
+    "zhu2019.fig2-literal",
+    "The same with the noise of Eq. (7) word for word, ηε with E‖ε‖² = 0.01",
+    source="Eq. (7) and Figure 2",
+    expected="refuted",
+)
+class LiteralEscape(_Escape):
+    """Practically nothing escapes."""
+
+    convention = "literal"
+    margin = Absolute(0.02)
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "half that lead", {f"{a} − {u}": AtLeast(self.lead / 2) for a in ALIGNED for u in UNALIGNED}
+        yield "Hessian noise succeeds in every fourth run", {"gld_hessian": 0.25}
+
+
+@claim(
+    "zhu2019.fig2-equalities",
+    "At the sharp minimum leading ≡ Hessian (the population covariance is 0.02 H), and diag ≡ const at 45°",
+    source="Figure 2, read exactly",
+)
+class ToyEqualities(Exact):
+    """Covariance of the population's gradients, by quadrature, at both minima."""
+
+    sharp, diagonal, flat = "Σ/TrΣ at (1, 1)", "diag(Σ)/TrΣ at (1, 1)", "Σ/TrΣ at (−1, −1)"
+
+    def measure(self, run: Run) -> Quantities:
+        sharp, flat = (_population_covariance(w) for w in (two_basin.SHARP_MINIMUM, two_basin.FLAT_MINIMUM))
+        return {
+            **computed("Σ at (1, 1)", sharp),
+            **computed(self.sharp, sharp / np.trace(sharp)),
+            **computed(self.diagonal, np.diag(sharp) / np.trace(sharp)),
+            **computed(self.flat, flat / np.trace(flat)),
+        }
+
+    def published(self) -> Predictions:
+        H = two_basin.SHARP_HESSIAN
+        # In the flat basin Σ = 4 Cov x while H = 2I: there leading and Hessian differ.
+        data = two_basin.DATA_COVARIANCE / np.trace(two_basin.DATA_COVARIANCE)
+        return {
+            **entries("Σ at (1, 1)", 0.02 * H),
+            **entries(self.sharp, H / np.trace(H)),
+            **entries(self.diagonal, [0.5, 0.5]),
+            **entries(self.flat, data),
+        }
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        H = two_basin.SHARP_HESSIAN
+        yield "Σ ∝ H²", entries(self.sharp, H @ H / np.trace(H @ H))
+        yield "Σ ∝ Cov x", entries(self.sharp, two_basin.DATA_COVARIANCE / np.trace(two_basin.DATA_COVARIANCE))
+        yield "the equality holds along the whole path", entries(self.flat, np.eye(2) / 2)
+
+
+@claim(
+    "zhu2019.toy-discrete",
+    "Sharper: on the toy ηλ₁ = 1, so Eq. (13) does not describe it; after k steps the loss is "
+    "(η/2)Σs_i(1−(1−ηλ_i)^{2k})/(2−ηλ_i)",
+    source="Eq. (7) on the sharp quadratic",
+)
+class DiscreteLoss(Comparison):
+    """Gradient descent with noise on the sharp quadratic, simulated step by step."""
+
+    margin = {"L after 5 steps": Relative(0.01), "L after 40 steps": Relative(0.01)}
+    step_size, covariance = 0.005, np.array([[3.0, 0.5], [0.5, 1.0]])
+
+    def measure(self, run: Run) -> Quantities:
+        found: dict[str, Any] = {}
+        for part, k in enumerate((5, 40)):
+            found[f"L after {k} steps"] = ornstein_uhlenbeck.simulate(
+                two_basin.SHARP_HESSIAN,
+                self.step_size * self.covariance,  # eta eps is sqrt(eta) times a noise of eta Sigma per time
+                k * self.step_size,
+                run.n_paths,
+                rng=run.seed(part),
+                method="euler",
+                step_size=self.step_size,
+                n_jobs=run.n_jobs,
+            ).loss
+        top = float(np.linalg.eigvalsh(two_basin.SHARP_HESSIAN)[-1])
+        return {**found, "ηλ₁": Computed(self.step_size * top, 1e-12)}
+
+    def published(self) -> Predictions:
+        return {**self._losses(escape.discrete_loss_increase), "ηλ₁": 1.0}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        continuous = {
+            f"L after {k} steps": float(
+                escape.loss_increase(two_basin.SHARP_HESSIAN, self.step_size * self.covariance, k * self.step_size)
+            )
+            for k in (5, 40)
+        }
+        yield "Eq. (13), the continuous limit", continuous
+        yield "2k steps for k", self._losses(lambda H, S, eta, k: escape.discrete_loss_increase(H, S, eta, 2 * k))
+        yield "2 for 2 − ηλ", self._losses(self._without_discreteness)
+
+    def _losses(self, formula: Any) -> dict[str, Any]:
+        H = two_basin.SHARP_HESSIAN
+        return {f"L after {k} steps": float(formula(H, self.covariance, self.step_size, k)) for k in (5, 40)}
+
+    @staticmethod
+    def _without_discreteness(H: np.ndarray, S: np.ndarray, eta: float, k: int) -> float:
+        lam, U = np.linalg.eigh(H)
+        s = np.diag(U.T @ S @ U)
+        return eta / 4 * float(s @ (1 - (1 - eta * lam) ** (2 * k)))

@@ -1,0 +1,35 @@
+"""The ensemble driver: independent paths in seeded blocks, on threads, processes or a cluster, resumable and bit-identical.
+
+- `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default
+- `BlockStore` keeps finished blocks in a folder, under a key of all that decides their numbers
+- `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
+- `JsonResult` is the base of what studies return, `versions` what made it
+- `kernel` compiles a function when it is first called; `referenced_globals` and `fingerprint` tell what it depends on
+"""
+
+from __future__ import annotations
+
+from gradnoise.simulations.ensemble.block_store import Block, BlockStore
+from gradnoise.simulations.ensemble.driver import BLOCK_SIZE, concatenate, run
+from gradnoise.simulations.ensemble.function_identity import fingerprint, referenced_globals
+from gradnoise.simulations.ensemble.jit import kernel
+from gradnoise.simulations.ensemble.progress import Progress, reporter, without_bars
+from gradnoise.simulations.ensemble.provenance import versions
+from gradnoise.simulations.ensemble.results import JsonResult, finite
+
+__all__ = [
+    "BLOCK_SIZE",
+    "Block",
+    "BlockStore",
+    "JsonResult",
+    "Progress",
+    "concatenate",
+    "fingerprint",
+    "finite",
+    "kernel",
+    "referenced_globals",
+    "reporter",
+    "run",
+    "versions",
+    "without_bars",
+]

@@ -1,0 +1,187 @@
+"""Finished blocks on disk, so that a study that was cut off computes only what is missing.
+
+A block is a file of its own: an ``.npz`` without pickle with a SHA-256 of its contents, written under a temporary name,
+synced and renamed. Its folder is named by a hash of all that determines its numbers: the kernel and its parameters, the
+random stream, the block size, the versions of NumPy, Numba and Python, and our own sources. A block that fails its checksum
+counts as missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import inspect
+import io
+import json
+import numbers
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations.ensemble.function_identity import referenced_globals
+from gradnoise.simulations.seeds import Stream
+
+__all__ = ["BlockStore", "source_hash"]
+
+Block = tuple[np.ndarray, ...]
+_FORMAT = 2
+_HASHED_PACKAGES = ("gradnoise.theory", "gradnoise.simulations")
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockStore:
+    """Folder of one study's blocks."""
+
+    folder: Path
+
+    @classmethod
+    def open(
+        cls, root: str | os.PathLike[str], kernel: Callable[..., Any], params: tuple[Any, ...], stream: Stream, block_size: int
+    ) -> BlockStore:
+        """Open the folder of the study below `root`, creating it where it is new.
+
+        Raises
+        ------
+        ValueError
+            If the folder cannot be written.
+        TypeError
+            If a parameter has no canonical form.
+        """
+        function = getattr(kernel, "py_func", kernel)  # of a compiled kernel
+        if not inspect.isfunction(function):
+            raise TypeError(f"kernel must be a function where a store is given, got {kernel!r}")
+        if not isinstance(root, (str, os.PathLike)):
+            raise TypeError(f"store must be the path of a folder, got {root!r}")
+        identity = {
+            "format": _FORMAT,
+            "kernel": [function.__module__, function.__qualname__, _function_hash(function, "kernel")],
+            "params": [_canonical(p, f"params[{i}]") for i, p in enumerate(params)],
+            "stream": dataclasses.asdict(stream),
+            "block_size": block_size,
+            "versions": [np.__version__, importlib.import_module("numba").__version__, platform.python_version()],
+            "machine": platform.machine(),
+            "sources": source_hash(),
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+        folder = Path(root).resolve() / key  # workers have working directories of their own
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "study.json").write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise ValueError(f"store must be a folder that can be written, got {os.fspath(root)!r}: {error}") from None
+        return cls(folder)
+
+    def load(self, index: int, size: int) -> Block | None:
+        """Return a finished block, or None where it is missing or damaged."""
+        try:
+            content = self._path(index, size).read_bytes()
+        except OSError:
+            return None
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                arrays = tuple(archive[f"array_{i}"] for i in range(len(archive.files) - 1))
+                return arrays if str(archive["sha256"]) == _checksum(arrays) else None
+        except Exception:  # damage makes zip and npy readers raise nearly anything; the block is then computed again
+            return None
+
+    def save(self, index: int, size: int, arrays: Block) -> None:
+        """Write a block so that it is there whole or not at all, also after a power cut."""
+        named: dict[str, Any] = {f"array_{i}": a for i, a in enumerate(arrays)}
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".block-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, sha256=np.array(_checksum(arrays)), **named)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path(index, size))
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_folder(self.folder)
+
+    def _path(self, index: int, size: int) -> Path:
+        return self.folder / f"block-{index:08d}-{size}.npz"
+
+
+@cache
+def source_hash() -> str:
+    """SHA-256 of the sources of theory and simulations, whose results the blocks are."""
+    digest = hashlib.sha256()
+    for package in _HASHED_PACKAGES:
+        folder = Path(str(importlib.import_module(package).__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _function_hash(function: Callable[..., Any], name: str, seen: tuple[Any, ...] = ()) -> str:
+    """Hash of the file of a function, which may be a user's, and of what the function closes over and reads as globals.
+
+    Code that was typed into a session is refused: nothing would tell two versions of it apart.
+    """
+    try:
+        source = Path(inspect.getfile(function)).read_bytes()
+    except (OSError, TypeError):
+        raise TypeError(
+            f"{name} must be defined in a file where a store is given, so that its code is known, got {function!r}"
+        ) from None
+    closure = [cell.cell_contents for cell in function.__closure__ or ()]
+    captured = _canonical([*closure, *(function.__defaults__ or ())], f"a value that {name} closes over,", (*seen, function))
+    if not function.__module__.startswith(_HASHED_PACKAGES):
+        read = referenced_globals(function).items()
+        captured += [[key, _canonical(value, f"{key}, a global of {name},", (*seen, function))] for key, value in read]
+    return hashlib.sha256(source + json.dumps(captured).encode()).hexdigest()
+
+
+def _checksum(arrays: Block) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _canonical(value: Any, name: str, seen: tuple[Any, ...] = ()) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value).hex()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
+        return ["array", value.dtype.str, list(value.shape), _checksum((value,))]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _canonical(getattr(value, f.name), f"{name}.{f.name}", seen) for f in dataclasses.fields(value)}
+        return [type(value).__module__, type(value).__qualname__, fields]
+    function = getattr(value, "py_func", value)  # of a compiled one
+    if inspect.isfunction(function):
+        known = function in seen
+        return ["function", function.__module__, function.__qualname__, "" if known else _function_hash(function, name, seen)]
+    if inspect.ismodule(value) or inspect.isclass(value) or inspect.isbuiltin(value) or isinstance(value, np.ufunc):
+        return ["named", getattr(value, "__module__", None) or "", value.__name__]
+    if isinstance(value, (tuple, list)):
+        return [_canonical(v, f"{name}[{i}]", seen) for i, v in enumerate(value)]
+    raise TypeError(
+        f"{name} must be a number, string, array, function, dataclass or a tuple of these to be stored, "
+        f"got {type(value).__name__}"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform != "win32":  # a folder cannot be opened there
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

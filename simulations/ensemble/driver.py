@@ -1,0 +1,126 @@
+"""Run a kernel over an ensemble of independent paths, in seeded blocks.
+
+The ensemble is cut into blocks of a fixed size, each with a random stream of its own. So the numbers do not depend on
+how many threads, processes or machines compute them, nor on whether a run was cut off and resumed, and the first blocks of
+a larger ensemble are those of a smaller one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+
+from gradnoise.simulations.ensemble.block_store import Block, BlockStore
+from gradnoise.simulations.ensemble.progress import Progress, reporter
+from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import as_count
+
+__all__ = ["BLOCK_SIZE", "concatenate", "run"]
+
+Result = TypeVar("Result")
+
+#: Paths in a block unless a study says otherwise. Part of the contract: it decides which path gets which numbers.
+BLOCK_SIZE = 4096
+
+_WINDOW = 16  # blocks for each worker between two pauses: long enough for the pause not to matter
+
+
+def run(
+    kernel: Callable[..., Block],
+    params: tuple[Any, ...],
+    n_paths: int,
+    *,
+    rng: Any,
+    reduce: Callable[[Iterable[Block]], Result],
+    n_jobs: int | None = None,
+    block_size: int = BLOCK_SIZE,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> Result:
+    """Run `kernel` over `n_paths` paths and reduce the results of its blocks.
+
+    Parameters
+    ----------
+    kernel : callable
+        ``kernel(n_paths, generator, *params)`` returns a tuple of arrays. A function of a module, so that processes can
+        import it.
+    params : tuple
+        Its further arguments.
+    n_paths : int
+        >= 1.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    reduce : callable
+        Takes the blocks' results, an iterable in the order of their index, and returns what `run` returns. As it consumes
+        the blocks one by one, memory need not grow with `n_paths`. `concatenate` keeps them all.
+    n_jobs : int, optional
+        Workers. None takes joblib's active configuration, ``joblib.parallel_config("loky" | "dask" | ..., n_jobs=...)``,
+        and runs on one thread where there is none. A dask cluster takes all of its workers, whatever `n_jobs` says; a study
+        inside a kernel that runs there needs ``joblib.parallel_config("sequential")``.
+    block_size : int
+        Paths in a block.
+    store : path, optional
+        A folder in which finished blocks are kept, and looked up by a later run of the same study.
+    progress : bool or callable, optional
+        True and False show and hide a bar; None shows one in a terminal once a run takes over two seconds; a callable is
+        called as ``progress(paths done, paths in all)``.
+
+    Returns
+    -------
+    object
+        What `reduce` returned.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed, or the store cannot be written.
+    """
+    n_paths = as_count(n_paths, "n_paths")
+    block_size = as_count(block_size, "block_size")
+    stream = Stream.of(rng)
+    blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
+    sizes = [min(block_size, n_paths - start) for start in range(0, n_paths, block_size)]
+    tasks = (delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes))
+    results = _in_order(tasks, n_jobs)
+    with reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report:
+        return reduce(_reported(results, sizes, report))
+
+
+def concatenate(blocks: Iterable[Block]) -> Block:
+    """Keep the results of all paths: the blocks' arrays, joined along their first axis."""
+    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
+
+
+def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
+    """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up.
+
+    A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
+    """
+    with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
+        window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
+        while batch := list(itertools.islice(tasks, window)):
+            yield from parallel(batch)  # type: ignore[misc]
+
+
+def _compute(
+    kernel: Callable[..., Block], params: tuple[Any, ...], size: int, stream: Stream, index: int, blocks: BlockStore | None
+) -> Block:
+    finished = blocks.load(index, size) if blocks is not None else None
+    if finished is None:
+        finished = kernel(size, stream.generator(index), *params)
+        if not (isinstance(finished, tuple) and all(isinstance(a, np.ndarray) and a.dtype.kind in "biufc" for a in finished)):
+            raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(finished).__name__}")
+        if blocks is not None:
+            blocks.save(index, size, finished)
+    return finished
+
+
+def _reported(results: Iterable[Any], sizes: list[int], report: Callable[[int], None]) -> Iterator[Block]:
+    for result, size in zip(results, sizes, strict=True):
+        report(size)
+        yield result

@@ -1,0 +1,74 @@
+"""All paths of a few steps of MSGD on a finite sample space: its risk without chance, and without any formula for it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+
+from gradnoise.simulations.sampling import Outcomes
+from gradnoise.theory.least_squares import FiniteLeastSquares
+
+__all__ = ["excess_risks"]
+
+_LIMIT = 4_000_000
+
+
+def excess_risks(
+    problem: FiniteLeastSquares,
+    weights: Callable[[np.ndarray], Outcomes],
+    step_size: float,
+    n_steps: int,
+    *,
+    n_samples: int | None = None,
+) -> np.ndarray:
+    """Excess risk of the averaged iterate, from all samples and all weights that its steps can meet.
+
+    Parameters
+    ----------
+    problem : FiniteLeastSquares
+        Of m points.
+    weights : callable
+        Takes the (B, d) features of a step's samples and returns the law of their weights.
+    step_size : float
+        eta.
+    n_steps : int
+        n. There are (m^B k)^n paths, k being the number of outcomes of the weights.
+    n_samples : int, optional
+        B fresh samples a step; all m points at every step if not given.
+
+    Returns
+    -------
+    (n_steps + 1,) ndarray
+        Of the means of theta_0 ... theta_n, for n = 0, ..., n_steps.
+
+    Raises
+    ------
+    ValueError
+        If there are over four million paths.
+    """
+    X, y, p = problem.features, problem.targets, problem.probabilities
+    m, d = X.shape
+    batches = [range(m)] if n_samples is None else itertools.product(range(m), repeat=n_samples)
+    maps, shifts, chances = [], [], []
+    for batch in map(list, batches):
+        law = weights(X[batch])
+        weighted = law.vectors[:, :, np.newaxis] * X[batch]
+        maps.append(np.eye(d) - step_size * np.swapaxes(weighted, 1, 2) @ X[batch])
+        shifts.append(step_size * np.einsum("kbd,b->kd", weighted, y[batch]))
+        chances.append(law.probabilities * (1.0 if n_samples is None else p[batch].prod()))
+    A, c, chance = np.concatenate(maps), np.concatenate(shifts), np.concatenate(chances)
+    if len(A) ** n_steps > _LIMIT:
+        raise ValueError(f"n_steps must leave at most {_LIMIT} paths, got {len(A)} to the power of {n_steps}")
+
+    lowest = p @ (X @ problem.optimum - y) ** 2 / 2
+    theta, probability = problem.initial[np.newaxis], np.ones(1)
+    total, risks = theta, []
+    for t in range(n_steps + 1):
+        if t > 0:
+            theta = (np.einsum("kij,pj->pki", A, theta) + c).reshape(-1, d)
+            total = np.repeat(total, len(A), axis=0) + theta
+            probability = np.outer(probability, chance).ravel()
+        risks.append(probability @ ((total / (t + 1) @ X.T - y) ** 2 @ p) / 2 - lowest)
+    return np.array(risks)

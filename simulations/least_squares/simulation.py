@@ -1,0 +1,251 @@
+"""Averaged SGD and MSGD for online least squares with Gaussian features, fresh samples at every step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, versions
+from gradnoise.simulations.sampling import fill_weights, lower, work_space
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
+from gradnoise.theory._validation import as_count
+from gradnoise.theory.least_squares import LeastSquares
+from gradnoise.theory.sampling import Minibatch, SamplingNoise
+
+__all__ = ["RiskCurve", "simulate", "simulate_curve"]
+
+_BLOCK_SIZE = 512
+_GROUP = 4  # samples side by side: their four sums hide the latency of each other's additions
+
+
+@dataclass(frozen=True)
+class RiskCurve(JsonResult):
+    """Estimated excess risks after different numbers of steps of the same replicates.
+
+    Attributes
+    ----------
+    n_steps : tuple of int
+        n, in ascending order.
+    averaged, last : tuple of Estimate
+        Excess risk of the mean of theta_0 ... theta_n, and of theta_n. Units: loss.
+    parameters : dict
+        What made it: arguments, seed and versions.
+    """
+
+    n_steps: tuple[int, ...]
+    averaged: tuple[Estimate, ...]
+    last: tuple[Estimate, ...]
+    parameters: dict[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Result with lists and numbers only."""
+        return {
+            "parameters": self.parameters,
+            "n_steps": list(self.n_steps),
+            **{name: [asdict(e) for e in getattr(self, name)] for name in ("averaged", "last")},
+        }
+
+    def plot(self, ax: Any = None, *, level: float = 0.95, **style: Any) -> Any:
+        """Draw the averaged iterate's excess risk with its intervals, log-log; return the axes."""
+        from matplotlib import pyplot
+
+        ax = pyplot.gca() if ax is None else ax
+        intervals = np.array([e.interval(level) for e in self.averaged]).T
+        values = np.array([e.value for e in self.averaged])
+        options = {"marker": "o", "linestyle": "none", "capsize": 2, **style}
+        ax.errorbar(np.array(self.n_steps) + 1, values, yerr=np.abs(intervals - values), **options)
+        ax.set(xscale="log", yscale="log", xlabel="$n + 1$", ylabel="excess risk")
+        return ax
+
+
+def simulate(
+    problem: LeastSquares,
+    noise: SamplingNoise,
+    step_size: float,
+    n_steps: int,
+    n_replicates: int,
+    *,
+    rng: Any,
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> Estimate:
+    """Estimate the excess risk of the mean of theta_0 ... theta_n.
+
+    Parameters
+    ----------
+    problem : LeastSquares
+        Features, start and label noise.
+    noise : SamplingNoise
+        Weights of the B = ``noise.n`` fresh samples of a step. ``Minibatch(B, b, replacement=False)`` has the covariance of
+        Theorem 1 and is SGD with batch size b, Eq. (3) divided by b, and is simulated as such; the others make Eq. (4).
+    step_size : float
+        eta > 0, below the stability limit of these weights.
+    n_steps : int
+        n >= 0.
+    n_replicates : int
+        Independent runs.
+    rng, n_jobs, store, progress
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    Estimate
+        Units: loss. It has no variance, and its interval no meaning, where the weights have no fourth moment.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
+
+    References
+    ----------
+    wu2020, Eqs. (3) and (4).
+    """
+    n = as_count(n_steps, "n_steps", at_least=0)
+    options: dict[str, Any] = {"rng": rng, "n_jobs": n_jobs, "store": store, "progress": progress}
+    return simulate_curve(problem, noise, step_size, [n], n_replicates, **options).averaged[0]
+
+
+def simulate_curve(
+    problem: LeastSquares,
+    noise: SamplingNoise,
+    step_size: float,
+    n_steps: Sequence[int],
+    n_replicates: int,
+    *,
+    rng: Any,
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> RiskCurve:
+    """Estimate excess risks after several numbers of steps of the same replicates.
+
+    Parameters are those of `simulate`, except for
+
+    n_steps : sequence of int
+        The n at which risks are taken, in any order.
+
+    Returns
+    -------
+    RiskCurve
+    """
+    if not isinstance(problem, LeastSquares):
+        raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
+    if not isinstance(noise, SamplingNoise):
+        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    eta = problem.stable_step_size(step_size, noise)
+    n_replicates = as_count(n_replicates, "n_replicates")
+    wanted = sorted({as_count(n, "n_steps", at_least=0) for n in n_steps})
+    if not wanted:
+        raise ValueError("n_steps must not be empty")
+    try:
+        weights = lower(noise)
+    except TypeError:
+        raise TypeError(f"noise must be of a class with a compiled form to be simulated here, got {noise!r}") from None
+    stream = Stream.of(rng)
+    # A sample of weight zero is not drawn, as the samples are fresh and which of them weigh something does not matter. So the
+    # weights of a minibatch without replacement are b times 1/b, whatever the B that it is taken from.
+    redrawn = not (isinstance(noise, Minibatch) and not noise.replacement)
+    moments = ensemble.run(
+        _block,
+        (problem.spectrum, problem.initial_error, problem.noise_std, weights, noise.n, redrawn, eta, np.array(wanted)),
+        n_replicates,
+        rng=stream,
+        reduce=merge_moments,
+        n_jobs=n_jobs,
+        block_size=_BLOCK_SIZE,
+        store=store,
+        progress=progress,
+    )
+    estimates = tuple(moments.estimates())
+    parameters = {
+        "spectrum": problem.spectrum.tolist(),
+        "initial_error": problem.initial_error.tolist(),
+        "noise_std": problem.noise_std,
+        "noise": repr(noise),
+        "step_size": eta,
+        "n_replicates": n_replicates,
+        "stream": asdict(stream),
+        "versions": versions(),
+    }
+    return RiskCurve(tuple(wanted), estimates[: len(wanted)], estimates[len(wanted) :], parameters)
+
+
+def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+    spectrum, initial_error, noise_std, weights, n_samples, redrawn, step_size, wanted = params
+    # Whitened coordinates u = Sigma^(1/2) (theta - theta_*), and one more for the label noise, which is never changed.
+    start = np.append(np.sqrt(spectrum) * initial_error, -noise_std)
+    rate = np.append(step_size * spectrum, 0.0)
+    risks = np.empty((n_paths, 2 * len(wanted)))
+    _kernel(generator, start, rate, weights, *work_space(weights, n_samples), redrawn, wanted, risks)
+    return Moments.of(risks).as_block()
+
+
+@kernel
+def _kernel(generator, start, rate, weights, w, scratch, chosen, pool, redrawn, wanted, risks):
+    """Write the excess risks |u|^2 / 2 of averaged and last iterate of each replicate after each wanted number of steps."""
+    d, n_wanted = start.shape[0] - 1, wanted.shape[0]
+    active = np.zeros(w.shape[0] + _GROUP)
+    u, total, gradient, z = np.empty(d + 1), np.empty(d + 1), np.empty(d + 1), np.zeros(_GROUP * (d + 1))
+    n_active = 0
+    for path in range(risks.shape[0]):
+        u[:] = start
+        total[:] = start
+        taken = 0
+        for t in range(wanted[n_wanted - 1] + 1):
+            if t > 0:
+                if redrawn or n_active == 0:
+                    fill_weights(weights, generator, w, scratch, chosen, pool)
+                    n_active = _keep_active(w, active)
+                _step(generator, active, n_active, rate, u, gradient, z)
+                for i in range(d):
+                    total[i] += u[i]
+            if t == wanted[taken]:
+                averaged, last = 0.0, 0.0
+                for i in range(d):
+                    averaged += total[i] * total[i]
+                    last += u[i] * u[i]
+                risks[path, taken] = 0.5 * averaged / ((t + 1.0) * (t + 1.0))
+                risks[path, n_wanted + taken] = 0.5 * last
+                taken += 1
+
+
+@kernel
+def _keep_active(w, active):
+    """Gather the weights that are not zero, and pad them with zeros to whole groups."""
+    n_active = 0
+    for i in range(w.shape[0]):
+        if w[i] != 0.0:
+            active[n_active] = w[i]
+            n_active += 1
+    active[n_active : n_active + _GROUP] = 0.0
+    return n_active
+
+
+@kernel
+def _step(generator, active, n_active, rate, u, gradient, z):
+    """Take one step; normals are drawn sample by sample, the features before the label noise."""
+    size = u.shape[0]
+    for i in range(size):
+        gradient[i] = 0.0
+    for first in range(0, n_active, _GROUP):
+        for k in range(min(_GROUP, n_active - first) * size):  # what is missing from a group keeps old features, and weighs 0
+            z[k] = generator.standard_normal()
+        r0 = r1 = r2 = r3 = 0.0
+        for i in range(size):
+            r0 += z[i] * u[i]
+            r1 += z[size + i] * u[i]
+            r2 += z[2 * size + i] * u[i]
+            r3 += z[3 * size + i] * u[i]
+        r0, r1, r2, r3 = active[first] * r0, active[first + 1] * r1, active[first + 2] * r2, active[first + 3] * r3
+        for i in range(size):
+            gradient[i] += (r0 * z[i] + r1 * z[size + i]) + (r2 * z[2 * size + i] + r3 * z[3 * size + i])
+    for i in range(size):
+        u[i] -= rate[i] * gradient[i]

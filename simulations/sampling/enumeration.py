@@ -1,0 +1,175 @@
+"""All outcomes of a sampling vector, with their probabilities: Monte Carlo without the chance.
+
+Discrete draws are listed one by one, as the definitions of the classes have them. A normal or Student component is
+replaced by the three-point rule with the same first five moments (for a normal one, Gauss-Hermite quadrature), so that every
+moment of total order up to five is exact, whatever formula it is compared with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory import sampling as classes
+from gradnoise.theory._validation import as_array
+from gradnoise.theory.sampling import SamplingNoise
+
+__all__ = ["Outcomes", "outcomes", "product_rule"]
+
+_LIMIT = 2_000_000
+#: Nodes and probabilities of the three-point rules.
+_NORMAL = (np.array([-math.sqrt(3), 0.0, math.sqrt(3)]), np.array([1 / 6, 2 / 3, 1 / 6]))
+_SIGN = (np.array([-1.0, 1.0]), np.array([0.5, 0.5]))
+
+
+class Outcomes:
+    """A finite law of vectors.
+
+    Attributes
+    ----------
+    vectors : (k, n) ndarray
+        Outcomes, one a row.
+    probabilities : (k,) ndarray
+        They sum to one.
+    """
+
+    def __init__(self, vectors: np.ndarray, probabilities: np.ndarray) -> None:
+        self.vectors, self.probabilities = vectors, probabilities
+
+    def mean(self) -> np.ndarray:
+        """Mean vector."""
+        return self.probabilities @ self.vectors
+
+    def covariance(self) -> np.ndarray:
+        """Covariance matrix."""
+        centred = self.vectors - self.mean()
+        return (centred.T * self.probabilities) @ centred
+
+    def cumulants(self, values: ArrayLike) -> tuple[float, float, float, float]:
+        """First four cumulants of ``values @ vector``."""
+        y = self.vectors @ as_array(values, "values", ndim=1)
+        mean = self.probabilities @ y
+        second, third, fourth = (self.probabilities @ (y - mean) ** r for r in (2, 3, 4))
+        return float(mean), float(second), float(third), float(fourth - 3 * second**2)
+
+    def transformed(self, matrix: ArrayLike) -> Outcomes:
+        """Law of ``matrix @ vector``, for instance of a stochastic gradient."""
+        return Outcomes(self.vectors @ as_array(matrix, "matrix", ndim=2).T, self.probabilities)
+
+
+def outcomes(noise: SamplingNoise) -> Outcomes:
+    """List all outcomes of a noise class.
+
+    Parameters
+    ----------
+    noise : SamplingNoise
+        A class of `gradnoise.theory.sampling`; a StudentT needs df > 4, as its rule matches a fourth moment.
+
+    Returns
+    -------
+    Outcomes
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the class is not known, or has over two million outcomes.
+    """
+    match noise:
+        case classes.Enhanced():
+            base, a = outcomes(noise.base), noise.alpha
+            pairs = np.array(list(itertools.product(range(len(base.vectors)), repeat=2)))
+            _check_size(len(pairs))
+            first, second = base.vectors[pairs[:, 0]], base.vectors[pairs[:, 1]]
+            return Outcomes(a * first + (1 - a) * second, base.probabilities[pairs].prod(axis=1))
+        case classes.Minibatch():
+            listed = [(counts / noise.batch_size, p) for counts, p in _batches(noise.n, noise.batch_size, noise.replacement)]
+        case classes.Bernoulli():
+            share = noise.batch_size / noise.n
+            return product_rule((np.array([0.0, 1 / noise.batch_size]), np.array([1 - share, share])), noise.n)
+        case classes.Gaussian() | classes.Rademacher() | classes.StudentT():
+            law = product_rule(_component_rule(noise), noise.n)
+            b, n = noise.batch_size, noise.n
+            scale = 1 / (b * n) if noise.replacement else (n - b) / (b * n * (n - 1))
+            mean = law.vectors.mean(axis=1, keepdims=True) if noise.centered else 0.0
+            return Outcomes(1 / n + math.sqrt(scale) * (law.vectors - mean), law.probabilities)
+        case classes.SparseGaussian():
+            listed = list(_sparse(noise))
+        case classes.GaussianMinibatch():
+            listed = list(_gaussian_minibatch(noise))
+        case _:
+            raise TypeError(f"noise must be a class of gradnoise.theory.sampling, got {noise!r}")
+    return Outcomes(np.array([w for w, _ in listed]), np.array([p for _, p in listed]))
+
+
+def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int = 1) -> Outcomes:
+    """Independent components, each with the given nodes and probabilities; a three-point standard normal by default."""
+    nodes, probabilities = rule
+    _check_size(len(nodes) ** dimension)
+    index = np.array(list(itertools.product(range(len(nodes)), repeat=dimension)), dtype=int).reshape(-1, dimension)
+    return Outcomes(nodes[index], probabilities[index].prod(axis=1))
+
+
+def _component_rule(noise: SamplingNoise) -> tuple[np.ndarray, np.ndarray]:
+    match noise:
+        case classes.Rademacher():
+            return _SIGN
+        case classes.StudentT(df=df):
+            if df <= 4:
+                raise ValueError(f"noise must have df > 4 to be enumerated, got {df:g}")
+            fourth = 3 * (df - 2) / (df - 4)  # of the component of unit variance
+            return np.sqrt(fourth) * np.array([-1.0, 0.0, 1.0]), np.array([1 / 2, fourth - 1, 1 / 2]) / fourth
+        case _:
+            return _NORMAL
+
+
+def _batches(n: int, size: int, replacement: bool) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the counts of each possible batch, with its probability."""
+    if replacement:
+        _check_size(n**size)
+        for batch in itertools.product(range(n), repeat=size):
+            yield np.bincount(batch, minlength=n).astype(float), n**-size
+    else:
+        for batch in itertools.combinations(range(n), size):
+            yield np.bincount(batch, minlength=n).astype(float), 1 / math.comb(n, size)
+
+
+def _sparse(noise: classes.SparseGaussian) -> Iterator[tuple[np.ndarray, float]]:
+    n, b, B = noise.n, noise.batch_size, noise.support_size
+    rule = product_rule(dimension=n)
+    if noise.form == "cov":
+        listed = []
+        for counts, p in _batches(n, B, noise.replacement):
+            eta = counts * (rule.vectors - rule.vectors @ counts[:, np.newaxis] / B)
+            listed += [(row, p * q) for row, q in zip(eta, rule.probabilities, strict=True)]
+        # Without replacement the released program's scale; with, by definition, what gives a component that variance.
+        variance = (B - 1) / n if not noise.replacement else sum(p * eta[0] ** 2 for eta, p in listed)
+        scale = math.sqrt((1 / (b * n)) * (1 - 1 / n) / variance)
+        yield from ((1 / n + scale * eta, p) for eta, p in listed)
+        return
+    for counts, p in _batches(n, B, noise.replacement):
+        sampled = counts / B if noise.form == "fisher" else counts / B - 1 / n
+        for z, q in zip(rule.vectors, rule.probabilities, strict=True):
+            yield 1 / n + math.sqrt(B / b) * sampled * z, p * q
+
+
+def _gaussian_minibatch(noise: classes.GaussianMinibatch) -> Iterator[tuple[np.ndarray, float]]:
+    n, B = noise.n, noise.batch_size
+    rule = product_rule(dimension=B)
+    z = rule.vectors
+    if noise.centered:
+        z = math.sqrt(B / (B - 1)) * (z - z.mean(axis=1, keepdims=True))
+    weights = 1 / B + z / math.sqrt(noise.noise_batch_size * B)
+    batches = itertools.product(range(n), repeat=B) if noise.replacement else itertools.combinations(range(n), B)
+    p = n**-B if noise.replacement else 1 / math.comb(n, B)
+    for batch in batches:
+        for w, q in zip(weights, rule.probabilities, strict=True):
+            yield np.bincount(batch, weights=w, minlength=n), p * q
+
+
+def _check_size(size: int) -> None:
+    if size > _LIMIT:
+        raise ValueError(f"noise has {size} outcomes, at most {_LIMIT} are listed; take a smaller n or batch")

@@ -1,0 +1,197 @@
+r"""M-SGD and its SDE on one Brownian path, for several step sizes at once.
+
+For each step size eta the SDE :math:`d\Theta = b(\Theta) dt + \sqrt\eta\, C(\Theta) dW` is followed by Euler-Maruyama steps of
+eta/r, and M-SGD takes its steps of eta with the increments that these have passed. All step sizes share the path W in R^n,
+which is drawn at the finest of all steps.
+
+The reference's drift is corrected to first order in its step, :math:`b + \frac{h}{2} b' b`. What is left of its error has a
+factor eta/r against that of M-SGD; 1/r where the modified drift takes the first order away from that.
+
+A sampling vector that is not Gaussian is coupled to the increments by drawing the samples with the largest ones. A batch with
+replacement is drawn one sample at a time, from the increments of a b-th of the step, which are independent; so are the
+components of Bernoulli weights.
+
+**Controls.** For a function g of the last point each path also gives the sum of its noises, each times the sensitivity of g
+to it along noise-free gradient descent. Every term has the mean zero, given the path before it, so that g minus this sum has
+the expectation of g, and most of the noise of g is gone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations.sde.coupled_kernel import ABOVE, DRAWN_APART, GAUSSIAN, LARGEST, follow_paths
+from gradnoise.simulations.sde.problem import Problem, compiled, written
+from gradnoise.theory._validation import FloatArray
+from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise
+
+__all__ = ["Coupling", "final_points", "lanes", "sensitivities"]
+
+_FEWEST_LANES, _MOST_LANES = 8, 64
+_HELD = 2**22  # gradients of a sample by a parameter, on all paths of a group
+_SENSITIVITY_STEP = 1e-5
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """How one study couples its paths.
+
+    Attributes
+    ----------
+    noise : SamplingNoise
+        Gaussian, Minibatch or Bernoulli.
+    finest : float
+        Smallest step size.
+    multiples : tuple of int
+        Step sizes in units of the smallest.
+    n_finest : int
+        Steps of the smallest size.
+    refinement : int
+        r, reference steps in a step; even, at least 4.
+    modified : bool
+        Whether the SDE has the modified drift.
+    shared : bool
+        Whether the iterates share the increments of the SDE; if not, they draw their own.
+    substeps : int
+        1 for M-SGD. More replaces it by the reference's own scheme with that many steps in each step, to see how far the
+        reference is off.
+    """
+
+    noise: SamplingNoise
+    finest: float
+    multiples: tuple[int, ...]
+    n_finest: int
+    refinement: int
+    modified: bool = False
+    shared: bool = True
+    substeps: int = 1
+
+    def of_reference(self) -> Coupling:
+        """Return the coupling of the reference with one of twice its step."""
+        return replace(self, substeps=self.refinement // 2, shared=True)
+
+    def arguments(self) -> tuple[Any, ...]:
+        """Return what the kernel takes."""
+        noise, r = self.noise, self.refinement
+        rule, batch_size, threshold = _rule(noise) if self.substeps == 1 else (GAUSSIAN, 1, 0.0)
+        scale = math.sqrt(noise.centred_power)
+        # A root of Var W = (v - c) I + c J is scale (I - kappa J/n); along (1, ..., 1) it shows in the variance of the sum.
+        kappa = 1.0 - math.sqrt(noise.sum_variance / (noise.n * noise.centred_power)) if scale > 0 else 0.0
+        eta = self.finest * np.array(self.multiples, dtype=np.float64)
+        added = eta if self.modified else np.zeros_like(eta)
+        reference_step, iterate_step = eta / r, eta / self.substeps
+        corrected = added - iterate_step if self.substeps > 1 else np.zeros_like(eta)
+        return (
+            rule,
+            batch_size,
+            threshold,
+            scale,
+            kappa,
+            self.shared,
+            self.finest / r,
+            self.n_finest * r,
+            np.array(self.multiples, dtype=np.int64),
+            r,
+            self.substeps,
+            eta,
+            reference_step,
+            added - reference_step,
+            iterate_step,
+            corrected,
+        )
+
+
+def _rule(noise: SamplingNoise) -> tuple[int, int, float]:
+    """Return how weights are made from increments, the batch size, and the increment above which a weight is not zero."""
+    match noise:
+        case Gaussian():
+            return GAUSSIAN, 1, 0.0
+        case Minibatch(replacement=True):
+            return DRAWN_APART, noise.batch_size, 0.0
+        case Minibatch():
+            return LARGEST, noise.batch_size, 0.0
+        case Bernoulli():
+            return ABOVE, noise.batch_size, -NormalDist().inv_cdf(noise.batch_size / noise.n)
+    raise TypeError(f"batch_size must be a number or a Gaussian, Minibatch or Bernoulli noise, got {noise!r}")
+
+
+def final_points(
+    n_paths: int, generator: np.random.Generator, problem: Problem, coupling: Coupling, sensitivities: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Follow paths to their ends.
+
+    Parameters
+    ----------
+    n_paths, generator
+        Of a block.
+    problem : Problem
+        Gradients, data and start.
+    coupling : Coupling
+        What runs beside what.
+    sensitivities : (step sizes, steps, d) array, optional
+        See `sensitivities`; without them there are no controls.
+
+    Returns
+    -------
+    iterates, references : (n_paths, step sizes, d) ndarray
+        Last points of M-SGD and of the SDE.
+    controls : (n_paths, step sizes) ndarray
+        Control of the difference of g between the two.
+    """
+    levels, d = len(coupling.multiples), problem.dimension
+    iterates, references = np.empty((2, n_paths, levels, d))
+    controls = np.empty((n_paths, levels))
+    weighed = np.empty((levels, 0, d)) if sensitivities is None else sensitivities
+    gradients = compiled(problem.gradients, "gradients", problem.vectorized)
+    follow_paths(
+        generator, *((None, gradients) if problem.vectorized else (gradients, None)), lanes(problem), problem.data, problem.start,
+        *coupling.arguments(), weighed, iterates, references, controls,
+    )  # fmt: skip
+    return iterates, references, controls
+
+
+def lanes(problem: Problem) -> int:
+    """Return how many paths run side by side; it decides the order in which normals are drawn.
+
+    Fewer for a problem whose gradients, of all samples on all of these paths, would take much memory.
+    """
+    room = max(_HELD // (problem.dimension * problem.n), _FEWEST_LANES)
+    return min(2 ** (room.bit_length() - 1), _MOST_LANES)
+
+
+def sensitivities(problem: Problem, function: Callable[..., None], coupling: Coupling) -> FloatArray:
+    """Return the gradient of g(theta_K) by the point after each step of gradient descent, (step sizes, steps, d).
+
+    All derivatives are central differences: they decide how much noise the controls remove, not what is estimated.
+    """
+    d, n_finest = problem.dimension, coupling.n_finest
+    result = np.zeros((len(coupling.multiples), n_finest, d))
+
+    def value(theta: FloatArray) -> float:
+        return float(written(function, "test_function", theta, problem.data, (problem.n,)).mean())
+
+    def gradient(theta: FloatArray) -> FloatArray:
+        return problem.sample_gradients(theta).mean(axis=1)
+
+    def differences(f: Callable[[FloatArray], Any], theta: FloatArray) -> FloatArray:
+        steps = _SENSITIVITY_STEP * np.eye(d)
+        return np.array([(f(theta + step) - f(theta - step)) / (2 * _SENSITIVITY_STEP) for step in steps])
+
+    for level, multiple in enumerate(coupling.multiples):
+        eta, n_steps = multiple * coupling.finest, n_finest // multiple
+        points = [problem.start]
+        for _ in range(n_steps):
+            points.append(points[-1] - eta * gradient(points[-1]))
+            if not np.isfinite(points[-1]).all():
+                raise ValueError(f"step_sizes must let gradient descent stay finite, got {eta:g}, where it does not")
+        backwards = differences(value, points[-1])
+        for k in range(n_steps - 1, -1, -1):
+            result[level, k] = backwards
+            backwards = backwards - eta * differences(gradient, points[k]) @ backwards
+    return result

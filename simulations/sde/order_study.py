@@ -1,0 +1,184 @@
+"""Errors against step size, and the order that they follow."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradnoise.simulations.ensemble import JsonResult
+from gradnoise.simulations.statistics import Estimate, JointMoments, Order, fit_order
+
+__all__ = ["OrderStudy"]
+
+
+@dataclass(frozen=True, eq=False)
+class OrderStudy(JsonResult):
+    """Result of `gradnoise.simulations.sde.strong_error` and `weak_error`.
+
+    Attributes
+    ----------
+    kind : {"strong", "weak"}
+    step_sizes : (k,) ndarray
+        As they were given.
+    moments : JointMoments
+        Of the samples whose means are the errors.
+    reference_errors : (k,) ndarray
+        What the reference solution is off by, measured: its distance, in the same sense, from one with twice its step, and
+        twice the standard error of that. See `largest_biases` for what it does to the errors.
+    parameters : dict
+        What made it: arguments, seed and versions.
+    """
+
+    kind: str
+    step_sizes: NDArray[np.float64]
+    moments: JointMoments = field(repr=False)
+    reference_errors: NDArray[np.float64]
+    parameters: dict[str, Any] = field(repr=False)
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Mean-square distances, or differences of expectations with their signs, (k,)."""
+        return self.moments.mean
+
+    @property
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Standard errors of the errors, (k,)."""
+        return np.sqrt(np.diag(self.moments.covariance))
+
+    @property
+    def largest_biases(self) -> NDArray[np.float64]:
+        """Bound on what the reference adds to or takes from each error, (k,).
+
+        A difference of expectations is off by what the reference is, e. A mean square E is off by up to 2√(eE) + e, as the
+        two distances need not be orthogonal; where both shrink in proportion, that leaves the order alone.
+        """
+        e = self.reference_errors
+        return e if self.kind == "weak" else 2 * np.sqrt(e * self.errors) + e
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Errors with what their intervals need."""
+        return tuple(self.moments.along(unit) for unit in np.eye(len(self.step_sizes)))
+
+    @property
+    def order(self) -> Order:
+        """Order of convergence over these step sizes.
+
+        Raises
+        ------
+        ValueError
+            If fewer than three errors are above the noise of sampling and the error of the reference, or they change sign.
+        """
+        return self.fit()
+
+    @property
+    def leading_order(self) -> Order:
+        """Order of the leading term, with a term of the next order beside it; raises as `order`, below four errors."""
+        return self.fit(next_term=True)
+
+    def fit(self, *, next_term: bool = False) -> Order:
+        """Fit an order; see `gradnoise.simulations.statistics.fit_order`. The floor is `reference_errors`."""
+        return fit_order(
+            self.step_sizes,
+            self.errors,
+            self.standard_errors,
+            floor=self.reference_errors,
+            next_term=next_term,
+            moments=self.moments,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Result with lists and numbers only; without an order, there is the reason."""
+        orders = {"order": self._fit_or_reason(False), "leading_order": self._fit_or_reason(True)}
+        names = ("step_sizes", "errors", "standard_errors", "reference_errors", "largest_biases")
+        lists = {name: getattr(self, name).tolist() for name in names}
+        return {"kind": self.kind, "parameters": self.parameters, **lists, **orders}
+
+    def _fit_or_reason(self, next_term: bool) -> dict[str, Any]:
+        try:
+            return asdict(self.fit(next_term=next_term))
+        except ValueError as error:
+            return {"refused": str(error)}
+
+    def _fit_or_none(self, next_term: bool) -> Order | None:
+        try:
+            return self.fit(next_term=next_term)
+        except ValueError:
+            return None
+
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        level: float = 0.95,
+        name: str = "",
+        next_term: bool = False,
+        references: tuple[float, ...] = (),
+        color: str | None = None,
+        marker: str = "o",
+    ) -> Any:
+        """Draw errors with their intervals, the fitted line with the interval of its slope, and reference slopes.
+
+        Where no order can be fitted, there is no line. Errors that are not above the noise and the reference are hollow.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        level : float
+            Of the intervals.
+        name : str
+            For the legend.
+        next_term : bool
+            Fit a term of the next order beside the leading one, if four errors are resolved.
+        references : tuple of float
+            Slopes to compare with, drawn as thin lines from the largest error.
+        color, marker : str, optional
+            Of matplotlib.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from matplotlib import pyplot
+
+        ax = pyplot.gca() if ax is None else ax
+        errors, eta = np.abs(self.errors), self.step_sizes
+        half = np.array([(high - low) / 2 for low, high in (e.interval(level) for e in self.estimates)])
+        below = np.minimum(half, 0.9 * errors)  # a bar that reaches zero would leave a logarithmic plot
+        bars = ax.errorbar(eta, errors, yerr=[below, half], color=color, linestyle="none", capsize=2, linewidth=1)
+        color = bars[0].get_color()
+        order = self._fit_or_none(next_term) or self._fit_or_none(False)
+        if order is None:
+            used, label = np.zeros(len(eta), dtype=bool), f"{name}: no order resolved".lstrip(": ")
+        else:
+            used = np.isin(eta, np.array(order.step_sizes)[list(order.used)])
+            low, high = order.interval(level)
+            label = f"{name}: order {order.value:.2f} ({low:.2f} to {high:.2f})".lstrip(": ")
+            fine = np.geomspace(eta[used].min(), eta[used].max(), 50)
+            centre = np.exp(np.log(eta[used]).mean())
+            edges = [order.predict(fine) * (fine / centre) ** (slope - order.value) for slope in (low, high)]
+            ax.plot(fine, order.predict(fine), color=color, linewidth=1)
+            ax.fill_between(fine, *edges, color=color, alpha=0.2, linewidth=0)
+        face = [color if u else "none" for u in used]
+        ax.scatter(eta, errors, s=20, marker=marker, edgecolors=color, facecolors=face, zorder=3)
+        ax.plot([], [], color=color, marker=marker, markersize=4.5, linewidth=1, label=label)
+        draw_slopes(ax, eta, float(errors.max()), references)
+        quantity = r"$E\,\|\Theta_T - \theta\|^2$" if self.kind == "strong" else r"$|E\,g(\theta) - E\,g(\Theta_T)|$"
+        ax.set_xscale("log", base=2)
+        ax.set(yscale="log", xlabel=r"step size $\eta$", ylabel=quantity)
+        return ax
+
+
+def draw_slopes(ax: Any, step_sizes: NDArray[Any], largest: float, slopes: tuple[float, ...]) -> None:
+    """Draw thin lines of given slopes through an error at the largest step size, with the slope at their ends."""
+    ends = np.array([step_sizes.min(), step_sizes.max()])
+    for slope in slopes:
+        line = largest * (ends / ends[1]) ** slope
+        ax.plot(ends, line, color="#999999", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        ax.annotate(
+            f"{slope:g}", (ends[0], line[0]), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",
+            color="#777777", fontsize=7,
+        )  # fmt: skip

@@ -1,0 +1,193 @@
+"""A loss given by the losses and gradients of its samples, as functions that Numba can compile."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numpy.typing import ArrayLike
+
+from gradnoise.simulations.ensemble import fingerprint, kernel
+from gradnoise.theory._validation import FloatArray, as_array, as_flag
+
+__all__ = ["Problem", "compiled", "written"]
+
+_vector, _matrix, _tensor = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
+_LOSSES, _GRADIENTS = types.void(_vector, _matrix, _vector), types.void(_vector, _matrix, _matrix)
+_VECTORIZED_GRADIENTS = types.void(_matrix, _matrix, _tensor)
+
+_DIFFERENCE_STEP = 1e-5
+_DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
+_DIFFERENCE_ROUNDING = 1e-9  # the same in units of the losses: their rounding over the step, with room
+_ROUNDING = 1e-9  # relative, of gradients at several points together and at each
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Empirical risk L = mean of the losses of n samples, and where SGD starts.
+
+    Parameters
+    ----------
+    losses : callable
+        ``losses(theta, data, out)`` writes the n losses at theta (d,) into out (n,).
+    gradients : callable
+        ``gradients(theta, data, out)`` writes their gradients into out (d, n), a column per sample. Both are plain or
+        Numba-compiled functions, free of Python objects; they are compiled when the problem is made, and called for millions
+        of thetas.
+    data : (n, p) array_like
+        A row per sample: features, labels, whatever the functions read. (Globals that they read are constants, frozen when
+        they are compiled.)
+    start : (d,) array_like
+        theta_0.
+    name : str
+        For plots and messages.
+    vectorized : bool
+        Whether ``gradients`` takes m thetas at once, (d, m), and writes into out (d, n, m), m being any number. With loops over
+        m innermost that is several times as fast: the compiler then makes vector instructions of them.
+
+    Raises
+    ------
+    ValueError
+        If shapes are wrong, the gradients at the start are not the derivatives of the losses, or those at several thetas at
+        once are not those at each.
+    TypeError
+        If a function cannot be compiled.
+    """
+
+    losses: Callable[..., None]
+    gradients: Callable[..., None]
+    data: FloatArray = field(repr=False)
+    start: FloatArray
+    name: str = "user"
+    vectorized: bool = False
+
+    def __post_init__(self) -> None:
+        data, start = as_array(self.data, "data", ndim=2), as_array(self.start, "start", ndim=1)
+        if data.size == 0 or start.size == 0:
+            raise ValueError(f"data and start must not be empty, got shapes {data.shape} and {start.shape}")
+        object.__setattr__(self, "data", np.ascontiguousarray(data))
+        object.__setattr__(self, "start", np.ascontiguousarray(start))
+        as_flag(self.vectorized, "vectorized")
+        self._check_gradients()
+        if self.vectorized:
+            self._check_many_points()
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.data)
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters, d."""
+        return len(self.start)
+
+    def sample_losses(self, theta: ArrayLike) -> FloatArray:
+        """Losses of the samples, (n,)."""
+        return written(self.losses, "losses", self._point(theta), self.data, (self.n,))
+
+    def sample_gradients(self, theta: ArrayLike) -> FloatArray:
+        """Gradient matrix G, (d, n)."""
+        at = self._point(theta)
+        if self.vectorized:
+            return self._gradients_at_many(at[:, np.newaxis])[:, :, 0]
+        return written(self.gradients, "gradients", at, self.data, (self.dimension, self.n))
+
+    def loss(self, theta: ArrayLike) -> float:
+        """Empirical risk."""
+        return float(self.sample_losses(theta).mean())
+
+    def _gradients_at_many(self, thetas: FloatArray) -> FloatArray:
+        shape = (self.dimension, self.n, thetas.shape[1])
+        return written(self.gradients, "gradients", thetas, self.data, shape, vectorized=True)
+
+    def _point(self, theta: ArrayLike) -> FloatArray:
+        at = np.ascontiguousarray(as_array(theta, "theta", ndim=1))
+        if at.shape != self.start.shape:
+            raise ValueError(f"theta must have shape {self.start.shape}, got {at.shape}")
+        return at
+
+    def _check_gradients(self) -> None:
+        losses, gradients = self.sample_losses(self.start), self.sample_gradients(self.start)
+        for name, written in (("losses", losses), ("gradients", gradients)):
+            if not np.isfinite(written).all():
+                raise ValueError(f"{name} must write finite numbers into all of out at the start, got NaN or infinity")
+        for j, direction in enumerate(np.eye(self.dimension)):
+            step = _DIFFERENCE_STEP * max(1.0, abs(self.start[j])) * direction
+            difference = (self.sample_losses(self.start + step) - self.sample_losses(self.start - step)) / (2 * step[j])
+            if not np.isfinite(difference).all():
+                raise ValueError(f"losses must be finite around the start, got NaN or infinity at start[{j}] ± {step[j]:g}")
+            scale = max(np.abs(gradients).max(), np.abs(difference).max())
+            allowed = _DIFFERENCE_ERROR * scale + _DIFFERENCE_ROUNDING * np.abs(losses).max() + 1e-300
+            i = int(np.abs(difference - gradients[j]).argmax())
+            if abs(difference[i] - gradients[j, i]) > allowed:
+                raise ValueError(
+                    f"gradients must be the derivatives of losses, got {gradients[j, i]:.6g} for sample {i} and parameter {j} "
+                    f"at the start, where the losses change by {difference[i]:.6g} per unit"
+                )
+
+    def _check_many_points(self) -> None:
+        d = self.dimension
+        thetas = (
+            self.start[:, np.newaxis] + _DIFFERENCE_STEP * np.eye(d, d + 1) * np.maximum(1, np.abs(self.start))[:, np.newaxis]
+        )
+        together = self._gradients_at_many(thetas)
+        apart = np.stack([self.sample_gradients(theta) for theta in thetas.T], axis=2)
+        if not np.allclose(together, apart, rtol=0, atol=_ROUNDING * np.abs(apart).max()):
+            raise ValueError("gradients must write those of each theta into out[:, :, k], got others for several thetas at once")
+
+
+def compiled(function: Callable[..., None], name: str, vectorized: bool = False) -> Any:
+    """Compile a function of a problem to one that kernels take as an argument, all of them with the same machine code.
+
+    A function named "gradients" writes a matrix, or one for each theta if it is vectorized; all others write a vector.
+
+    Raises
+    ------
+    TypeError
+        If it is not a function, or Numba cannot compile it.
+    """
+    source = getattr(function, "py_func", function)
+    if not inspect.isfunction(source):
+        raise TypeError(f"{name} must be a function, got {function!r}")
+    signature = _LOSSES if name != "gradients" else _VECTORIZED_GRADIENTS if vectorized else _GRADIENTS
+    try:
+        return _compile(source, signature, fingerprint(source))
+    except Exception as error:  # Numba has errors of its own, and passes on those of its parts
+        raise TypeError(f"{name} must be a function that Numba can compile: {error}") from None
+
+
+@lru_cache(maxsize=128)
+def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, ...]) -> Any:
+    """Compile; `frozen` is what the machine code is good for. A user's is not kept on disk, where only its file is looked at."""
+    try:
+        ours = function.__module__.startswith("gradnoise.")
+        return numba.cfunc(signature, cache=ours, error_model="numpy")(function)
+    except RuntimeError:  # no file to keep the machine code beside
+        return numba.cfunc(signature, error_model="numpy")(function)
+
+
+def written(
+    function: Callable[..., None],
+    name: str,
+    theta: FloatArray,
+    data: FloatArray,
+    shape: tuple[int, ...],
+    *,
+    vectorized: bool = False,
+) -> FloatArray:
+    """Return what a function of a problem writes at a point; NaN is what it does not write."""
+    out = np.full(shape, np.nan)
+    _call(compiled(function, name, vectorized), np.ascontiguousarray(theta), data, out)
+    return out
+
+
+@kernel
+def _call(function, theta, data, out):
+    function(theta, data, out)

@@ -1,0 +1,31 @@
+"""What samples tell: estimates with their errors, intervals valid far out in the tails, convergence orders.
+
+- `Estimate` of a mean, `Proportion` of successes, `Difference` of two of them: each is `Measured`, and has ``interval(level)``
+- `Moments` and `JointMoments` stream over blocks; `merge_moments` and `merge_joint_moments` reduce those of an ensemble
+- `fit_order` fits an `Order` of convergence with its error, and refuses what is below the noise
+- `plan_sample_size`: how many samples decide, from a pilot
+- `tail_index`: whether a noise has heavy tails
+"""
+
+from __future__ import annotations
+
+from gradnoise.simulations.statistics.convergence_order import Order, fit_order
+from gradnoise.simulations.statistics.estimates import Difference, Estimate, Measured, Moments, Proportion, merge_moments
+from gradnoise.simulations.statistics.joint_moments import JointMoments, merge_joint_moments
+from gradnoise.simulations.statistics.plan import plan_sample_size
+from gradnoise.simulations.statistics.tail_index import tail_index
+
+__all__ = [
+    "Difference",
+    "Estimate",
+    "JointMoments",
+    "Measured",
+    "Moments",
+    "Order",
+    "Proportion",
+    "fit_order",
+    "merge_joint_moments",
+    "merge_moments",
+    "plan_sample_size",
+    "tail_index",
+]

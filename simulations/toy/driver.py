@@ -1,0 +1,264 @@
+"""The two-basin toy of zhu2019, Figure 2: which dynamics escape from the sharp minimum.
+
+Each path has data of its own. The kernel is in `gradnoise.simulations.toy.kernel`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations import ensemble
+from gradnoise.simulations.ensemble import Progress, versions
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Proportion
+from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, run_paths
+from gradnoise.theory._linalg import psd_eigh
+from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
+from gradnoise.theory.escape import two_basin
+from gradnoise.theory.gradient_noise import DYNAMICS as _TABLE_1
+
+__all__ = ["CONVENTIONS", "DYNAMICS", "ToyResult", "simulate"]
+
+DYNAMICS = (*_TABLE_1, "sgd")
+CONVENTIONS = ("released", "literal")
+RECORDS = ("trajectory", "indicator", "loss")
+
+_BLOCK_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class ToyResult:
+    """Paths of the toy.
+
+    Attributes
+    ----------
+    success : (n_paths,) ndarray of bool
+        Whether both final coordinates are below -0.5, the paper's rule.
+    escape_step : (n_paths,) ndarray of int
+        First step t >= 1 with both coordinates below -0.5, else -1.
+    final : (n_paths, 2) ndarray
+        Last parameter.
+    trajectory : (n_paths, n_steps + 1, 2) ndarray or None
+        Parameters theta_0 to theta_n, where recorded.
+    indicator : (n_paths, n_steps + 1) ndarray or None
+        Tr(H C) at theta_t, where recorded; C is the covariance of the noise that the step from theta_t adds to the parameter.
+    loss : (n_paths, n_steps + 1) ndarray or None
+        Mean loss of the path's data at theta_t, where recorded.
+    parameters : dict
+        What made it: arguments, seed and versions.
+    """
+
+    success: np.ndarray
+    escape_step: np.ndarray
+    final: np.ndarray
+    trajectory: np.ndarray | None
+    indicator: np.ndarray | None
+    loss: np.ndarray | None
+    parameters: dict[str, Any] = field(repr=False)
+
+    @property
+    def success_rate(self) -> Proportion:
+        """Success rate with its exact interval."""
+        return Proportion(int(self.success.sum()), len(self.success))
+
+    @property
+    def ever_escaped(self) -> Proportion:
+        """Share of the paths that were in the flat basin at some time; the final-iterate rule misses those that left again."""
+        return Proportion(int((self.escape_step >= 0).sum()), len(self.escape_step))
+
+    def recorded(self, name: str) -> np.ndarray:
+        """Return a recorded array.
+
+        Raises
+        ------
+        ValueError
+            If it was not recorded.
+        """
+        array = getattr(self, as_choice(name, "name", RECORDS))
+        if array is None:
+            raise ValueError(f"{name} was not recorded; run simulate with record=({name!r},)")
+        return array
+
+    def escape_law(self) -> np.ndarray:
+        """P(escaped by step t) for t = 0 ... n_steps, the empirical law of the escape time."""
+        n_steps = self.parameters["n_steps"]
+        counts = np.bincount(self.escape_step[self.escape_step >= 0], minlength=n_steps + 1)
+        return np.cumsum(counts) / len(self.escape_step)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Summary with lists and numbers only."""
+        low, high = self.success_rate.interval(0.95)
+        return {
+            "parameters": self.parameters,
+            "success_rate": self.success_rate.value,
+            "success_interval_95": [low, high],
+            "ever_escaped": self.ever_escaped.value,
+            "n_paths": len(self.success),
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all arrays, and what made them, to an ``.npz`` file."""
+        arrays: dict[str, Any] = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        np.savez_compressed(Path(path), parameters=np.array(json.dumps(self.parameters)), **arrays)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Plot the law of the escape time.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from matplotlib import pyplot
+
+        ax = pyplot.subplots()[1] if ax is None else ax
+        ax.step(np.arange(self.parameters["n_steps"] + 1), self.escape_law(), where="post", label=self.parameters["dynamics"])
+        ax.set(xlabel="step t", ylabel="share escaped by t", ylim=(0, None))
+        return ax
+
+
+def simulate(
+    dynamics: str,
+    n_paths: int,
+    *,
+    rng: Any,
+    n_steps: int = 500,
+    step_size: float = 0.005,
+    noise_power: float = 0.01,
+    convention: str = "released",
+    n_data: int = 100,
+    batch_size: int | None = None,
+    record: tuple[str, ...] = (),
+    tie_direction: tuple[float, float] = (0.0, 1.0),
+    n_jobs: int | None = None,
+    store: str | os.PathLike[str] | None = None,
+    progress: Progress = None,
+) -> ToyResult:
+    """Run a dynamics of Table 1 from the sharp minimum (1, 1).
+
+    Gradient, covariance and Hessian are taken at theta_t before the step, from data that are redrawn in each path.
+
+    Parameters
+    ----------
+    dynamics : str
+        "gd", "gld_const", "gld_diag", "gld_leading" (the SGD covariance, as k = 2 = D), "gld_hessian", "gld_eigvec" or
+        "sgd", which is real minibatch SGD with replacement.
+    n_paths : int
+        Repeats.
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    n_steps : int
+        Iterations.
+    step_size : float
+        eta.
+    noise_power : float
+        E ||noise||^2 that all noisy dynamics share. It does not apply to "gd" and "sgd".
+    convention : {"released", "literal"}
+        "released": the noise is added to the parameter after the step, with E ||noise||^2 = noise_power, as the authors'
+        program has it. "literal": it is eta eps with E ||eps||^2 = noise_power, Eq. (7) word for word.
+    n_data : int
+        N >= 2 samples of a path.
+    batch_size : int, optional
+        Of "sgd", which needs it.
+    record : tuple of {"trajectory", "indicator", "loss"}
+        What to keep along the way, for each path and step.
+    tie_direction : (float, float)
+        u_1 of "gld_eigvec" where all samples are on the flat branch and the Hessian is a multiple of I. e_2 is LAPACK's
+        choice, hence the released program's.
+    n_jobs, store, progress
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    ToyResult
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
+
+    References
+    ----------
+    zhu2019, Section 5.1, Table 1, Figure 2 and Appendix D.1.
+    """
+    as_choice(dynamics, "dynamics", DYNAMICS)
+    as_choice(convention, "convention", CONVENTIONS)
+    as_count(n_paths, "n_paths")
+    n_steps = as_count(n_steps, "n_steps")
+    n_data = as_count(n_data, "n_data", at_least=2)
+    eta = as_real(step_size, "step_size", above=0)
+    power = as_real(noise_power, "noise_power", at_least=0)
+    record = (record,) if isinstance(record, str) else tuple(record)
+    for name in record:
+        as_choice(name, "record", RECORDS)
+    if dynamics == "sgd":
+        if batch_size is None:
+            raise ValueError("batch_size must be given for the dynamics 'sgd'")
+        batch_size = as_count(batch_size, "batch_size")
+    elif batch_size is not None:
+        raise ValueError(f"batch_size applies to the dynamics 'sgd' only, got {batch_size} for {dynamics!r}")
+    tie = as_array(tie_direction, "tie_direction", ndim=1)
+    if tie.shape != (2,) or not np.linalg.norm(tie) > 0:
+        raise ValueError(f"tie_direction must be a vector of two numbers, not zero, got {tie_direction!r}")
+    tie = tie / np.linalg.norm(tie)
+    stream = Stream.of(rng)
+
+    step_power = power if convention == "released" else eta**2 * power  # Eq. (7) has eta eps
+    params = (DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie)
+    flags = tuple(name in record for name in RECORDS)
+    success, escape_step, final, trajectory, indicator, loss = ensemble.run(
+        _block,
+        params + flags,
+        n_paths,
+        rng=stream,
+        reduce=ensemble.concatenate,
+        n_jobs=n_jobs,
+        block_size=_BLOCK_SIZE,
+        store=store,
+        progress=progress,
+    )
+    parameters = {
+        "dynamics": dynamics,
+        "n_paths": n_paths,
+        "n_steps": n_steps,
+        "step_size": eta,
+        "noise_power": power,
+        "convention": convention,
+        "n_data": n_data,
+        "batch_size": batch_size,
+        "tie_direction": tie.tolist(),
+        "stream": asdict(stream),
+        "versions": versions(),
+    }
+    kept = {name: a if flag else None for name, a, flag in zip(RECORDS, (trajectory, indicator, loss), flags, strict=True)}
+    return ToyResult(success, escape_step, final, **kept, parameters=parameters)
+
+
+def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+    code, n_steps, eta, power, n_data, batch_size, tie, keep_trajectory, keep_indicator, keep_loss = params
+    final = np.empty((n_paths, 2))
+    escape_step = np.empty(n_paths, dtype=np.int64)
+    trajectory = np.empty((n_paths, n_steps + 1 if keep_trajectory else 0, 2))
+    indicator = np.empty((n_paths, n_steps + 1 if keep_indicator else 0))
+    loss = np.empty((n_paths, n_steps + 1 if keep_loss else 0))
+    run_paths(
+        generator, code, n_steps, eta, power, batch_size, tie, _data_factor(), n_data,
+        final, escape_step, trajectory, indicator, loss,
+    )  # fmt: skip
+    success = np.asarray((final < ESCAPED_BELOW).all(axis=1))
+    return success, escape_step, final, trajectory, indicator, loss
+
+
+def _data_factor() -> np.ndarray:
+    """Return the symmetric square root of the data's covariance."""
+    values, vectors = psd_eigh(two_basin.DATA_COVARIANCE)
+    return (vectors * np.sqrt(values)) @ vectors.T

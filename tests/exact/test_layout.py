@@ -1,0 +1,170 @@
+"""The house: floors, rooms and doors. Catches an arrow that runs up, a circle, a way around a door, and a promised path lost."""
+
+import ast
+import graphlib
+import importlib
+import importlib.util
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+FLOORS = ("theory", "simulations", "claims", "figures", "cli")
+#: What a floor may import beside the floors below it and the standard library.
+LIBRARIES = {
+    "theory": {"numpy", "scipy"},
+    "simulations": {"numpy", "scipy", "numba", "joblib", "matplotlib", "rich"},
+    "simulations.neural": {"numpy", "scipy", "joblib", "torch", "sklearn", "pooch", "threadpoolctl"},
+}
+PROMISED = {
+    "theory.sampling": "SamplingNoise Minibatch Gaussian Rademacher StudentT Bernoulli SparseGaussian GaussianMinibatch Enhanced "
+    "effective_batch_size compensating_alpha compensating_noise_batch_size",
+    "theory.gradient_noise": "sgd_covariance fisher leading isotropic_equivalent match_trace",
+    "theory.escape": "indicator loss_increase loss_increase_linear ou_covariance escape_probability indicator_ratio_bound",
+    "theory.least_squares": "LeastSquares FiniteLeastSquares RiskBound WeightMoments",
+    "theory.diffusion": "sgd_moments sde_moments strong_error strong_error_bound sharp_strong_error_bound svag_moments",
+    "theory.complexity": "rademacher gaussian sgd gaussian_bounds sgd_bounds LeastSquaresLosses AffineLosses "
+    "FiniteLosses LossClass",
+    "theory.curvature": "Curvature alignment_bound ratio_bounds ClippedNetwork SoftmaxRegression",
+    "simulations.ensemble": "run concatenate BLOCK_SIZE",
+    "simulations.statistics": "Estimate Proportion Difference Moments fit_order Order plan_sample_size tail_index merge_moments",
+    "simulations.sampling": "draw expectations outcomes Outcomes product_rule",
+    "simulations.seeds": "Stream RNG",
+    "simulations.toy": "simulate ToyResult",
+    "simulations.ornstein_uhlenbeck": "simulate OUResult",
+    "simulations.langevin": "simulate LangevinResult",
+    "simulations.least_squares": "simulate simulate_curve RiskCurve excess_risks",
+    "simulations.sde": "strong_error weak_error Problem OrderStudy standard_problems",
+    "simulations.complexity": "simulate normals signs",
+    "simulations.clipped_network": "descend random_network",
+    "claims.registry": "all_claims verify",
+    "figures.registry": "FIGURES",
+    "cli.main": "main",
+}
+
+
+def folder(package: str) -> Path:
+    spec = importlib.util.find_spec(f"gradnoise.{package}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def modules() -> dict[str, Path]:
+    """Each of our modules, named without "gradnoise.", and its file."""
+    found = {}
+    for floor in FLOORS:
+        root = folder(floor)
+        for path in sorted(root.rglob("*.py")):
+            parts = (floor, *path.relative_to(root).with_suffix("").parts)
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+#: Packages whose files are doors, each by itself, and those whose __init__ is the only door.
+OPEN = {*FLOORS, "simulations.neural"}
+ROOMS = PACKAGES - OPEN
+
+
+def imports(path: Path):
+    """All imports of a file, also those inside functions: module, names, and line."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, (), node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+            yield str(node.module), tuple(alias.name for alias in node.names), node.lineno
+
+
+def public(package: str) -> set[str]:
+    for node in ast.parse(MODULES[package].read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+def ways_around(name: str, path: Path, allowed: dict[str, set[str]]) -> list[str]:
+    """Imports of a module that reach past a door."""
+    wrong = []
+    for module, names, line in imports(path):
+        inner = module.removeprefix("gradnoise.")
+        room = next((r for r in ROOMS if inner == r or inner.startswith(r + ".")), None)
+        if room is None or name == room or name.startswith(room + "."):
+            continue
+        rest = inner.removeprefix(room).removeprefix(".")
+        reached = {rest.partition(".")[0]} if rest else set(names)
+        wrong += [f"{name}:{line} takes {r} from {room}" for r in reached - allowed[room]]
+    return wrong
+
+
+@pytest.mark.parametrize("path", PROMISED)
+def test_promised_names_stand_where_they_were_promised(path):
+    module = importlib.import_module(f"gradnoise.{path}")
+    assert all(hasattr(module, name) for name in PROMISED[path].split())
+    assert set(PROMISED[path].split()) <= set(module.__all__)
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_door_says_what_is_in_the_room_and_has_what_it_lists(room):
+    module = importlib.import_module(f"gradnoise.{room}")
+    assert len(str(module.__doc__).splitlines()) >= 4
+    assert all(hasattr(module, name) for name in public(room))
+    assert public(room) or room.startswith("claims.")
+
+
+def test_rooms_are_entered_by_their_doors():
+    allowed = {room: public(room) for room in ROOMS}
+    assert [w for name, path in MODULES.items() for w in ways_around(name, path, allowed)] == []
+
+
+def test_a_way_around_a_door_is_seen(tmp_path):
+    (tmp_path / "burglar.py").write_text(
+        "from gradnoise.theory.sampling.batch_noise import Minibatch\n"
+        "from gradnoise.simulations.toy import run_paths\n"
+        "from gradnoise.simulations.sde.standard_problems import logistic\n"
+        "import gradnoise.theory.least_squares.problems\n"
+    )
+    found = ways_around("claims.burglar", tmp_path / "burglar.py", {room: public(room) for room in ROOMS})
+    assert [re.sub(r".*:(\d).*takes", r"\1", line) for line in sorted(found)] == [
+        "1 batch_noise from theory.sampling",
+        "2 run_paths from simulations.toy",
+        "4 problems from theory.least_squares",
+    ]
+
+
+def test_no_arrow_runs_up_and_libraries_stay_on_their_floors():
+    for name, path in MODULES.items():
+        floor = name.partition(".")[0]
+        libraries = (
+            LIBRARIES["simulations.neural" if name.startswith("simulations.neural") else floor] if floor in LIBRARIES else None
+        )
+        for module, _, line in imports(path):
+            root, _, rest = module.partition(".")
+            if root == "gradnoise" and rest:
+                assert FLOORS.index(rest.partition(".")[0]) <= FLOORS.index(floor), f"{name}:{line}"
+            elif root != "gradnoise" and libraries is not None:
+                assert root in libraries or root in sys.stdlib_module_names, f"{name}:{line} imports {root}"
+
+
+def test_there_is_no_circle():
+    graph = {name: set() for name in MODULES}
+    for name, path in MODULES.items():
+        for module, names, _ in imports(path):
+            inner = module.removeprefix("gradnoise.")
+            graph[name] |= {m for m in (inner, *(f"{inner}.{n}" for n in names)) if m in MODULES and m != name}
+    # A package's own files do not import its door: only the door imports them.
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_every_package_is_installed():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    if not project.exists():
+        pytest.skip("the tests were copied without the project")
+    listed = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    assert {f"gradnoise.{name}" for name in PACKAGES} <= set(listed)
+    for floor in FLOORS:  # of the checkout, which may have a folder that the wheel was not told of
+        root = project.parent / floor
+        here = {".".join((floor, *p.parent.relative_to(root).parts)) for p in root.rglob("__init__.py")}
+        assert {f"gradnoise.{name}" for name in here} <= set(listed)

@@ -1,0 +1,246 @@
+r"""Fisher, Hessian and gradient covariance where a squared loss meets piecewise linear outputs.
+
+There the outputs have no second derivative, so that with Jacobian columns :math:`j_i` and residuals :math:`r_i`
+
+.. math:: H = \frac{s}{n} \sum_i j_i j_i^T, \qquad F = \frac{s^2}{n} \sum_i r_i^2 j_i j_i^T
+
+almost everywhere, s = 1 for the loss ½r² and s = 2 for r². Propositions 2 and 3 of zhu2019 follow from bounds on the residuals
+that count, those with :math:`j_i \ne 0`. `gradnoise.theory.curvature.ClippedNetwork` is their network.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory import gradient_noise
+from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real
+
+__all__ = ["Curvature", "alignment_bound", "printed_alignment_bound", "printed_radius", "ratio_bounds"]
+
+
+class Curvature:
+    """Second-order quantities of a mean squared loss at one point.
+
+    Parameters
+    ----------
+    jacobian : (d, n) array_like
+        Gradients of the outputs, a column per sample.
+    residuals : (n,) array_like
+        Outputs less targets.
+    halved : bool
+        Whether the loss is ½r² or r².
+    """
+
+    def __init__(self, jacobian: ArrayLike, residuals: ArrayLike, halved: bool = True) -> None:
+        J, r = as_array(jacobian, "jacobian", ndim=2), as_array(residuals, "residuals", ndim=1)
+        if J.shape[1] != len(r) or not J.size:
+            raise ValueError(f"jacobian must have a column for each of the {len(r)} residuals, got shape {J.shape}")
+        self.jacobian, self.residuals, self.halved = J, r, as_flag(halved, "halved")
+
+    def __repr__(self) -> str:
+        d, n = self.jacobian.shape
+        return f"Curvature(d={d}, n={n}, active={self.active.sum()}, halved={self.halved})"
+
+    @property
+    def scale(self) -> int:
+        """Derivative of the loss over the residual: 1 or 2."""
+        return 1 if self.halved else 2
+
+    @property
+    def gradients(self) -> FloatArray:
+        """Gradient matrix, (d, n)."""
+        return self.scale * self.residuals * self.jacobian
+
+    @property
+    def gradient(self) -> FloatArray:
+        """Gradient of the mean loss, (d,)."""
+        return self.gradients.mean(axis=1)
+
+    @property
+    def fisher(self) -> FloatArray:
+        """F, (d, d)."""
+        return gradient_noise.fisher(self.gradients)
+
+    @property
+    def hessian(self) -> FloatArray:
+        """H, (d, d)."""
+        return self.scale * gradient_noise.fisher(self.jacobian)
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Σ = F − ∇L∇Lᵀ, (d, d)."""
+        return gradient_noise.sgd_covariance(self.gradients, 1)
+
+    @cached_property
+    def active(self) -> np.ndarray:
+        """Which samples have a gradient, (n,) of bool."""
+        return np.asarray(self.jacobian.any(axis=0))
+
+    @property
+    def largest_residual(self) -> float:
+        """Largest modulus of a residual with a gradient, δ + ε of Proposition 2; zero where there is none."""
+        return float(np.abs(self.residuals[self.active]).max(initial=0.0))
+
+    @cached_property
+    def _svd(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        left, s, right = np.linalg.svd(self.jacobian[:, self.active], full_matrices=False)
+        used = s > max(self.jacobian.shape) * np.finfo(float).eps * s.max(initial=0.0)
+        return left[:, used], s[used], right[used]
+
+    @cached_property
+    def eigenvalue_ratios(self) -> FloatArray:
+        """Ascending eigenvalues of F relative to H, on H's range: uᵀFu/uᵀHu lies between the first and the last.
+
+        They are those of V diag(s r²) Vᵀ with the Jacobian's right singular vectors V, which stays accurate where H is nearly
+        singular.
+        """
+        _, _, right = self._svd
+        return as_array(np.linalg.eigvalsh(right * (self.scale * self.residuals[self.active] ** 2) @ right.T), "ratios")
+
+    @property
+    def largest_eigenvalue(self) -> float:
+        """λ of H; zero where all samples are clipped."""
+        _, s, _ = self._svd
+        return self.scale * float(s.max(initial=0.0)) ** 2 / len(self.residuals)
+
+    @property
+    def leading_gradients(self) -> FloatArray:
+        """Gradients along u, the leading eigenvector of H: (n,)."""
+        return self._leading_direction @ self.gradients
+
+    @property
+    def indicator(self) -> float:
+        """Tr(HΣ), from products between samples: nothing of size (d, d) is formed."""
+        centred = self.gradients - self.gradient[:, np.newaxis]
+        n = len(self.residuals)
+        return self.scale * float(((self.jacobian[:, self.active].T @ centred) ** 2).sum()) / n**2
+
+    @property
+    def isotropic_indicator(self) -> float:
+        """Tr(HΣ̄) = TrH TrΣ/d, of isotropic noise of the same strength."""
+        d, n = self.jacobian.shape
+        trace = self.scale * float((self.jacobian**2).sum()) / n
+        return trace * float(np.var(self.gradients, axis=1).sum()) / d
+
+    @property
+    def alignment(self) -> float:
+        r"""The largest a for which (21) holds here, :math:`u^T\Sigma u\, \mathrm{Tr}H / (\lambda\, \mathrm{Tr}\Sigma)`.
+
+        Raises
+        ------
+        ValueError
+            If H or Σ is zero.
+        """
+        variance = float(np.var(self.leading_gradients))
+        total = float(np.var(self.gradients, axis=1).sum())
+        if total == 0:
+            raise ValueError("alignment needs gradients that differ, got a covariance of zero")
+        trace = self.scale * float((self.jacobian**2).sum()) / len(self.residuals)
+        return variance * trace / (self.largest_eigenvalue * total)
+
+    @property
+    def mean_share(self) -> float:
+        r"""τ, the mean gradient's share of F along u: :math:`(u\cdot\nabla L)^2 / u^TFu`."""
+        along = self.leading_gradients
+        return float(along.mean() ** 2 / np.mean(along**2))
+
+    @property
+    def _leading_direction(self) -> FloatArray:
+        left, s, _ = self._svd
+        if not s.size:
+            raise ValueError("the Hessian must not be zero: all samples are clipped")
+        return left[:, 0]
+
+
+def ratio_bounds(delta: float, epsilon: float, halved: bool = True) -> tuple[float, float]:
+    r"""Bounds on the eigenvalues of F relative to H, Proposition 2: :math:`\delta^2 H \preceq F \preceq (\delta+\epsilon)^2 H`.
+
+    Parameters
+    ----------
+    delta, epsilon : float
+        Residuals with a gradient lie between delta and delta + epsilon.
+    halved : bool
+        Of the loss ½r², for which the proof is. For r², as (19) is printed, both bounds double.
+
+    Returns
+    -------
+    (float, float)
+        In units of the loss.
+
+    References
+    ----------
+    zhu2019, Proposition 2 and Appendix A.4.
+    """
+    delta, epsilon = as_real(delta, "delta", at_least=0), as_real(epsilon, "epsilon", at_least=0)
+    scale = 1 if as_flag(halved, "halved") else 2  # misprint: (19) lacks the ½ of (49)
+    return scale * delta**2, scale * (delta + epsilon) ** 2
+
+
+def alignment_bound(curvature: Curvature, delta: float) -> float:
+    r"""The constant a of Proposition 3, corrected: it needs no minimum nearby.
+
+    .. math:: a = (1 - \tau)\, \frac{\delta^2}{(\delta+\epsilon)^2}, \qquad \tau = \frac{(u\cdot\nabla L)^2}{u^T F u}
+
+    with δ + ε the largest residual that has a gradient. Proof: uᵀΣu = (1 − τ) uᵀFu >= (1 − τ)δ²λ, and
+    TrΣ <= TrF <= (δ + ε)² TrH. The published constant has 1 − 2δ₂ for 1 − τ, from (63), which takes ∇L(θ*) for zero; on the
+    edge of a minimum's flat floor it is not, and τ can be 1.
+
+    Parameters
+    ----------
+    curvature : Curvature
+        Where H is not zero.
+    delta : float
+        Least residual.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    zhu2019, Proposition 3 and Eqs. (61)-(83).
+    """
+    return (1 - curvature.mean_share) * (as_real(delta, "delta", at_least=0) / curvature.largest_residual) ** 2
+
+
+def printed_alignment_bound(delta: float, epsilon: float, delta_2: float) -> float:
+    """The constant a of (83), (1 − 2δ₂)δ²/(δ+ε)², for points within `printed_radius` of a minimum. It is wrong there.
+
+    Parameters
+    ----------
+    delta, epsilon : float
+        Bounds on the residuals, as in `ratio_bounds`.
+    delta_2 : float
+        Between 0 and ½.
+
+    Returns
+    -------
+    float
+    """
+    lower, upper = ratio_bounds(as_real(delta, "delta", above=0), epsilon)
+    return (1 - 2 * as_real(delta_2, "delta_2", above=0, at_most=0.5)) * lower / upper
+
+
+def printed_radius(delta: float, delta_2: float, least_eigenvalue: float, norm: float) -> float:
+    """Distance from a minimum up to which (65) has Proposition 3 hold, √(δ²δ₂(λ*−ε₁)) / ‖H(θ*)‖.
+
+    Parameters
+    ----------
+    delta, delta_2 : float
+        See `printed_alignment_bound`.
+    least_eigenvalue : float
+        λ* − ε₁, a lower bound on H's largest eigenvalue around the minimum.
+    norm : float
+        ‖H(θ*)‖.
+
+    Returns
+    -------
+    float
+        In units of the parameters.
+    """
+    product = as_real(delta, "delta", above=0) ** 2 * as_real(delta_2, "delta_2", above=0)
+    return math.sqrt(product * as_real(least_eigenvalue, "least_eigenvalue", above=0)) / as_real(norm, "norm", above=0)

@@ -1,0 +1,284 @@
+"""SGD on least squares, its SDE, and how far apart they are: weakly, by moments, and strongly, on one Brownian path.
+
+All is exact up to rounding. The noise of a sample's gradient is linear in the parameters, so first and second moments are
+closed; see `gradnoise.theory.diffusion.AugmentedMoments`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_flag, as_real, as_whole_steps
+from gradnoise.theory.diffusion.augmented_moments import AugmentedMoments
+from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, SamplingNoise
+
+__all__ = [
+    "DRIFTS",
+    "ParameterMoments",
+    "sde_moments",
+    "sgd_moments",
+    "strong_error",
+    "svag_moments",
+    "svag_noise",
+]
+
+#: -grad L, and -grad(L + eta/4 |grad L|^2).
+DRIFTS = ("plain", "modified")
+
+_LARGEST_DIMENSION = 60  # a flow has (d + 1)^4 entries
+
+
+class ParameterMoments(NamedTuple):
+    """Moments of the parameters at one time.
+
+    Attributes
+    ----------
+    mean : (d,) ndarray
+    second_moment : (d, d) ndarray
+        E theta theta', about zero.
+    """
+
+    mean: FloatArray
+    second_moment: FloatArray
+
+    @property
+    def covariance(self) -> FloatArray:
+        """Second moment about the mean."""
+        return self.second_moment - np.outer(self.mean, self.mean)
+
+
+def sgd_moments(
+    X: ArrayLike,
+    y: ArrayLike,
+    theta0: ArrayLike,
+    step_size: float,
+    batch_size: int | SamplingNoise,
+    n_steps: int,
+    replacement: bool = True,
+) -> ParameterMoments:
+    r"""Exact moments of SGD, or of any M-SGD, on the empirical risk :math:`\frac{1}{2n} \sum_i (y_i - x_i^T \theta)^2`.
+
+    Parameters
+    ----------
+    X : (n, d) array_like
+        Features, a row per sample.
+    y : (n,) array_like
+        Labels.
+    theta0 : (d,) array_like
+        Where it starts.
+    step_size : float
+        eta > 0.
+    batch_size : int or SamplingNoise
+        Size of a minibatch; or any noise over the n samples, such as ``Gaussian(n, b)`` (MSGD-Cov, whose moments are the
+        minibatch's) or ``Gaussian(n, b, centered=False)`` (MSGD-Fisher).
+    n_steps : int
+        >= 0.
+    replacement : bool
+        Of the minibatch; applies to a batch size only.
+
+    Returns
+    -------
+    ParameterMoments
+        ``mean, second_moment``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not match, or an argument is not allowed.
+
+    References
+    ----------
+    wu2019, Eqs. (1), (3) and (6).
+    """
+    features, labels, start = _problem(X, y, theta0)
+    noise = as_noise(batch_size, len(features), replacement)
+    moments = AugmentedMoments(features, labels, noise, as_real(step_size, "step_size", above=0))
+    M = moments.start(start)
+    for _ in range(as_count(n_steps, "n_steps", at_least=0)):
+        M = moments.step(M)
+    return _parameter_moments(M)
+
+
+def svag_noise(noise: SamplingNoise, amplification: int) -> Enhanced:
+    r"""Noise of SVAG: that of `noise`, enhanced so that its covariance is l times as large.
+
+    :math:`\alpha = (1 + \sqrt{2l - 1})/2` solves :math:`\alpha^2 + (1 - \alpha)^2 = l`, Eq. (10) of ne2021.
+
+    Parameters
+    ----------
+    noise : SamplingNoise
+        Of a step of SGD.
+    amplification : int
+        l >= 1. A step of SGD is to be replaced by l steps of size eta / l with the noise that is returned.
+
+    Returns
+    -------
+    Enhanced
+
+    References
+    ----------
+    Li, Malladi and Arora, "On the validity of modeling SGD with stochastic differential equations" (2021).
+    """
+    if not isinstance(noise, SamplingNoise):
+        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    return Enhanced(noise, (1 + math.sqrt(2 * as_count(amplification, "amplification") - 1)) / 2)
+
+
+def svag_moments(
+    X: ArrayLike,
+    y: ArrayLike,
+    theta0: ArrayLike,
+    step_size: float,
+    batch_size: int | SamplingNoise,
+    n_steps: int,
+    amplification: int,
+    replacement: bool = True,
+) -> ParameterMoments:
+    """Exact moments of SVAG: l steps of size eta / l in place of one, their noise amplified to be that of one step.
+
+    As l grows it tends to the SDE of SGD with step size eta; l = 1 is SGD.
+
+    Parameters
+    ----------
+    X, y, theta0, step_size, batch_size, replacement
+        See `sgd_moments`; the step size and noise of SGD.
+    n_steps : int
+        Steps of SGD that are replaced.
+    amplification : int
+        l >= 1.
+
+    Returns
+    -------
+    ParameterMoments
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
+    """
+    features, labels, start = _problem(X, y, theta0)
+    noise = svag_noise(as_noise(batch_size, len(features), replacement), amplification)
+    n = as_count(n_steps, "n_steps", at_least=0) * amplification
+    eta = as_real(step_size, "step_size", above=0)
+    return sgd_moments(features, labels, start, eta / amplification, noise, n)
+
+
+def sde_moments(
+    X: ArrayLike,
+    y: ArrayLike,
+    theta0: ArrayLike,
+    step_size: float,
+    batch_size: int | SamplingNoise,
+    time: float,
+    drift: str = "plain",
+    replacement: bool = True,
+) -> ParameterMoments:
+    r"""Exact moments of the SDE of SGD, Eq. (12) of wu2019, by the matrix exponential of its moment system.
+
+    .. math:: d\Theta = -\nabla L\, dt + \sqrt{\eta}\, C(\Theta)\, dW, \quad C C^T = \text{covariance of a step's gradient}
+
+    Parameters
+    ----------
+    X, y, theta0, step_size, batch_size, replacement
+        See `sgd_moments`; the step size scales the diffusion. d is at most 60.
+    time : float
+        t >= 0; a step of SGD takes the time eta.
+    drift : {"plain", "modified"}
+        Modified: :math:`-\nabla(L + \frac{\eta}{4} \|\nabla L\|^2)`, with which the approximation is weakly of second order.
+
+    Returns
+    -------
+    ParameterMoments
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
+    """
+    moments, M = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
+    t = as_real(time, "time", at_least=0)
+    return _parameter_moments((moments.flow(t) @ M.ravel()).reshape(M.shape))
+
+
+def strong_error(
+    X: ArrayLike,
+    y: ArrayLike,
+    theta0: ArrayLike,
+    step_size: float,
+    batch_size: int | SamplingNoise,
+    time: float,
+    drift: str = "plain",
+    replacement: bool = True,
+) -> float:
+    r"""Exact mean-square distance :math:`E \|\Theta_{k\eta} - \theta_k\|^2` of Gaussian M-SGD from its SDE, on one path.
+
+    Parameters
+    ----------
+    X, y, theta0, step_size, batch_size, time, drift, replacement
+        See `sde_moments`; the time must be a whole number of steps. A batch size stands for ``Gaussian(n, batch_size)``.
+
+    Returns
+    -------
+    float
+        Units: parameter squared. Rounding adds about 1e-15 times the squared size of the parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed; if a noise is not Gaussian, as it then has no Brownian path.
+
+    References
+    ----------
+    wu2019, Eq. (14).
+    """
+    if isinstance(batch_size, SamplingNoise) and not isinstance(batch_size, Gaussian):
+        raise TypeError(f"batch_size must be a number or a Gaussian noise, got {batch_size!r}")
+    moments, start = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
+    return moments.strong_error(start, as_whole_steps(as_real(time, "time", at_least=0), moments.step_size))
+
+
+def as_noise(batch_size: object, n: int, replacement: bool) -> SamplingNoise:
+    """Return the noise over n samples that `batch_size` stands for."""
+    if not isinstance(batch_size, SamplingNoise):
+        return Minibatch(n, as_count(batch_size, "batch_size"), as_flag(replacement, "replacement"))
+    if batch_size.n != n:
+        raise ValueError(f"batch_size must be a noise over the {n} samples, got {batch_size!r}")
+    return batch_size
+
+
+def _problem(X: ArrayLike, y: ArrayLike, theta0: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    features, labels = as_array(X, "X", ndim=2), as_array(y, "y", ndim=1)
+    start = as_array(theta0, "theta0", ndim=1)
+    n, d = features.shape
+    if n == 0 or len(labels) != n or len(start) != d:
+        raise ValueError(
+            f"X of shape (n, d), n >= 1, must come with n labels y and d entries of theta0, "
+            f"got {features.shape}, {len(labels)} and {len(start)}"
+        )
+    return features, labels, start
+
+
+def _diffusion(
+    X: ArrayLike,
+    y: ArrayLike,
+    theta0: ArrayLike,
+    step_size: float,
+    batch_size: int | SamplingNoise,
+    drift: str,
+    replacement: bool,
+) -> tuple[AugmentedMoments, FloatArray]:
+    features, labels, start = _problem(X, y, theta0)
+    if len(start) > _LARGEST_DIMENSION:
+        raise ValueError(f"X must have at most {_LARGEST_DIMENSION} columns for the moments of an SDE, got {len(start)}")
+    noise, eta = as_noise(batch_size, len(features), replacement), as_real(step_size, "step_size", above=0)
+    correction = 1.0 if as_choice(drift, "drift", DRIFTS) == "modified" else 0.0
+    moments = AugmentedMoments(features, labels, noise, eta, correction)
+    return moments, moments.start(start)
+
+
+def _parameter_moments(M: FloatArray) -> ParameterMoments:
+    return ParameterMoments(M[:-1, -1].copy(), M[:-1, :-1].copy())

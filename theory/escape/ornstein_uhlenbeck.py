@@ -1,0 +1,291 @@
+r"""Escape from a minimum: the Ornstein-Uhlenbeck process of zhu2019, Section 3.
+
+Near a minimum :math:`L(\theta) = \tfrac12 \theta^T H \theta` and the dynamics is
+:math:`d\theta_t = -H \theta_t dt + \Sigma^{1/2} dW_t`, :math:`\theta_0 = 0`. Units: H in loss / parameter^2, which is
+1 / time; Sigma in parameter^2 / time; t in time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gradnoise.theory._linalg import psd_eigh, without_rounding
+from gradnoise.theory._quadratic_form import quadratic_form_cdf
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_matching, as_nonnegative, as_psd, as_real
+
+__all__ = [
+    "discrete_loss_increase",
+    "escape_probability",
+    "indicator",
+    "indicator_ratio_bound",
+    "loss_increase",
+    "loss_increase_linear",
+    "markov_bound",
+    "ou_covariance",
+]
+
+
+def indicator(hessian: ArrayLike, covariance: ArrayLike) -> float:
+    """Escape indicator Tr(H Sigma).
+
+    Parameters
+    ----------
+    hessian, covariance : (d, d) array_like
+        Symmetric positive semi-definite.
+
+    Returns
+    -------
+    float
+        Twice the initial rate of the loss. Units: loss / time.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not symmetric positive semi-definite, or the shapes differ.
+
+    References
+    ----------
+    zhu2019, Eq. (13).
+    """
+    H, Sigma = _pair(hessian, covariance)
+    return float((H * Sigma).sum())
+
+
+def loss_increase(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
+    r"""Expected loss increase of an OU process that starts at the minimum.
+
+    .. math:: E[L(\theta_t) - L(\theta_0)] = \tfrac14 \mathrm{Tr}((I - e^{-2Ht})\Sigma)
+
+    Parameters
+    ----------
+    hessian, covariance : (d, d) array_like
+        H and Sigma, symmetric positive semi-definite; they need not commute, and H may be singular.
+    time : array_like
+        t >= 0, any shape.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of time. Units: loss.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, a matrix is not symmetric positive semi-definite, or t < 0.
+
+    References
+    ----------
+    zhu2019, Eq. (13) and Appendix A.2.
+    """
+    lam, s = _spectrum(*_pair(hessian, covariance))
+    t = as_nonnegative(time, "time")
+    return -0.25 * np.expm1(-2 * np.multiply.outer(t, lam)) @ s  # (42); expm1 keeps small t exact
+
+
+def loss_increase_linear(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
+    """First-order approximation (t/2) Tr(H Sigma) of `loss_increase`, which it never falls below.
+
+    Parameters, units and errors are those of `loss_increase`.
+
+    References
+    ----------
+    zhu2019, Eq. (13), right; its error lies in [0, (t^2/2) Tr(H^2 Sigma)].
+    """
+    return as_nonnegative(time, "time") / 2 * indicator(hessian, covariance)
+
+
+def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size: float, n_steps: ArrayLike) -> FloatArray:
+    r"""Expected loss after k steps of gradient descent with noise on a quadratic.
+
+    .. math:: E L(\theta_k) = \frac{\eta}{2} \sum_i s_i \frac{1 - (1 - \eta\lambda_i)^{2k}}{2 - \eta\lambda_i},
+              \qquad s_i = u_i^T \Sigma u_i
+
+    for :math:`\theta_{k+1} = \theta_k - \eta H\theta_k + \eta\epsilon_k`, Var eps = Sigma. Eq. (13) is its limit for
+    small eta, with eta Sigma as the covariance of the process; it does not describe steps with eta lambda of order one.
+
+    Parameters
+    ----------
+    hessian : (d, d) array_like
+        H, symmetric positive semi-definite.
+    covariance : (d, d) array_like
+        Sigma of the gradient noise eps, symmetric positive semi-definite. Units: gradient squared.
+    step_size : float
+        eta > 0 with eta lambda_1 < 2, where gradient descent is stable.
+    n_steps : array_like
+        k >= 0, any shape.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of n_steps. Units: loss.
+
+    Raises
+    ------
+    ValueError
+        As `loss_increase`, and for a step size at which gradient descent diverges.
+
+    References
+    ----------
+    zhu2019, Eq. (7) on a quadratic.
+    """
+    lam, s = _spectrum(*_pair(hessian, covariance))
+    eta = as_real(step_size, "step_size", above=0)
+    if eta * lam[-1] >= 2:
+        raise ValueError(f"step_size must be < 2/lambda_1 = {2 / lam[-1]:.6g}, where descent is stable, got {eta:g}")
+    k = as_nonnegative(n_steps, "n_steps")[..., np.newaxis]
+    if (k != np.round(k)).any():
+        raise ValueError(f"n_steps must be whole, got {n_steps!r}")
+    x = eta * lam
+    with np.errstate(divide="ignore", invalid="ignore"):  # x = 1 forgets in one step, and k = 0 has none
+        log_decay = np.where(x < 1, np.log1p(-np.minimum(x, 1)), np.log(np.maximum(x - 1, 0)))
+        shrink = np.where(k > 0, -np.expm1(2 * k * log_decay), 0.0)  # 1 - (1 - x)^2k, with all its digits for small x
+    return eta / 2 * (shrink / (2 - x)) @ s
+
+
+def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
+    r"""Covariance of the OU process at time t.
+
+    .. math:: \int_0^t e^{-Hs} \Sigma e^{-Hs} ds, \qquad
+              (U^T \cdot U)_{ij} = (U^T \Sigma U)_{ij} \frac{1 - e^{-(\lambda_i + \lambda_j) t}}{\lambda_i + \lambda_j}
+
+    Parameters, units and errors are those of `loss_increase`.
+
+    Returns
+    -------
+    (..., d, d) ndarray
+        A matrix for each time. Units: parameter squared.
+
+    References
+    ----------
+    zhu2019, Eq. (35).
+    """
+    H, Sigma = _pair(hessian, covariance)
+    t = as_nonnegative(time, "time")[..., np.newaxis, np.newaxis]
+    lam, U = psd_eigh(H)
+    rate = np.add.outer(lam, lam)
+    safe = np.where(rate > 0, rate, 1)
+    growth = np.where(rate > 0, -np.expm1(-rate * t) / safe, t)  # t itself where H is singular
+    C = U @ (U.T @ Sigma @ U * growth) @ U.T
+    return (C + np.swapaxes(C, -1, -2)) / 2
+
+
+def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike, delta: ArrayLike) -> FloatArray:
+    """P(L(theta_t) >= delta) of an OU process that starts at the minimum.
+
+    L(theta_t) is a quadratic form of a Gaussian vector; its law is inverted to 1e-10.
+
+    Parameters
+    ----------
+    hessian, covariance : (d, d) array_like
+        H and Sigma, symmetric positive semi-definite.
+    time, delta : array_like
+        t >= 0 and the loss increase to exceed; they broadcast.
+
+    Returns
+    -------
+    ndarray
+        Of the broadcast shape. One where delta <= 0.
+
+    Raises
+    ------
+    ValueError
+        As `loss_increase`, or if delta is not finite.
+
+    References
+    ----------
+    zhu2019, the second remark on Definition 1.
+    """
+    H, _ = _pair(hessian, covariance)
+    t, d = as_nonnegative(time, "time"), as_array(delta, "delta")
+    try:
+        t, d = np.broadcast_arrays(t, d)
+    except ValueError:
+        raise ValueError(f"time and delta must broadcast, got shapes {t.shape} and {d.shape}") from None
+    lam, U = psd_eigh(H)
+    root = (U * np.sqrt(lam)) @ U.T
+    result = np.empty(t.shape)
+    for value in np.unique(t):
+        C = ou_covariance(hessian, covariance, value)
+        # L = z' C^(1/2) H C^(1/2) z / 2 has the eigenvalues of H^(1/2) C H^(1/2) / 2 as weights.
+        weights = without_rounding(np.linalg.eigvalsh(root @ C @ root) / 2)
+        at = t == value
+        result[at] = np.where(d[at] <= 0, 1.0, 1 - quadratic_form_cdf(weights, d[at]))
+    return result
+
+
+def markov_bound(expected_increase: ArrayLike, delta: ArrayLike) -> FloatArray:
+    """Markov's bound E[L(theta_t) - L(theta_0)] / delta on the escape probability.
+
+    Parameters
+    ----------
+    expected_increase : array_like
+        E[L(theta_t) - L(theta_0)] at a global minimum. At a merely local one the increase can be negative, and the bound
+        holds for the expectation of its positive part instead.
+    delta : array_like
+        > 0.
+
+    Returns
+    -------
+    ndarray
+        At most one.
+
+    References
+    ----------
+    zhu2019, the second remark on Definition 1.
+    """
+    increase, d = as_nonnegative(expected_increase, "expected_increase"), as_array(delta, "delta")
+    if not (d > 0).all():
+        raise ValueError(f"delta must be > 0, got {delta!r}")
+    return np.minimum(increase / d, 1.0)
+
+
+def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignment: float) -> float:
+    r"""Lower bound on Tr(H Sigma) / Tr(H Sigma_bar) for ill-conditioned H and aligned Sigma.
+
+    .. math:: \frac{\mathrm{Tr}(H\Sigma)}{\mathrm{Tr}(H\bar\Sigma)} \ge \frac{a \lambda_1^2 D}{(\mathrm{Tr} H)^2}
+              \ge \frac{a D}{(k + (D - k) D^{-d})^2}
+
+    It grows as D^min(2d - 1, 1): never faster than the ratio itself can, which is at most D.
+
+    Parameters
+    ----------
+    dimension : float
+        D >= 1; a float, so that asymptotic rates can be looked at.
+    n_leading : int
+        k, between 1 and D: all eigenvalues of H after the k-th are below lambda_1 D^-d.
+    decay : float
+        d >= 0.
+    alignment : float
+        a >= 0 with u_1' Sigma u_1 >= a lambda_1 Tr Sigma / Tr H.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    The published (45) and (47) lack a factor lambda_1, a misprint; and O(a D^(2d - 1)) is no lower rate for d > 1.
+
+    References
+    ----------
+    zhu2019, Proposition 1 and Appendix A.3.
+    """
+    D = as_real(dimension, "dimension", at_least=1)
+    k = as_count(n_leading, "n_leading")
+    if k > D:
+        raise ValueError(f"n_leading must be <= dimension = {D:g}, got {k}")
+    d, a = as_real(decay, "decay", at_least=0), as_real(alignment, "alignment", at_least=0)
+    return a * D / (k + (D - k) * D**-d) ** 2
+
+
+def _pair(hessian: ArrayLike, covariance: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    H, Sigma = as_psd(hessian, "hessian"), as_psd(covariance, "covariance")
+    as_matching(H, Sigma, ("hessian", "covariance"))
+    return H, Sigma
+
+
+def _spectrum(H: FloatArray, Sigma: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues of H, and the noise along its eigenvectors."""
+    lam, U = psd_eigh(H)
+    return lam, np.einsum("ji,jk,ki->i", U, Sigma, U)

@@ -1,0 +1,345 @@
+r"""Exact excess risks of SGD for least squares, from the second moments of its iterates.
+
+With :math:`\delta = \theta - \theta_*`, residual :math:`r = x^T \delta - \epsilon` and weights known by
+`gradnoise.theory.least_squares.WeightMoments`, a step of SGD or MSGD changes :math:`S = E\, \delta \delta^T` by
+
+.. math:: S \leftarrow S - \eta (\Sigma S + S \Sigma) + \eta^2 (s\, E[r^2 x x^T] + q\, \Sigma S \Sigma),
+
+which is closed. All is written in the eigenbasis of Sigma, where the first, second and last terms act entry by entry. What
+differs between problems is :math:`E[(x^T \delta)^2 x x^T]`; for Gaussian features diagonals stay diagonal, and only they
+are kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.linalg import LinearOperator, cg, eigsh
+
+from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_real
+from gradnoise.theory.least_squares.risk_bound import FORMS, Assumptions, RiskBound, StartingPoint, bound_constants
+from gradnoise.theory.least_squares.weight_moments import WeightMoments
+
+__all__ = ["OnlineLeastSquares", "RiskParts"]
+
+_DENSE = 64  # up to this many unknowns an operator is written out
+
+
+@dataclass(frozen=True)
+class RiskParts:
+    """An excess risk, split; arrays where n_steps was one.
+
+    Attributes
+    ----------
+    bias : float or ndarray
+        Risk without label noise.
+    variance : float or ndarray
+        Risk of a start at the optimum.
+    cross : float or ndarray
+        What the two add together; zero in a well-specified model.
+    """
+
+    bias: float | FloatArray
+    variance: float | FloatArray
+    cross: float | FloatArray
+
+    @property
+    def total(self) -> float | FloatArray:
+        """Excess risk."""
+        return self.bias + self.variance + self.cross
+
+
+class OnlineLeastSquares(ABC):
+    r"""SGD and MSGD on :math:`f(\theta) = \frac12 E (x^T \theta - y)^2`, from fresh samples at every step.
+
+    Throughout, ``batch_size`` is b of SGD, Eq. (3) of wu2020 with the missing 1/b, or a `SamplingNoise` over B fresh samples,
+    Eq. (4), or `WeightMoments`; ``n_steps`` may be an array, and the result is one then. Steps cost O(d) for Gaussian
+    features and O(m d^2) on m points.
+    """
+
+    #: Whether it is known that eps has mean zero given x, so that bias and variance are uncorrelated.
+    well_specified: bool
+
+    def _set(self, eigenvalues: FloatArray, start: FloatArray, label_noise: FloatArray) -> None:
+        """Set what the recursion needs, in the eigenbasis of Sigma.
+
+        Parameters
+        ----------
+        eigenvalues, start : (d,) ndarray
+            Positive eigenvalues of Sigma, and the initial error; the directions of the other ones play no part.
+        label_noise : (d,) or (d, d) ndarray
+            E[eps^2 x x'], or its diagonal where S is represented by that.
+        """
+        self._eigenvalues, self._start, self._label_noise = eigenvalues, start, label_noise
+        self._diagonal = label_noise.ndim == 1
+
+    @abstractmethod
+    def _fourth_moment(self, S: FloatArray) -> FloatArray:
+        """E[(x' S x) x x'], in the representation of S, for a stack of S."""
+
+    @abstractmethod
+    def assumptions(self) -> Assumptions:
+        """Sharp constants of A1, A2 and A3.
+
+        Returns
+        -------
+        Assumptions
+        """
+
+    def _cross_source(self, mean: FloatArray) -> FloatArray:
+        """E[(x' mean) eps x x'], which is zero in a well-specified model."""
+        return np.zeros_like(self._label_noise)
+
+    def excess_risk(self, step_size: float, batch_size: Any, n_steps: ArrayLike) -> Any:
+        r"""Exact :math:`E f(\bar\theta_n) - f(\theta_*)` of :math:`\bar\theta_n = \frac{1}{n+1} \sum_{t=0}^n \theta_t`.
+
+        Parameters
+        ----------
+        step_size : float
+            eta > 0, below `stability_limit`.
+        batch_size : float, SamplingNoise or WeightMoments
+            b >= 1, or the weights of a step.
+        n_steps : int or (k,) array_like of int
+            n >= 0.
+
+        Returns
+        -------
+        float or (k,) ndarray
+            Units: loss, which is half a squared error.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not allowed, or the step size is not below the stability limit.
+
+        References
+        ----------
+        wu2020, Eqs. (3) and (4), and Theorem 1.
+        """
+        return self.risk_parts(step_size, batch_size, n_steps).total
+
+    def last_iterate_risk(self, step_size: float, batch_size: Any, n_steps: ArrayLike) -> Any:
+        """Exact E f(theta_n) - f(theta_*); parameters as in `excess_risk`."""
+        return self.risk_parts(step_size, batch_size, n_steps, first=None).total
+
+    def tail_average_risk(self, step_size: float, batch_size: Any, n_steps: ArrayLike, first: int) -> Any:
+        """Exact excess risk of the mean of theta_first ... theta_n; parameters as in `excess_risk`, 0 <= first <= n."""
+        return self.risk_parts(step_size, batch_size, n_steps, first=first).total
+
+    def risk_parts(self, step_size: float, batch_size: Any, n_steps: ArrayLike, *, first: int | None = 0) -> RiskParts:
+        """Bias, variance and cross term of an exact excess risk.
+
+        Parameters
+        ----------
+        step_size, batch_size, n_steps
+            As in `excess_risk`.
+        first : int or None
+            The mean runs over theta_first ... theta_n; None takes theta_n alone.
+
+        Returns
+        -------
+        RiskParts
+        """
+        eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
+        wanted = _as_steps(n_steps)
+        if first is not None:
+            first = as_count(first, "first", at_least=0, at_most=int(wanted.min()))
+        last = int(wanted.max())
+        found = {}
+        sought = set(wanted.ravel().tolist())
+        for t, risks in enumerate(self._risks(eta, weights, first)):
+            if t in sought:
+                found[t] = risks
+            if t == last:
+                break
+        parts = np.array([found[t] for t in wanted.ravel().tolist()]).T.reshape(3, *wanted.shape)
+        bias, variance, cross = (p if wanted.ndim else float(p) for p in parts)
+        return RiskParts(bias, variance, cross)
+
+    def _risks(self, eta: float, weights: WeightMoments, first: int | None) -> Iterator[FloatArray]:
+        """Yield bias, variance and cross term at t = 0, 1, 2, ..."""
+        lam, shape = self._eigenvalues, self._label_noise.shape
+        decay = 1 - eta * self._pair_sum + eta**2 * weights.between * self._pair_product
+        own, mean_decay = eta**2 * weights.own, 1 - eta * lam
+        # Three copies of the recursion, which is affine: they differ in their start and in their sources.
+        S = np.zeros((3, *shape))
+        S[0] = self._start**2 if self._diagonal else np.outer(self._start, self._start)
+        source = np.zeros_like(S)
+        source[1] = own * self._label_noise
+        mean = self._start
+        rows = mean_decay if self._diagonal else mean_decay[:, np.newaxis]
+        U, total = np.zeros_like(S), np.zeros(3)  # E[delta_t s_t'] with s_t the sum so far, and E[s_t' Sigma s_t]
+        for t in itertools.count():
+            if first is None:
+                yield 0.5 * self._trace(S)
+            elif t < first:
+                yield np.full(3, np.nan)
+            else:
+                # |s + delta|^2 = |s|^2 + 2 s.delta + |delta|^2, and given the past E[delta_t] = (I - eta Sigma) delta_{t-1}.
+                U = rows * U
+                total = total + 2 * self._trace(U) + self._trace(S)
+                U = U + S
+                yield 0.5 * total / (t - first + 1) ** 2
+            if not self.well_specified:
+                source[2] = -2 * own * self._cross_source(mean)
+                mean = mean_decay * mean
+            S = decay * S + own * self._fourth_moment(S) + source
+
+    def stability_limit(self, batch_size: Any) -> float:
+        r"""Step size from which on the second moments do not converge.
+
+        The map of the second moments is positive, so its spectral radius is an eigenvalue, and it is below one exactly for
+
+        .. math:: \eta < 1 / \rho(\mathcal L^{-1} \mathcal T), \quad \mathcal L S = \Sigma S + S \Sigma, \quad
+                  \mathcal T S = s\, E[(x^T S x) x x^T] + q\, \Sigma S \Sigma.
+
+        Parameters
+        ----------
+        batch_size
+            As in `excess_risk`.
+
+        Returns
+        -------
+        float
+            Units: those of a step size.
+        """
+        scaled = self._scaled_operator(WeightMoments.of(batch_size))
+        size = self._label_noise.size
+        if size <= _DENSE:
+            matrix = np.array([scaled(e.reshape(self._label_noise.shape)).ravel() for e in np.eye(size)])
+            return 1 / float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
+        # The eigenvector is positive semi-definite, so this start is not orthogonal to it.
+        start = np.sqrt(self._pair_sum) * (1.0 if self._diagonal else np.eye(len(self._eigenvalues)))
+        largest = eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
+        return 1 / float(largest[0])
+
+    def stable_step_size(self, step_size: float, batch_size: Any) -> float:
+        """Return a step size that is below `stability_limit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not; the message says what the limit is.
+        """
+        eta, limit = as_real(step_size, "step_size", above=0), self.stability_limit(batch_size)
+        if eta >= limit:
+            raise ValueError(
+                f"step_size must be below {limit:.6g}, the limit of mean-square stability of this problem and these weights "
+                f"(see stability_limit), got {eta:g}"
+            )
+        return eta
+
+    def asymptotic_constant(self, step_size: float, batch_size: Any) -> float:
+        r"""Limit of (n + 1) times the excess risk of the averaged iterate.
+
+        .. math:: \tfrac12 \mathrm{Tr}(\Sigma^{-1} E\, \xi \xi^T), \qquad
+                  E\, \xi \xi^T = s\, (E[\epsilon^2 x x^T] + E[(x^T C x) x x^T]) + (q - 1)\, \Sigma C \Sigma,
+
+        with the stationary covariance C. As the step size goes to zero it tends to :math:`\frac{s}{2} \mathrm{Tr}(\Sigma^{-1}
+        E[\epsilon^2 x x^T])`, which is sigma^2 d / (2 b) in a well-specified model; the rest is multiplicative noise.
+
+        Parameters
+        ----------
+        step_size, batch_size
+            As in `excess_risk`.
+
+        Returns
+        -------
+        float
+            Units: loss.
+        """
+        eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
+        root = np.sqrt(self._pair_sum)
+        scaled = self._scaled_operator(weights)
+        right = eta * weights.own * self._label_noise / root
+        identity_minus = self._linear(lambda S: S - eta * scaled(S))
+        solution, info = cg(identity_minus, right.ravel(), rtol=1e-15, atol=0.0, maxiter=100 * right.size)
+        residual = np.abs(identity_minus @ solution - right.ravel()).max(initial=0.0)
+        if residual > 1e-12 * np.abs(right).max(initial=0.0):  # cg may report failure at a tolerance below rounding
+            raise ArithmeticError(f"the stationary covariance did not converge (cg code {info}, residual {residual:.3g})")
+        C = solution.reshape(right.shape) / root
+        noise = weights.own * (self._label_noise + self._fourth_moment(C[np.newaxis])[0])
+        noise = noise + (weights.between - 1) * self._pair_product * C
+        return 0.5 * float(((noise if self._diagonal else np.diag(noise)) / self._eigenvalues).sum())
+
+    def risk_bound(self, step_size: float, batch_size: Any, n_steps: ArrayLike, *, form: str = "elementary") -> RiskBound:
+        """Theorem 1 of wu2020 with explicit constants; derived in `gradnoise.theory.least_squares.risk_bound`.
+
+        Parameters
+        ----------
+        step_size, batch_size, n_steps
+            As in `excess_risk`.
+        form : {"elementary", "bach-moulines", "two-term"}
+            "elementary" holds for step_size * R_b^2 <= 1, with C_2 = 0. "bach-moulines" (2013, Theorem 1) is never below it
+            and needs step_size * R_b^2 < 1. "two-term" has a C_2 that takes the initial error's part, and the C_1 of a start
+            at the optimum; its range is that of the first. Here R_b^2 = (R^2 + (b - 1) lambda)/b.
+
+        Returns
+        -------
+        RiskBound
+
+        Raises
+        ------
+        ValueError
+            If an argument is not allowed, or the step size is outside the range of the bound.
+
+        References
+        ----------
+        wu2020, Theorem 1; Bach and Moulines (2013), Theorem 1.
+        """
+        as_choice(form, "form", FORMS)
+        eta, weights = as_real(step_size, "step_size", above=0), WeightMoments.of(batch_size)
+        steps = _as_steps(n_steps)
+        squares = self._start**2
+        start = StartingPoint(
+            float(squares.sum()), float((squares / self._eigenvalues).sum()), len(self._eigenvalues), self.well_specified
+        )
+        c1, c2 = bound_constants(self.assumptions(), start, eta, weights, form)
+        bound = c1 / (steps + 1) + c2 / (steps + 1.0) ** 2
+        return RiskBound(bound if steps.ndim else float(bound), c1, c2)
+
+    @cached_property
+    def _pair_sum(self) -> FloatArray:
+        lam = self._eigenvalues
+        return 2 * lam if self._diagonal else lam[:, np.newaxis] + lam
+
+    @cached_property
+    def _pair_product(self) -> FloatArray:
+        lam = self._eigenvalues
+        return lam**2 if self._diagonal else lam[:, np.newaxis] * lam
+
+    def _trace(self, S: FloatArray) -> FloatArray:
+        """Tr(Sigma S), for a stack of S."""
+        return (S if self._diagonal else np.diagonal(S, axis1=1, axis2=2)) @ self._eigenvalues
+
+    def _scaled_operator(self, weights: WeightMoments) -> Any:
+        """L^(-1/2) T L^(-1/2), symmetric."""
+        root = np.sqrt(self._pair_sum)
+
+        def apply(S: FloatArray) -> FloatArray:
+            S = S / root
+            return (weights.own * self._fourth_moment(S[np.newaxis])[0] + weights.between * self._pair_product * S) / root
+
+        return apply
+
+    def _linear(self, function: Any) -> LinearOperator:
+        shape = self._label_noise.shape
+        size = self._label_noise.size
+        matvec = lambda v: function(np.asarray(v).reshape(shape)).ravel()  # noqa: E731
+        return LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
+
+
+def _as_steps(n_steps: ArrayLike) -> NDArray[np.int64]:
+    steps = np.asarray(n_steps)
+    if steps.dtype.kind not in "iu":
+        raise TypeError(f"n_steps must be an integer or an array of them, got {n_steps!r}")
+    if steps.size == 0 or steps.min() < 0:
+        raise ValueError(f"n_steps must be >= 0 and not empty, got {n_steps!r}")
+    return steps.astype(np.int64)

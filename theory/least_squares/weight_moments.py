@@ -1,0 +1,69 @@
+"""What least squares sees of the weights of a step: two numbers, whatever their class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradnoise.theory._validation import as_real
+from gradnoise.theory.sampling import SamplingNoise
+
+__all__ = ["WeightMoments"]
+
+
+@dataclass(frozen=True)
+class WeightMoments:
+    r"""Second moments of the weights of one step, whose sum has mean one.
+
+    The gradient of least squares is linear in the parameters, so the second moment of a step needs no more of the weights
+    than the coefficients of :math:`E[r^2 x x^T]` and of :math:`E[r x] E[r x]^T`, r being a sample's residual.
+
+    Parameters
+    ----------
+    own : float
+        Coefficient of :math:`E[r^2 x x^T]`: :math:`E \sum_i w_i^2` for fresh samples, 1/b for a minibatch.
+    between : float
+        Coefficient of :math:`E[r x] E[r x]^T`: :math:`E (\sum_i w_i)^2 - E \sum_i w_i^2` for fresh samples, 1 - 1/b for a
+        minibatch.
+
+    Raises
+    ------
+    ValueError
+        If own < 0 or own + between < 1: no weights of mean sum one have these.
+    """
+
+    own: float
+    between: float
+
+    def __post_init__(self) -> None:
+        own = as_real(self.own, "own", at_least=0)
+        as_real(self.between, "between", at_least=1 - own - 1e-12)
+
+    @classmethod
+    def minibatch(cls, batch_size: object) -> WeightMoments:
+        """Of SGD, Eq. (3) of wu2020 divided by b; b >= 1 need not be whole."""
+        b = as_real(batch_size, "batch_size", at_least=1)
+        return cls(1 / b, 1 - 1 / b)
+
+    @classmethod
+    def fresh(cls, noise: SamplingNoise) -> WeightMoments:
+        """Of weights on n fresh samples a step, Eq. (4) of wu2020 with B = n."""
+        square = noise.n * (noise.variance + noise.mean**2)
+        return cls(square, noise.sum_variance + 1 - square)
+
+    @classmethod
+    def fixed_data(cls, noise: SamplingNoise) -> WeightMoments:
+        """Of weights on the same n samples at every step, the law of (x, y) being their empirical one."""
+        return cls(noise.n * noise.centred_power, 1 + noise.n**2 * noise.covariance)
+
+    @classmethod
+    def of(cls, value: object) -> WeightMoments:
+        """Moments from what users give: a batch size, a noise over fresh samples, or the moments themselves.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none of them, or the batch size is below 1.
+        """
+        if isinstance(value, cls):
+            return value
+        return cls.fresh(value) if isinstance(value, SamplingNoise) else cls.minibatch(value)

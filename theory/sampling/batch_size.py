@@ -1,0 +1,138 @@
+"""Batch sizes: the noise power of a minibatch, and what gives one batch the noise of another.
+
+The square of a noise's strength is v - c, the factor of I - J/n in Var W. For a minibatch of b it is
+
+    with 1/(b n),    without (n - b)/(b n (n - 1))                      (wu2019, Eqs. (4) and (5))
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from gradnoise.theory._validation import as_count, as_flag, as_real
+from gradnoise.theory.sampling.exchangeable import SamplingNoise
+
+__all__ = ["compensating_alpha", "compensating_noise_batch_size", "effective_batch_size"]
+
+
+def effective_batch_size(noise: SamplingNoise, replacement: bool = True) -> float:
+    """Batch size of the minibatch whose v - c is that of `noise`.
+
+    Parameters
+    ----------
+    noise : SamplingNoise
+        Any noise.
+    replacement : bool
+        Whether that minibatch is drawn with replacement.
+
+    Returns
+    -------
+    float
+        With: 1/(n (v - c)), infinite where v = c. Without: n/(1 + n (n - 1)(v - c)), which is n where v = c.
+
+    References
+    ----------
+    ne2021, Eq. (11), made exact for finite n.
+    """
+    if not isinstance(noise, SamplingNoise):
+        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    n, power = noise.n, noise.centred_power
+    if as_flag(replacement, "replacement"):
+        return 1 / (n * power) if power > 0 else math.inf
+    return n / (1 + n * (n - 1) * power)
+
+
+def compensating_alpha(batch_size: int, target_batch_size: float, n: int | None = None) -> float:
+    """The alpha >= 1/2 with which noise enhancement gives a batch the noise of another batch size.
+
+    Parameters
+    ----------
+    batch_size : int
+        B, of the two minibatches that are drawn.
+    target_batch_size : float
+        b, whose noise is wanted; enhancement reaches every b up to the noise of alpha = 1/2, a batch of 2 B.
+    n : int, optional
+        Number of samples, if all minibatches are drawn without replacement from them; otherwise with.
+
+    Returns
+    -------
+    float
+        (1 + sqrt(2 c - 1))/2 with c = B/b (with) or c = B (n - b)/(b (n - B)) (without).
+
+    Raises
+    ------
+    ValueError
+        If no alpha gives that noise: c < 1/2, or B = n without replacement, where there is no noise to enhance.
+
+    References
+    ----------
+    ne2021, Eqs. (10) and (11), solved for alpha.
+    """
+    B, b = _batch_pair(batch_size, target_batch_size, n)
+    if n is not None and n == B:
+        raise ValueError(f"batch_size = n = {B} without replacement has no noise that could be enhanced")
+    c = B / b if n is None else B * (n - b) / (b * (n - B))
+    if c < 0.5:
+        raise ValueError(
+            f"target_batch_size = {target_batch_size:g} has less noise than alpha = 1/2 leaves to batch_size = {batch_size}"
+        )
+    return float(1 + math.sqrt(2 * c - 1)) / 2
+
+
+def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: int | None = None) -> float:
+    """The b' for which `GaussianMinibatch` has the v - c of a smaller batch.
+
+    Parameters
+    ----------
+    batch_size : int
+        B, of the large batch.
+    target_batch_size : float
+        b <= B, whose noise is wanted.
+    n : int, optional
+        Number of samples, if both batches are drawn without replacement and the noise is not centred. Centred noise takes
+        none: its b' is the same with and without.
+
+    Returns
+    -------
+    float
+        b' = b B/(B - b), or b B (n - 1)/(n (B - b)) with `n`; infinite where b = B.
+
+    Raises
+    ------
+    ValueError
+        If b > B: a batch cannot be made less noisy by adding noise.
+
+    References
+    ----------
+    wu2020, Algorithm 2, whose noise it leaves to tuning.
+    """
+    B, b = _batch_pair(batch_size, target_batch_size, n)
+    if b > B:
+        raise ValueError(f"target_batch_size must be <= batch_size = {batch_size}, got {target_batch_size:g}")
+    if b == B:
+        return math.inf
+    exact = b * B / (B - b)
+    return float(exact if n is None else exact * Fraction(n - 1, n))
+
+
+def minibatch_power(n: int, batch_size: float, replacement: bool) -> Fraction:
+    """V - c of a minibatch: wu2019, Eqs. (4) and (5)."""
+    b = Fraction(batch_size)
+    if replacement:
+        return 1 / (b * n)
+    return (n - b) / (b * n * (n - 1)) if n > 1 else Fraction(0)
+
+
+def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[int, int]:
+    """Return n and the batch size as integers, or raise unless such a batch can be drawn."""
+    n = as_count(n, "n")
+    as_flag(replacement, "replacement")
+    return n, as_count(batch_size, name, at_most=None if replacement else n)
+
+
+def _batch_pair(batch_size: int, target_batch_size: float, n: int | None) -> tuple[Fraction, Fraction]:
+    limit = None if n is None else as_count(n, "n", at_least=2)
+    B = as_count(batch_size, "batch_size", at_most=limit)
+    b = as_real(target_batch_size, "target_batch_size", above=0, at_most=math.inf if limit is None else limit)
+    return Fraction(B), Fraction(b)
