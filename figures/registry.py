@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradnoise.figures import (
-    networks,
-    wu2019_theorem1,
-    wu2019_theorem2,
-    wu2019_theorem3,
-    wu2020_theorem1,
-    zhu2019_figure2,
-    zhu2019_proposition2,
-)
 from gradnoise.figures.style import style
 from gradnoise.theory._validation import as_choice
 
@@ -31,16 +23,22 @@ class Figure:
     Attributes
     ----------
     name, title : str
-    draw : callable
-        ``draw(budget=..., rng=..., n_jobs=...)`` returns a matplotlib Figure.
+    drawn_by : str
+        Module of this package, and its function ``draw(budget=..., rng=..., n_jobs=...)``, which returns a matplotlib Figure.
+        It is imported when it draws, as matplotlib takes long.
     extra : str or None
         What budget "quick" needs beside the core; "full" shows runs that are kept.
     """
 
     name: str
     title: str
-    draw: Callable[..., Any]
+    drawn_by: str
     extra: str | None = None
+
+    @property
+    def draw(self) -> Callable[..., Any]:
+        """The function that draws it."""
+        return pkgutil.resolve_name(f"gradnoise.figures.{self.drawn_by}")
 
     def save(
         self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: Any, n_jobs: int | None = None
@@ -61,24 +59,24 @@ class Figure:
 FIGURES = {
     figure.name: figure
     for figure in (
-        Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", zhu2019_figure2.draw),
+        Figure("zhu2019-fig2", "who escapes from the sharp minimum of the two-basin toy", "zhu2019_figure2:draw"),
         Figure(
             "zhu2019-prop2",
             "Fisher against Hessian while a clipped network learns",
-            zhu2019_proposition2.draw,
+            "zhu2019_proposition2:draw",
         ),
-        Figure("zhu2019-fig3", "who leaves the minimum of GD on a network, and generalises", networks.draw_figure_3, "neural"),
-        Figure("zhu2019-fig5", "spectrum, alignment and Tr(HΣ) along SGD on a network", networks.draw_spectrum, "neural"),
-        Figure("zhu2019-fig7", "noise against gradient along SGD on a network", networks.draw_noise, "neural"),
-        Figure("zhu2019-fig8", "the first steps from the minimum of GD on a network", networks.draw_figure_8, "neural"),
-        Figure("wu2019-thm1", "local Rademacher, Gaussian and SGD complexity, with their bounds", wu2019_theorem1.draw),
-        Figure("wu2019-thm2", "weak error of SGD against its SDE, exact and simulated", wu2019_theorem2.draw),
-        Figure("wu2019-thm3", "mean-square distance of M-SGD from its SDE on one Brownian path", wu2019_theorem3.draw),
-        Figure("wu2020-thm1", "excess risk of averaged SGD and MSGD: exact, simulated, bounded", wu2020_theorem1.draw),
+        Figure("zhu2019-fig3", "who leaves the minimum of GD on a network, and generalises", "networks:draw_figure_3", "neural"),
+        Figure("zhu2019-fig5", "spectrum, alignment and Tr(HΣ) along SGD on a network", "networks:draw_spectrum", "neural"),
+        Figure("zhu2019-fig7", "noise against gradient along SGD on a network", "networks:draw_noise", "neural"),
+        Figure("zhu2019-fig8", "the first steps from the minimum of GD on a network", "networks:draw_figure_8", "neural"),
+        Figure("wu2019-thm1", "local Rademacher, Gaussian and SGD complexity, with their bounds", "wu2019_theorem1:draw"),
+        Figure("wu2019-thm2", "weak error of SGD against its SDE, exact and simulated", "wu2019_theorem2:draw"),
+        Figure("wu2019-thm3", "mean-square distance of M-SGD from its SDE on one Brownian path", "wu2019_theorem3:draw"),
+        Figure("wu2020-thm1", "excess risk of averaged SGD and MSGD: exact, simulated, bounded", "wu2020_theorem1:draw"),
         Figure(
             "wu2020-fig1",
             "sampling noises of every class on a network (also Figure 1 of wu2019)",
-            networks.draw_sampling_noises,
+            "networks:draw_sampling_noises",
             "neural",
         ),
     )

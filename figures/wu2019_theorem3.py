@@ -16,7 +16,6 @@ __all__ = ["draw"]
 
 PATHS = {"quick": 1_000, "full": 50_000}
 STEP_SIZES, TIME, BATCH_SIZE, N = [2.0**-k for k in range(4, 9)], 1.0, 4, 5
-_PROBLEMS = {"logistic regression": logistic(N), "tanh network": tanh_network(N)}
 
 
 def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
@@ -40,7 +39,8 @@ def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
         ("modified", Gaussian(N, BATCH_SIZE), "modified", 3),
         ("minibatch", Minibatch(N, BATCH_SIZE), "plain", 1),
     )
-    for column, (ax, (title, problem)) in enumerate(zip(axes, _PROBLEMS.items(), strict=True)):
+    problems = {"logistic regression": logistic(N), "tanh network": tanh_network(N)}
+    for column, (ax, (title, problem)) in enumerate(zip(axes, problems.items(), strict=True)):
         for k, (name, noise, drift, slope) in enumerate(series):
             study = sde.strong_error(
                 problem, STEP_SIZES, TIME, PATHS[budget], batch_size=noise, rng=stream.child(column, k), drift=drift,

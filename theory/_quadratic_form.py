@@ -11,6 +11,7 @@ dimension and for every spectrum.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative
@@ -94,8 +95,6 @@ def quadratic_form_root(weights: ArrayLike) -> FloatArray:
 
 
 def _cdf(w: FloatArray, x: float) -> float:
-    from scipy.optimize import root_scalar  # here, as its import takes long
-
     # Beyond these ends the answer is 0 or 1 to 1e-14: Q is at least its largest term, and has a mean of one.
     if x <= 1e-28 * w.max():
         return 0.0
@@ -107,7 +106,7 @@ def _cdf(w: FloatArray, x: float) -> float:
 
     # The saddle lies between the roots without and with the mean of Q, which is one here.
     low, high = 1 / (x + 1), (1 + 0.5 * w.size) / x + 1e-300
-    r = float(root_scalar(slope, bracket=(low * 0.5, high * 2), xtol=1e-300, rtol=1e-8).root)
+    r = float(scipy.optimize.root_scalar(slope, bracket=(low * 0.5, high * 2), xtol=1e-300, rtol=1e-8).root)
     inner = w / (1 + 2 * w * r)
     second = 2 * (inner**2).sum() + 1 / r**2
     third = 8 * (inner**3).sum() + 2 / r**3

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
-from numba import types
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import fingerprint, kernel
@@ -18,9 +16,10 @@ from gradnoise.theory._validation import FloatArray, as_array, as_flag
 
 __all__ = ["Problem", "compiled", "written"]
 
-_vector, _matrix, _tensor = types.float64[::1], types.float64[:, ::1], types.float64[:, :, ::1]
-_LOSSES, _GRADIENTS = types.void(_vector, _matrix, _vector), types.void(_vector, _matrix, _matrix)
-_VECTORIZED_GRADIENTS = types.void(_matrix, _matrix, _tensor)
+#: Numba's signatures, of (theta, data, out).
+_LOSSES = "void(float64[::1], float64[:, ::1], float64[::1])"
+_GRADIENTS = "void(float64[::1], float64[:, ::1], float64[:, ::1])"
+_VECTORIZED_GRADIENTS = "void(float64[:, ::1], float64[:, ::1], float64[:, :, ::1])"
 
 _DIFFERENCE_STEP = 1e-5
 _DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
@@ -166,6 +165,8 @@ def compiled(function: Callable[..., None], name: str, vectorized: bool = False)
 @lru_cache(maxsize=128)
 def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, ...]) -> Any:
     """Compile; `frozen` is what the machine code is good for. A user's is not kept on disk, where only its file is looked at."""
+    import numba  # here, as its import takes long
+
     try:
         ours = function.__module__.startswith("gradnoise.")
         return numba.cfunc(signature, cache=ours, error_model="numpy")(function)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._validation import as_array, as_count, as_real
@@ -176,11 +177,9 @@ class Proportion:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Clopper-Pearson interval, exact at every level and size."""
-        from scipy import special  # here, as its import takes long
-
         tail, k, n = (1 - as_level(level)) / 2, self.successes, self.n
-        low = 0.0 if k == 0 else float(special.betaincinv(k, n - k + 1, tail))
-        high = 1.0 if k == n else float(special.betainccinv(k + 1, n - k, tail))
+        low = 0.0 if k == 0 else float(scipy.special.betaincinv(k, n - k + 1, tail))
+        high = 1.0 if k == n else float(scipy.special.betainccinv(k + 1, n - k, tail))
         return low, high
 
 
@@ -295,9 +294,7 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
 
 def quantile(alpha: float, df: float = math.inf) -> float:
     """Two-sided quantile of Student's t; of the normal law for df = inf."""
-    from scipy import special  # here, as its import takes long
-
-    return float(-special.ndtri(alpha / 2) if math.isinf(df) else -special.stdtrit(df, alpha / 2))
+    return float(-scipy.special.ndtri(alpha / 2) if math.isinf(df) else -scipy.special.stdtrit(df, alpha / 2))
 
 
 def as_level(level: float) -> float:

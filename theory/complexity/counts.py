@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from gradnoise.theory._validation import FloatArray
 
@@ -83,7 +83,7 @@ def expected_largest_weight(n: int, batch_size: int) -> float:
     are those of a batch. A sample that is not drawn weighs 1, so that the largest is not below that.
     """
     most = np.arange(batch_size + 1)
-    weights, whole = poisson.pmf(most, batch_size / n), poisson.pmf(batch_size, batch_size)
+    weights, whole = scipy.stats.poisson.pmf(most, batch_size / n), scipy.stats.poisson.pmf(batch_size, batch_size)
     at_most = np.zeros(batch_size + 1)
     for m in most[1:]:
         power = np.ones(1)

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
-from scipy.integrate import quad
 
 from gradnoise.theory._quadratic_form import quadratic_form_root
 from gradnoise.theory._validation import FloatArray, as_count, as_flag, as_probabilities, as_real
@@ -200,11 +199,11 @@ def largest_normal(n: int) -> float:
     n = as_count(n, "n")
 
     def tail(x: float) -> float:
-        return float(-np.expm1(n * np.log1p(-special.erfc(x / math.sqrt(2)))))
+        return float(-np.expm1(n * np.log1p(-scipy.special.erfc(x / math.sqrt(2)))))
 
     middle = math.sqrt(2 * math.log(2 * n))
-    value, _ = quad(tail, 0, middle, epsabs=1e-13, epsrel=1e-13, limit=200)
-    rest, _ = quad(tail, middle, middle + 40, epsabs=1e-13, epsrel=1e-13, limit=200)
+    value, _ = scipy.integrate.quad(tail, 0, middle, epsabs=1e-13, epsrel=1e-13, limit=200)
+    rest, _ = scipy.integrate.quad(tail, middle, middle + 40, epsabs=1e-13, epsrel=1e-13, limit=200)
     return value + rest
 
 

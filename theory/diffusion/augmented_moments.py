@@ -15,7 +15,7 @@ where N(M) is the expected noise covariance and :math:`B = A + \kappa \tfrac{\et
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import expm
+import scipy
 
 from gradnoise.theory._validation import FloatArray
 from gradnoise.theory.sampling import SamplingNoise
@@ -82,7 +82,8 @@ class AugmentedMoments:
         """Matrix that carries vec M of the SDE over a time, ((d+1)^2, (d+1)^2)."""
         eye, B = np.eye(len(self._drift)), self._drift
         return np.asarray(
-            expm(time * (self.step_size * self._noise_matrix() - np.kron(B, eye) - np.kron(eye, B))), dtype=np.float64
+            scipy.linalg.expm(time * (self.step_size * self._noise_matrix() - np.kron(B, eye) - np.kron(eye, B))),
+            dtype=np.float64,
         )
 
     def coupled_flow(self) -> FloatArray:
@@ -97,7 +98,7 @@ class AugmentedMoments:
         system = np.block(
             [[back, np.zeros_like(back)], [eta * self._noise_matrix() - np.kron(self._gradient, eye), back]],
         )
-        whole = np.asarray(expm(eta * system), dtype=np.float64)
+        whole = np.asarray(scipy.linalg.expm(eta * system), dtype=np.float64)
         size = len(back)
         return whole[size:, :size] + whole[size:, size:]  # both start from the same moment
 

@@ -9,8 +9,8 @@ rounding once the nodes resolve the series.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.linalg import expm
 
 from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_probabilities, as_real
 from gradnoise.theory.diffusion.least_squares import DRIFTS, as_noise
@@ -132,7 +132,7 @@ class CircleLosses:
             force = force - eta / 2 * self.curvatures(self.nodes).mean(axis=0) * gradient
         first, second = (self._derivative(order) for order in (1, 2))
         generator = force[:, np.newaxis] * first + (eta * variance / 2)[:, np.newaxis] * second
-        return self._at(start, expm(t * generator) @ self._values(function))
+        return self._at(start, scipy.linalg.expm(t * generator) @ self._values(function))
 
     @property
     def _harmonics(self) -> FloatArray:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.integrate import cumulative_simpson
-from scipy.interpolate import CubicSpline
+import scipy
 
 from gradnoise.theory._validation import FloatArray, as_real
 
@@ -50,13 +49,14 @@ class StationaryDensity:
         noise = np.asarray(variance(self.nodes), dtype=np.float64)
         if not (np.isfinite(noise) & (noise > 0)).all():
             raise ValueError(f"variance must be finite and > 0 between low and high, got a least value of {noise.min():.6g}")
-        exponent = -2 * cumulative_simpson(np.asarray(gradient(self.nodes)) / noise, x=self.nodes, initial=0.0) - np.log(noise)
+        drift = np.asarray(gradient(self.nodes)) / noise
+        exponent = -2 * scipy.integrate.cumulative_simpson(drift, x=self.nodes, initial=0.0) - np.log(noise)
         density = np.exp(exponent - exponent.max())
         if max(density[0], density[-1]) > 1e-9:
             raise ValueError(f"low and high must leave out nothing, got a relative density of {max(density[0], density[-1]):.3g}")
-        mass = cumulative_simpson(density, x=self.nodes, initial=0.0)
+        mass = scipy.integrate.cumulative_simpson(density, x=self.nodes, initial=0.0)
         self.density = density / mass[-1]
-        self._mass = CubicSpline(self.nodes, mass / mass[-1])
+        self._mass = scipy.interpolate.CubicSpline(self.nodes, mass / mass[-1])
 
     def probability(self, low: float, high: float) -> float:
         """P(low <= theta <= high)."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from gradnoise.theory._validation import FloatArray, as_count, as_real
 
@@ -154,7 +154,8 @@ class EulerLaw:
         """P(x lies in one of the intervals) after the last step."""
         centre, deviation = self._drifted(self.nodes), self._deviation(self.nodes)
         mass = self.densities[-2] * self._spacing
-        return float(sum(mass @ (ndtr((b - centre) / deviation) - ndtr((a - centre) / deviation)) for a, b in intervals))
+        below = scipy.special.ndtr  # the normal distribution function
+        return float(sum(mass @ (below((b - centre) / deviation) - below((a - centre) / deviation)) for a, b in intervals))
 
     def _drifted(self, x: FloatArray) -> FloatArray:
         return x - self._step * self._landscape.gradient(x)[0]

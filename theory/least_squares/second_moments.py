@@ -20,8 +20,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import LinearOperator, cg, eigsh
 
 from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_real
 from gradnoise.theory.least_squares.risk_bound import FORMS, Assumptions, RiskBound, StartingPoint, bound_constants
@@ -217,7 +217,7 @@ class OnlineLeastSquares(ABC):
             return 1 / float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
         # The eigenvector is positive semi-definite, so this start is not orthogonal to it.
         start = np.sqrt(self._pair_sum) * (1.0 if self._diagonal else np.eye(len(self._eigenvalues)))
-        largest = eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
+        largest = scipy.sparse.linalg.eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
         return 1 / float(largest[0])
 
     def stable_step_size(self, step_size: float, batch_size: Any) -> float:
@@ -260,7 +260,7 @@ class OnlineLeastSquares(ABC):
         scaled = self._scaled_operator(weights)
         right = eta * weights.own * self._label_noise / root
         identity_minus = self._linear(lambda S: S - eta * scaled(S))
-        solution, info = cg(identity_minus, right.ravel(), rtol=1e-15, atol=0.0, maxiter=100 * right.size)
+        solution, info = scipy.sparse.linalg.cg(identity_minus, right.ravel(), rtol=1e-15, atol=0.0, maxiter=100 * right.size)
         residual = np.abs(identity_minus @ solution - right.ravel()).max(initial=0.0)
         if residual > 1e-12 * np.abs(right).max(initial=0.0):  # cg may report failure at a tolerance below rounding
             raise ArithmeticError(f"the stationary covariance did not converge (cg code {info}, residual {residual:.3g})")
@@ -329,11 +329,11 @@ class OnlineLeastSquares(ABC):
 
         return apply
 
-    def _linear(self, function: Any) -> LinearOperator:
+    def _linear(self, function: Any) -> scipy.sparse.linalg.LinearOperator:
         shape = self._label_noise.shape
         size = self._label_noise.size
         matvec = lambda v: function(np.asarray(v).reshape(shape)).ravel()  # noqa: E731
-        return LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
+        return scipy.sparse.linalg.LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
 
 
 def _as_steps(n_steps: ArrayLike) -> NDArray[np.int64]:
