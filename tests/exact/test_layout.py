@@ -3,8 +3,10 @@
 import ast
 import graphlib
 import importlib
+import importlib.metadata
 import importlib.util
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -14,8 +16,8 @@ import pytest
 FLOORS = ("theory", "simulations", "claims", "figures", "cli")
 #: What a floor may import beside the floors below it and the standard library.
 LIBRARIES = {
-    "theory": {"numpy", "scipy"},
-    "simulations": {"numpy", "scipy", "numba", "joblib", "matplotlib", "rich"},
+    "theory": {"lazy_loader", "numpy", "scipy"},
+    "simulations": {"lazy_loader", "numpy", "scipy", "numba", "joblib", "matplotlib", "rich"},
     "simulations.neural": {"numpy", "scipy", "joblib", "torch", "sklearn", "pooch", "threadpoolctl"},
 }
 PROMISED = {
@@ -104,6 +106,32 @@ def test_promised_names_stand_where_they_were_promised(path):
     module = importlib.import_module(f"gradnoise.{path}")
     assert all(hasattr(module, name) for name in PROMISED[path].split())
     assert set(PROMISED[path].split()) <= set(module.__all__)
+
+
+def test_the_root_has_what_a_user_wants_first_and_imports_it_late():
+    code = (
+        "import sys, gradnoise; assert not set(sys.modules) & {'numpy', 'scipy', 'numba', 'torch'}; print(*gradnoise.__all__);"
+        "print(gradnoise.__version__, gradnoise.Minibatch(7, 2).variance, gradnoise.toy.__name__, gradnoise.verify.__name__)"
+    )
+    names, values = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {"verify", "diagnose", "draw", "toy", "sde", "theory", "simulations", *PROMISED["theory.sampling"].split()[:9]} <= set(
+        names.split()
+    )
+    assert values == f"{importlib.metadata.version('gradnoise')} {3 / 49} gradnoise.simulations.toy verify"
+    with pytest.raises(AttributeError, match="No gradnoise attribute nothing"):
+        importlib.import_module("gradnoise").nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("floor", ["theory", "simulations"])
+def test_a_floor_lists_its_rooms(floor):
+    here = {name.split(".")[1] for name in MODULES if name.startswith(f"{floor}.")}
+    assert set(importlib.import_module(f"gradnoise.{floor}").__all__) == {name for name in here if not name.startswith("_")}
+
+
+def test_the_module_is_the_command():
+    asked = [sys.executable, "-m", "gradnoise", "--version"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True)
+    assert found.stdout == f"gradnoise {importlib.metadata.version('gradnoise')}\n"
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS))

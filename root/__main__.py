@@ -1,0 +1,5 @@
+"""``python -m gradnoise`` is the command ``gradnoise``."""
+
+from gradnoise.cli.main import main
+
+main()
