@@ -13,6 +13,8 @@ from typing import Any
 
 import lazy_loader
 
+import gradnoise._moved  # noqa: F401
+
 # The names are listed in the stub beside this file, which type checkers read, too.
 _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ += ["__version__"]

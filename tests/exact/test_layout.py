@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from gradnoise._moved import MOVED
+
 FLOORS = ("theory", "simulations", "claims", "figures", "cli")
 #: What a floor may import beside the floors below it and the standard library.
 LIBRARIES = {
@@ -126,6 +128,16 @@ def test_the_root_has_what_a_user_wants_first_and_imports_it_late():
 def test_a_floor_lists_its_rooms(floor):
     here = {name.split(".")[1] for name in MODULES if name.startswith(f"{floor}.")}
     assert set(importlib.import_module(f"gradnoise.{floor}").__all__) == {name for name in here if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("old", sorted(MOVED))
+def test_what_has_moved_is_found_under_its_old_path_with_a_warning(old):
+    new = importlib.import_module(MOVED[old])
+    spec = new.__spec__
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved to {MOVED[old]}"):
+        assert importlib.import_module(old) is new
+    sys.modules.pop(old)
+    assert new.__spec__ is spec and new.__name__ == MOVED[old]
 
 
 def test_the_module_is_the_command():
