@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._linalg import psd_eigh, without_rounding
+from gradnoise.theory._linalg import psd_eigh, psd_root, without_rounding
 from gradnoise.theory._quadratic_form import quadratic_form_cdf
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_matching, as_nonnegative, as_psd, as_real
 
@@ -202,8 +202,7 @@ def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLik
         t, d = np.broadcast_arrays(t, d)
     except ValueError:
         raise ValueError(f"time and delta must broadcast, got shapes {t.shape} and {d.shape}") from None
-    lam, U = psd_eigh(H)
-    root = (U * np.sqrt(lam)) @ U.T
+    root = psd_root(H)
     result = np.empty(t.shape)
     for value in np.unique(t):
         C = ou_covariance(hessian, covariance, value)
