@@ -9,8 +9,7 @@ from torch import Tensor
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import trace_covariance
-from gradnoise.theory._validation import as_count
-from gradnoise.theory.sampling import Minibatch, SamplingNoise
+from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["NoiseCovariance", "matched_noise"]
 
@@ -19,17 +18,8 @@ _DENSE = 2**12  # ... if there are that few samples or parameters
 
 
 def matched_noise(noise: int | SamplingNoise, n: int, name: str) -> SamplingNoise:
-    """Return a noise over n samples; a number b stands for the minibatch with replacement.
-
-    Raises
-    ------
-    ValueError
-        If the noise is over other samples, or is none; `name` is that of the argument.
-    """
-    found = noise if isinstance(noise, SamplingNoise) else Minibatch(n, as_count(noise, name, at_most=n))
-    if found.n != n or found.centred_power <= 0:
-        raise ValueError(f"{name} must be a noise over the {n} samples and leave some noise, got {found!r}")
-    return found
+    """Return a noise over n samples that leaves some; a number b stands for the minibatch with replacement, and is at most n."""
+    return as_noise(noise, name, n=n, default=Minibatch, at_most=n, some=True)
 
 
 class NoiseCovariance:

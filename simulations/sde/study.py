@@ -18,13 +18,14 @@ from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import JointMoments, merge_joint_moments
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_flag, as_real, as_whole_steps
 from gradnoise.theory.diffusion import DRIFTS
-from gradnoise.theory.sampling import Gaussian, Minibatch, SamplingNoise
+from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise, as_noise
 
 __all__ = ["strong_error", "weak_error"]
 
 _BLOCK_SIZE = 256
 _CHECKED_SHARE, _CHECKED_PATHS = 8, 1024  # one path in eight, but at least so many, are spent on the reference itself
 _REFINEMENT = 32
+_COUPLED = Gaussian, Minibatch, Bernoulli  # classes whose weights are made from the increments of a path
 _MOST_STEPS = 1e8  # of one path; more would take half a minute for each
 
 
@@ -221,14 +222,17 @@ def _coupling(
     return coupling
 
 
-def _noise(problem: object, batch_size: object, default: Callable[[int, int], SamplingNoise]) -> SamplingNoise:
+def _noise(problem: object, batch_size: object, default: type[SamplingNoise]) -> SamplingNoise:
     if not isinstance(problem, Problem):
         raise TypeError(f"problem must be a Problem, got {problem!r}")
-    if not isinstance(batch_size, SamplingNoise):
-        return default(problem.n, as_count(batch_size, "batch_size"))
-    if batch_size.n != problem.n:
-        raise ValueError(f"batch_size must be a noise over the problem's {problem.n} samples, got {batch_size!r}")
-    return batch_size
+    noise = as_noise(batch_size, "batch_size", n=problem.n, default=default)
+    if type(noise) not in _COUPLED:
+        names = " or ".join(each.__name__ for each in _COUPLED)
+        raise TypeError(
+            f"batch_size must be an integer or a noise of exactly the class {names}, got {noise!r}: how weights follow from a "
+            f"Brownian path is known of no other, nor of a subclass, which may have another law"
+        )
+    return noise
 
 
 def _refinement(noise: SamplingNoise, refinement: int | None) -> int:

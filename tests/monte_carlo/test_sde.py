@@ -221,7 +221,7 @@ def test_a_test_function_of_ones_own():
         ({"time": 0}, ValueError, "time must be > 0"),
         ({"n_paths": 1}, ValueError, "n_paths must be >= 2"),
         ({"batch_size": 0}, ValueError, "batch_size must be >= 1"),
-        ({"batch_size": Gaussian(5, 2)}, ValueError, "noise over the problem's 4 samples"),
+        ({"batch_size": Gaussian(5, 2)}, ValueError, "batch_size must be a noise over the 4 samples"),
         ({"batch_size": Minibatch(4, 3), "refinement": 4}, ValueError, "refinement must be a multiple of 6"),
         ({"refinement": 2}, ValueError, "refinement must be >= 4"),
         ({"drift": "none"}, ValueError, "drift must be one of plain, modified"),

@@ -92,7 +92,7 @@ def test_a_strength_of_ones_own():
         ("gld_const", 3, {"strength": 0.0}, "strength must be > 0"),
         ("gld_diag", 3, {"strength": 0.1}, "strength must be left out for gld_diag"),
         ("gld_leading", 3, {"k": 9}, "k must be between 1 and 8"),
-        ("gld_diag", Minibatch(N, N, replacement=False), {}, "leave some noise"),
+        ("gld_diag", Minibatch(N, N, replacement=False), {}, "noise must leave some noise, v > c"),
         ("gld_diag", 3, {"period": 0}, "period must be >= 1"),
     ],
 )

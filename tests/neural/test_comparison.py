@@ -97,7 +97,7 @@ def test_indicator_of_escape_exactly():
 
 
 def test_noise_over_other_samples_is_named():
-    with pytest.raises(ValueError, match=r"noise must be a noise over the 9 samples and leave some noise, got Minibatch\(n=8"):
+    with pytest.raises(ValueError, match=r"noise must be a noise over the 9 samples, got Minibatch\(n=8"):
         matched_noise(Minibatch(8, 2), N, "noise")
     with pytest.raises(ValueError, match="noise must be between 1 and 9"):
         matched_noise(10, N, "noise")

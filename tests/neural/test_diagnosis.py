@@ -109,7 +109,7 @@ def test_one_seed_gives_one_diagnosis():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="batch_size must be a noise over the 9 samples"):
         diagnose(MODEL, LOSS, (X, Y), Minibatch(8, 2), rng=0)
-    with pytest.raises(ValueError, match="batch_size must be a noise over the 9 samples and leave some noise"):
+    with pytest.raises(ValueError, match="batch_size must leave some noise, v > c"):
         diagnose(MODEL, LOSS, (X, Y), Minibatch(N, N, replacement=False), rng=0)
     with pytest.raises(ValueError, match="n_probes must be >= 2"):
         diagnose(MODEL, LOSS, (X, Y), 3, rng=0, n_probes=1)

@@ -266,7 +266,16 @@ BAD = [
     (lambda: GOOD.excess_risk(0.1, 2, 5.0), TypeError, "n_steps must be an integer"),
     (lambda: GOOD.risk_bound(0.1, 2, True), TypeError, "n_steps must be an integer"),
     (lambda: GOOD.excess_risk(0.1, 0.5, 5), ValueError, "batch_size must be >= 1"),
-    (lambda: GOOD.excess_risk(0.1, "2", 5), TypeError, "batch_size must be a real number"),
+    (
+        lambda: GOOD.excess_risk(0.1, "2", 5),
+        TypeError,
+        "batch_size must be a real number, a SamplingNoise or WeightMoments, got '2'",
+    ),
+    (
+        lambda: GOOD.excess_risk(0.1, True, 5),
+        TypeError,
+        "batch_size must be a real number, a SamplingNoise or WeightMoments, got True",
+    ),
     (lambda: GOOD.excess_risk(0.1, Minibatch(2, 3, replacement=False), 5), ValueError, "batch_size must be"),
     (lambda: WeightMoments(0.5, 0.4), ValueError, "between must be >= 0.5"),
     (lambda: WeightMoments(-0.1, 2), ValueError, "own must be >= 0"),

@@ -13,8 +13,8 @@ import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_probabilities, as_real
-from gradnoise.theory.diffusion.least_squares import DRIFTS, as_noise
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory.diffusion.least_squares import DRIFTS
+from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["CircleLosses"]
 
@@ -123,7 +123,7 @@ class CircleLosses:
         -------
         float
         """
-        noise = as_noise(batch_size, self.n, replacement)
+        noise = as_noise(batch_size, "batch_size", n=self.n, default=Minibatch, replacement=replacement)
         eta, t = as_real(step_size, "step_size", above=0), as_real(time, "time", at_least=0)
         each = self.gradients(self.nodes)
         gradient, variance = each.mean(axis=0), np.array([float(noise.gradient_covariance(g[np.newaxis])[0, 0]) for g in each.T])

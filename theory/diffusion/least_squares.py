@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_flag, as_real, as_whole_steps
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_real, as_whole_steps
 from gradnoise.theory.diffusion.augmented_moments import AugmentedMoments
-from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, SamplingNoise
+from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, SamplingNoise, as_noise
 
 __all__ = [
     "DRIFTS",
@@ -93,9 +93,16 @@ def sgd_moments(
     References
     ----------
     wu2019, Eqs. (1), (3) and (6).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import sgd_moments
+    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
+    >>> sgd_moments(X, y, [0.0], step_size=0.1, batch_size=1, n_steps=1).mean  # eta times the mean of x y
+    array([0.28333333])
     """
     features, labels, start = _problem(X, y, theta0)
-    noise = as_noise(batch_size, len(features), replacement)
+    noise = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
     moments = AugmentedMoments(features, labels, noise, as_real(step_size, "step_size", above=0))
     M = moments.start(start)
     for _ in range(as_count(n_steps, "n_steps", at_least=0)):
@@ -122,10 +129,15 @@ def svag_noise(noise: SamplingNoise, amplification: int) -> Enhanced:
     References
     ----------
     Li, Malladi and Arora, "On the validity of modeling SGD with stochastic differential equations" (2021).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import svag_noise
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> svag_noise(Minibatch(7, 3), 5)
+    Enhanced(base=Minibatch(n=7, batch_size=3, replacement=True), alpha=2.0)
     """
-    if not isinstance(noise, SamplingNoise):
-        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
-    return Enhanced(noise, (1 + math.sqrt(2 * as_count(amplification, "amplification") - 1)) / 2)
+    return Enhanced(as_noise(noise), (1 + math.sqrt(2 * as_count(amplification, "amplification") - 1)) / 2)
 
 
 def svag_moments(
@@ -159,9 +171,18 @@ def svag_moments(
     ------
     ValueError, TypeError
         If an argument is not allowed.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import sgd_moments, svag_moments
+    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
+    >>> one, sgd = svag_moments(X, y, [0.0], 0.1, 1, 4, amplification=1), sgd_moments(X, y, [0.0], 0.1, 1, 4)
+    >>> (one.second_moment == sgd.second_moment).all().item()
+    True
     """
     features, labels, start = _problem(X, y, theta0)
-    noise = svag_noise(as_noise(batch_size, len(features), replacement), amplification)
+    of_sgd = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
+    noise = svag_noise(of_sgd, amplification)
     n = as_count(n_steps, "n_steps", at_least=0) * amplification
     eta = as_real(step_size, "step_size", above=0)
     return sgd_moments(features, labels, start, eta / amplification, noise, n)
@@ -198,6 +219,13 @@ def sde_moments(
     ------
     ValueError, TypeError
         If an argument is not allowed.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import sde_moments
+    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
+    >>> sde_moments(X, y, [0.0], step_size=0.1, batch_size=1, time=50.0).mean.round(6)  # the least-squares solution
+    array([1.416667])
     """
     moments, M = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
     t = as_real(time, "time", at_least=0)
@@ -234,20 +262,19 @@ def strong_error(
     References
     ----------
     wu2019, Eq. (14).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import strong_error
+    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
+    >>> coarse, fine = (strong_error(X, y, [0.0], step, 2, time=1.0) for step in (0.02, 0.01))
+    >>> round(coarse / fine)  # second order in the mean square
+    4
     """
-    if isinstance(batch_size, SamplingNoise) and not isinstance(batch_size, Gaussian):
-        raise TypeError(f"batch_size must be a number or a Gaussian noise, got {batch_size!r}")
-    moments, start = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
+    if isinstance(batch_size, SamplingNoise) and type(batch_size) is not Gaussian:  # a subclass may have another law
+        raise TypeError(f"batch_size must be an integer or a Gaussian noise, got {batch_size!r}")
+    moments, start = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement, Gaussian)
     return moments.strong_error(start, as_whole_steps(as_real(time, "time", at_least=0), moments.step_size))
-
-
-def as_noise(batch_size: object, n: int, replacement: bool) -> SamplingNoise:
-    """Return the noise over n samples that `batch_size` stands for."""
-    if not isinstance(batch_size, SamplingNoise):
-        return Minibatch(n, as_count(batch_size, "batch_size"), as_flag(replacement, "replacement"))
-    if batch_size.n != n:
-        raise ValueError(f"batch_size must be a noise over the {n} samples, got {batch_size!r}")
-    return batch_size
 
 
 def _problem(X: ArrayLike, y: ArrayLike, theta0: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -270,11 +297,13 @@ def _diffusion(
     batch_size: int | SamplingNoise,
     drift: str,
     replacement: bool,
+    default: type[SamplingNoise] = Minibatch,
 ) -> tuple[AugmentedMoments, FloatArray]:
     features, labels, start = _problem(X, y, theta0)
     if len(start) > _LARGEST_DIMENSION:
         raise ValueError(f"X must have at most {_LARGEST_DIMENSION} columns for the moments of an SDE, got {len(start)}")
-    noise, eta = as_noise(batch_size, len(features), replacement), as_real(step_size, "step_size", above=0)
+    noise = as_noise(batch_size, "batch_size", n=len(features), default=default, replacement=replacement)
+    eta = as_real(step_size, "step_size", above=0)
     correction = 1.0 if as_choice(drift, "drift", DRIFTS) == "modified" else 0.0
     moments = AugmentedMoments(features, labels, noise, eta, correction)
     return moments, moments.start(start)

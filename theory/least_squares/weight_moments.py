@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass
 
 from gradnoise.theory._validation import as_real
@@ -29,6 +30,15 @@ class WeightMoments:
     ------
     ValueError
         If own < 0 or own + between < 1: no weights of mean sum one have these.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import WeightMoments
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> WeightMoments.minibatch(4)
+    WeightMoments(own=0.25, between=0.75)
+    >>> WeightMoments.of(Minibatch(8, 4, replacement=False))  # the batch that it takes from the fresh samples is as fresh
+    WeightMoments(own=0.25, between=0.75)
     """
 
     own: float
@@ -64,6 +74,11 @@ class WeightMoments:
         TypeError, ValueError
             If it is none of them, or the batch size is below 1.
         """
-        if isinstance(value, cls):
-            return value
-        return cls.fresh(value) if isinstance(value, SamplingNoise) else cls.minibatch(value)
+        match value:
+            case WeightMoments():
+                return value
+            case numbers.Real() if not isinstance(value, bool):
+                return cls.minibatch(value)  # a batch size that is not whole has these moments, but is no noise
+            case SamplingNoise():
+                return cls.fresh(value)
+        raise TypeError(f"batch_size must be a real number, a SamplingNoise or WeightMoments, got {value!r}")

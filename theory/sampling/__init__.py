@@ -7,8 +7,10 @@ the batch size whose noise is matched, B the size of a larger batch; "with" and 
 - made of a batch: `Minibatch`, `SparseGaussian`, `GaussianMinibatch`
 - made of independent components: `Gaussian`, `Rademacher`, `StudentT`, `Bernoulli`
 - made of another noise: `Enhanced` (ne2021, Eqs. (6) and (10))
-- of your own: a subclass of `SamplingNoise`
-- `effective_batch_size`, `compensating_alpha`, `compensating_noise_batch_size` (ne2021, Eqs. (10) and (11))
+- of your own: a subclass of `SamplingNoise`, which says what methods it may have
+- `minibatch_power` is the noise power of a minibatch (wu2019, Eqs. (4) and (5)); `effective_batch_size`, `compensating_alpha`,
+  `compensating_noise_batch_size` give one batch the noise of another (ne2021, Eqs. (10) and (11))
+- `as_noise` makes a noise of what a caller gives, a noise or a batch size
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from gradnoise.theory.sampling.batch_size import (
 from gradnoise.theory.sampling.component_noise import Bernoulli, Gaussian, Rademacher, StudentT
 from gradnoise.theory.sampling.enhanced import Enhanced
 from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise
+from gradnoise.theory.sampling.noise_argument import as_noise
 
 __all__ = [
     "Bernoulli",
@@ -35,6 +38,7 @@ __all__ = [
     "SamplingNoise",
     "SparseGaussian",
     "StudentT",
+    "as_noise",
     "compensating_alpha",
     "compensating_noise_batch_size",
     "effective_batch_size",

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from gradnoise.theory._validation import as_number, set_fields
 from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise
+from gradnoise.theory.sampling.noise_argument import as_noise
 
 __all__ = ["Enhanced"]
 
@@ -25,14 +26,19 @@ class Enhanced(SamplingNoise):
     References
     ----------
     ne2021, Eqs. (6) and (10).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Enhanced, Minibatch
+    >>> Enhanced(Minibatch(8, 4), 2.0).variance / Minibatch(8, 4).variance
+    5.0
     """
 
     base: SamplingNoise
     alpha: float
 
     def __post_init__(self) -> None:
-        if not isinstance(self.base, SamplingNoise):
-            raise TypeError(f"base must be a SamplingNoise, got {self.base!r}")
+        as_noise(self.base, "base")
         set_fields(self, alpha=as_number(self.alpha, "alpha"))
 
     @property
