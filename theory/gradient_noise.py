@@ -49,6 +49,12 @@ def sgd_covariance(gradients: ArrayLike, batch_size: int, replacement: bool = Tr
     References
     ----------
     zhu2019, Eq. (5); ne2021, Eq. (4).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.gradient_noise import sgd_covariance
+    >>> sgd_covariance([[1.0, -2.0, 4.0, 5.0, 2.0]], 3)
+    array([[2.]])
     """
     G = as_array(gradients, "gradients", ndim=2)
     return Minibatch(G.shape[1], batch_size, replacement).gradient_covariance(G)
@@ -70,6 +76,12 @@ def fisher(gradients: ArrayLike) -> FloatArray:
     References
     ----------
     wu2020, Section 4.2.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.gradient_noise import fisher
+    >>> fisher([[1.0, -2.0, 4.0, 5.0, 2.0]])
+    array([[10.]])
     """
     G = as_array(gradients, "gradients", ndim=2)
     if G.shape[1] == 0:
@@ -94,6 +106,13 @@ def leading(covariance: ArrayLike, k: int) -> FloatArray:
     References
     ----------
     zhu2019, Table 1, "GLD leading" and "GLD Hessian".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.gradient_noise import leading
+    >>> np.linalg.matrix_rank(leading([[3.0, 1.0], [1.0, 2.0]], 1)).item()
+    1
     """
     C = as_psd(covariance, "covariance")
     k = as_count(k, "k", at_most=len(C))
@@ -116,6 +135,13 @@ def isotropic_equivalent(covariance: ArrayLike) -> FloatArray:
     References
     ----------
     zhu2019, Proposition 1.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.gradient_noise import isotropic_equivalent
+    >>> isotropic_equivalent([[3.0, 1.0], [1.0, 2.0]])
+    array([[2.5, 0. ],
+           [0. , 2.5]])
     """
     C = as_psd(covariance, "covariance")
     return np.trace(C) / len(C) * np.eye(len(C))
@@ -143,6 +169,13 @@ def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
     References
     ----------
     zhu2019, Eq. (14).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.gradient_noise import match_trace
+    >>> match_trace([[3.0, 1.0], [1.0, 2.0]], 10.0)
+    array([[6., 2.],
+           [2., 4.]])
     """
     C = as_psd(covariance, "covariance")
     return _scaled(C, as_real(trace, "trace", at_least=0), "covariance")
@@ -174,6 +207,13 @@ def dynamics_covariance(
     References
     ----------
     zhu2019, Table 1 and Eq. (14).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.gradient_noise import dynamics_covariance
+    >>> dynamics_covariance("gld_diag", [[3.0, 1.0], [1.0, 2.0]], [[4.0, 0.0], [0.0, 1.0]], trace=10.0)
+    array([[6., 0.],
+           [0., 4.]])
     """
     as_choice(dynamics, "dynamics", DYNAMICS)
     C, H = as_psd(covariance, "covariance"), as_psd(hessian, "hessian")

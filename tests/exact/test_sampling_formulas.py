@@ -8,6 +8,7 @@ argument that passes, or whose error does not say which argument it was.
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,10 +23,13 @@ from gradnoise.theory.sampling import (
     SamplingNoise,
     SparseGaussian,
     StudentT,
+    as_noise,
     compensating_alpha,
     compensating_noise_batch_size,
     effective_batch_size,
+    minibatch_power,
 )
+from gradnoise.theory.sampling.count_mixture import CountMixture
 
 # One division or square root after exact fractions, in float: a few units in the last place.
 ROUNDING = 1e-14
@@ -226,9 +230,35 @@ def test_every_real_number_is_a_strength(kind):
     assert StudentT(5, 3, kind(4.5)).cumulant(4, np.arange(5.0)) == StudentT(5, 3, 4.5).cumulant(4, np.arange(5.0))
 
 
+@pytest.mark.parametrize("replacement", [True, False])
+@pytest.mark.parametrize(("n", "b"), [(1, 1), (2, 1), (7, 3), (11, 8), (11, 11), (np.int64(123_461), np.int32(128))])
+def test_a_minibatch_has_the_power_that_its_counts_give(n, b, replacement):
+    """Two routes: Eqs. (4) and (5) of wu2019, and moments of multinomial and hypergeometric counts."""
+    noise = Minibatch(n, b, replacement)
+    for pattern in ((2,), (1, 1)):
+        assert noise.joint_cumulant(pattern) == CountMixture.joint_cumulant(noise, pattern)
+    if n > 1:
+        v, c = noise.joint_cumulant((2,)), noise.joint_cumulant((1, 1))
+        assert minibatch_power(n, b, replacement) == v - c
+        assert (minibatch_power(n, b, not replacement) == v - c) == (b == 1)  # one sample is drawn either way
+        assert minibatch_power(n, b + 1, True) != v - c
+
+
+def test_a_batch_size_stands_for_the_class_that_is_named():
+    assert GIVEN(3) == GIVEN(np.int64(3)) == GIVEN(np.uint8(3)) == Minibatch(11, 3)
+    assert isinstance(GIVEN(np.int64(3)).batch_size, int)
+    assert GIVEN(3, replacement=False) == Minibatch(11, 3, replacement=False)
+    assert GIVEN(3, default=Gaussian) == Gaussian(11, 3)
+    assert GIVEN(3, default=Gaussian, replacement=False) == Gaussian(11, 3, replacement=False)
+    own = OneSample(11)
+    assert GIVEN(own, replacement=False, at_most=2, some=True) is own  # limits of a batch size are not those of a noise
+    assert as_noise(THREE) is THREE
+
+
 # --- Bad input -----------------------------------------------------------------------------------------------------------------
 
 THREE = Minibatch(3, 2)
+GIVEN = partial(as_noise, name="b", n=11, default=Minibatch)
 BAD = [
     (lambda: Minibatch(5, 6, replacement=False), ValueError, "batch_size must be between 1 and 5, got 6"),
     (lambda: Minibatch(5, 0), ValueError, "batch_size must be >= 1, got 0"),
@@ -272,6 +302,25 @@ BAD = [
     (lambda: THREE.gradient_covariance([1, 2, 3]), ValueError, "gradients must have 2 dimension"),
     (lambda: THREE.gradient_covariance(np.ones((3, 2))), ValueError, "gradients must have n = 3 columns"),
     (lambda: THREE.gradient_covariance([[1, 2, math.inf]]), ValueError, "gradients must be finite"),
+    (lambda: minibatch_power(0, 1), ValueError, "n must be >= 1"),
+    (lambda: minibatch_power(5, 0), ValueError, "batch_size must be > 0"),
+    (lambda: minibatch_power(5, 5.5, replacement=False), ValueError, "batch_size must be > 0 and <= 5"),
+    (lambda: minibatch_power(5, 2, replacement=0), TypeError, "replacement must be True or False"),
+    (lambda: as_noise(3), TypeError, "noise must be a SamplingNoise, got 3"),
+    (lambda: as_noise(Minibatch, "base"), TypeError, "base must be a SamplingNoise, got <class"),
+    (lambda: GIVEN(2.0), TypeError, "b must be an integer or a SamplingNoise, got 2.0"),
+    (lambda: GIVEN(True), TypeError, "b must be an integer or a SamplingNoise, got True"),
+    (lambda: GIVEN(np.bool_(True)), TypeError, "b must be an integer or a SamplingNoise"),
+    (lambda: GIVEN("3"), TypeError, "b must be an integer or a SamplingNoise, got '3'"),
+    (lambda: GIVEN(None), TypeError, "b must be an integer or a SamplingNoise, got None"),
+    (lambda: GIVEN(0), ValueError, "b must be >= 1, got 0"),
+    (lambda: GIVEN(8, at_most=7), ValueError, "b must be between 1 and 7, got 8"),
+    (lambda: GIVEN(12, replacement=False), ValueError, "b must be between 1 and 11, got 12"),
+    (lambda: GIVEN(8, replacement=False, at_most=7), ValueError, "b must be between 1 and 7"),
+    (lambda: GIVEN(3, replacement="no"), TypeError, "replacement must be True or False"),
+    (lambda: GIVEN(Gaussian(7, 3)), ValueError, r"b must be a noise over the 11 samples, got Gaussian\(n=7"),
+    (lambda: GIVEN(11, replacement=False, some=True), ValueError, "b must leave some noise, v > c, got Minibatch"),
+    (lambda: as_noise(Minibatch(7, 7, False), some=True), ValueError, "noise must leave some noise, v > c, got Minibatch"),
     (lambda: effective_batch_size(3), TypeError, "noise must be a SamplingNoise"),
     (lambda: effective_batch_size(THREE, "with"), TypeError, "replacement"),
     (lambda: compensating_alpha(8, 0), ValueError, "target_batch_size"),

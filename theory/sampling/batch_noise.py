@@ -10,6 +10,7 @@ from functools import cache
 from gradnoise.theory._validation import as_choice, as_flag, as_number, set_fields
 from gradnoise.theory.sampling.batch_size import check_batch, minibatch_power
 from gradnoise.theory.sampling.count_mixture import CountMixture, Polynomial, count, expectation
+from gradnoise.theory.sampling.exchangeable import Pattern
 
 __all__ = ["GaussianMinibatch", "Minibatch", "SparseGaussian"]
 
@@ -30,6 +31,13 @@ class Minibatch(CountMixture):
     References
     ----------
     wu2019, Proposition 1.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> noise = Minibatch(8, 4)
+    >>> noise.variance, noise.covariance
+    (0.02734375, -0.00390625)
     """
 
     n: int
@@ -39,6 +47,13 @@ class Minibatch(CountMixture):
     def __post_init__(self) -> None:
         n, b = check_batch(self.n, self.batch_size, "batch_size", self.replacement)
         set_fields(self, n=n, batch_size=b)
+
+    def joint_cumulant(self, pattern: Pattern) -> Fraction:
+        """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
+        if sum(pattern) != 2 or len(pattern) > self.n:
+            return super().joint_cumulant(pattern)
+        power = minibatch_power(self.n, self.batch_size, self.replacement)  # Var W = power (I - J/n)
+        return power * (Fraction(len(pattern) == 1) - Fraction(1, self.n))
 
     @property
     def _n_draws(self) -> int:
@@ -71,6 +86,12 @@ class SparseGaussian(CountMixture):
     References
     ----------
     wu2019, Section 5.3 and Appendix B; wu2020, Section 4.4.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Gaussian, SparseGaussian
+    >>> SparseGaussian(8, 2, 4, form="cov").variance == Gaussian(8, 2).variance
+    True
     """
 
     n: int
@@ -151,6 +172,13 @@ class GaussianMinibatch(CountMixture):
     References
     ----------
     wu2020, Algorithm 2.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import GaussianMinibatch, Minibatch, compensating_noise_batch_size
+    >>> noise = GaussianMinibatch(64, 12, compensating_noise_batch_size(12, 4), centered=True)
+    >>> noise.variance == Minibatch(64, 4).variance
+    True
     """
 
     n: int

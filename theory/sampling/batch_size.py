@@ -1,8 +1,6 @@
 """Batch sizes: the noise power of a minibatch, and what gives one batch the noise of another.
 
-The square of a noise's strength is v - c, the factor of I - J/n in Var W. For a minibatch of b it is
-
-    with 1/(b n),    without (n - b)/(b n (n - 1))                      (wu2019, Eqs. (4) and (5))
+The square of a noise's strength is v - c, the factor of I - J/n in Var W; `minibatch_power` is that of a minibatch.
 """
 
 from __future__ import annotations
@@ -10,10 +8,46 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from gradnoise.theory._validation import as_count, as_flag, as_real
+from gradnoise.theory._validation import as_count, as_flag, as_number, as_real
 from gradnoise.theory.sampling.exchangeable import SamplingNoise
+from gradnoise.theory.sampling.noise_argument import as_noise
 
-__all__ = ["compensating_alpha", "compensating_noise_batch_size", "effective_batch_size"]
+__all__ = ["compensating_alpha", "compensating_noise_batch_size", "effective_batch_size", "minibatch_power"]
+
+
+def minibatch_power(n: int, batch_size: float, replacement: bool = True) -> Fraction:
+    r"""Noise power v - c of a minibatch, whose covariance is :math:`\mathrm{Var}\,W = (v - c)(I - J/n)`.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    batch_size : float
+        b > 0, which need not be whole; b <= n without replacement.
+    replacement : bool
+        Whether a sample can be drawn twice.
+
+    Returns
+    -------
+    Fraction
+        Exact; zero for n = 1 without replacement.
+
+    References
+    ----------
+    wu2019, Proposition 1.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import minibatch_power
+    >>> minibatch_power(7, 3), minibatch_power(7, 3, replacement=False)
+    (Fraction(1, 21), Fraction(2, 63))
+    """
+    n = as_count(n, "n")
+    limit = math.inf if as_flag(replacement, "replacement") else n
+    b = Fraction(as_number(batch_size, "batch_size", above=0, at_most=limit))
+    if replacement:
+        return 1 / (b * n)  # wu2019, Eq. (4)
+    return (n - b) / (b * n * (n - 1)) if n > 1 else Fraction(0)  # wu2019, Eq. (5)
 
 
 def effective_batch_size(noise: SamplingNoise, replacement: bool = True) -> float:
@@ -34,10 +68,14 @@ def effective_batch_size(noise: SamplingNoise, replacement: bool = True) -> floa
     References
     ----------
     ne2021, Eq. (11), made exact for finite n.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Gaussian, effective_batch_size
+    >>> effective_batch_size(Gaussian(8, 4))
+    4.0
     """
-    if not isinstance(noise, SamplingNoise):
-        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
-    n, power = noise.n, noise.centred_power
+    n, power = as_noise(noise).n, noise.centred_power
     if as_flag(replacement, "replacement"):
         return 1 / (n * power) if power > 0 else math.inf
     return n / (1 + n * (n - 1) * power)
@@ -68,11 +106,19 @@ def compensating_alpha(batch_size: int, target_batch_size: float, n: int | None 
     References
     ----------
     ne2021, Eqs. (10) and (11), solved for alpha.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import compensating_alpha
+    >>> compensating_alpha(10, 2)
+    2.0
     """
     B, b = _batch_pair(batch_size, target_batch_size, n)
     if n is not None and n == B:
         raise ValueError(f"batch_size = n = {B} without replacement has no noise that could be enhanced")
-    c = B / b if n is None else B * (n - b) / (b * (n - B))
+    # The strengths' quotient; with replacement the number of samples cancels.
+    wanted, own = (minibatch_power(1 if n is None else n, float(size), replacement=n is None) for size in (b, B))
+    c = wanted / own
     if c < 0.5:
         raise ValueError(
             f"target_batch_size = {target_batch_size:g} has less noise than alpha = 1/2 leaves to batch_size = {batch_size}"
@@ -106,6 +152,12 @@ def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: 
     References
     ----------
     wu2020, Algorithm 2, whose noise it leaves to tuning.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import compensating_noise_batch_size
+    >>> compensating_noise_batch_size(12, 4)
+    6.0
     """
     B, b = _batch_pair(batch_size, target_batch_size, n)
     if b > B:
@@ -114,14 +166,6 @@ def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: 
         return math.inf
     exact = b * B / (B - b)
     return float(exact if n is None else exact * Fraction(n - 1, n))
-
-
-def minibatch_power(n: int, batch_size: float, replacement: bool) -> Fraction:
-    """V - c of a minibatch: wu2019, Eqs. (4) and (5)."""
-    b = Fraction(batch_size)
-    if replacement:
-        return 1 / (b * n)
-    return (n - b) / (b * n * (n - 1)) if n > 1 else Fraction(0)
 
 
 def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[int, int]:

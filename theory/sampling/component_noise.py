@@ -68,6 +68,12 @@ class Gaussian(_IndependentComponents):
     References
     ----------
     wu2019, Eq. (17); wu2020, Section 4.2.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Gaussian, Minibatch
+    >>> Gaussian(8, 2).covariance == Minibatch(8, 2).covariance, Gaussian(8, 2, centered=False).covariance
+    (True, 0.0)
     """
 
     n: int
@@ -88,6 +94,12 @@ class Rademacher(_IndependentComponents):
     References
     ----------
     wu2019, Section 3 and Figure 1.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Rademacher
+    >>> Rademacher(4, 4, centered=False).cumulant(2, [1, 0, 0, 0])
+    0.0625
     """
 
     n: int
@@ -109,6 +121,14 @@ class StudentT(_IndependentComponents):
         As for `Gaussian`.
     df : float
         Degrees of freedom, > 2; the cumulant of order r exists for df > r, and raises otherwise.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import StudentT
+    >>> StudentT(8, 2, df=3).cumulant(4, range(8))
+    Traceback (most recent call last):
+    ...
+    ValueError: the cumulant of order 4 does not exist for df = 3, it needs df > 4
     """
 
     n: int
@@ -145,6 +165,12 @@ class Bernoulli(SamplingNoise):
     References
     ----------
     wu2020, Section 4.3.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Bernoulli
+    >>> Bernoulli(8, 2).variance, Bernoulli(8, 2).sum_variance
+    (0.046875, 0.375)
     """
 
     n: int
