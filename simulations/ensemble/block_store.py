@@ -19,10 +19,11 @@ import os
 import platform
 import sys
 import tempfile
+from abc import ABC
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol
 
 import numpy as np
 
@@ -162,8 +163,7 @@ def _canonical(value: Any, name: str, seen: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufU":
         return ["array", value.dtype.str, list(value.shape), _checksum((value,))]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _canonical(getattr(value, f.name), f"{name}.{f.name}", seen) for f in dataclasses.fields(value)}
-        return [type(value).__module__, type(value).__qualname__, fields]
+        return _canonical_object(value, {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, name, seen)
     function = getattr(value, "py_func", value)  # of a compiled one
     if inspect.isfunction(function):
         known = function in seen
@@ -172,10 +172,55 @@ def _canonical(value: Any, name: str, seen: tuple[Any, ...] = ()) -> Any:
         return ["named", getattr(value, "__module__", None) or "", value.__name__]
     if isinstance(value, (tuple, list)):
         return [_canonical(v, f"{name}[{i}]", seen) for i, v in enumerate(value)]
+    if _is_its_attributes(value):
+        return _canonical_object(value, vars(value), name, seen)
     raise TypeError(
-        f"{name} must be a number, string, array, function, dataclass or a tuple of these to be stored, "
+        f"{name} must be a number, string, array or function, or a dataclass, plain object or tuple of these, to be stored, "
         f"got {type(value).__name__}"
     )
+
+
+def _canonical_object(value: Any, fields: dict[str, Any], name: str, seen: tuple[Any, ...]) -> Any:
+    cls = type(value)
+    known = cls in seen or cls.__module__.startswith(_HASHED_PACKAGES)  # our sources are in the key as a whole
+    code = [] if known else _class_code(cls, f"{cls.__name__}, the class of {name},", (*seen, cls))
+    return [cls.__module__, cls.__qualname__, code, {k: _canonical(v, f"{name}.{k}", seen) for k, v in fields.items()}]
+
+
+def _is_its_attributes(value: Any) -> bool:
+    """Whether Python itself would copy an object by its attributes, which are then all that it is."""
+    cls = type(value)
+    in_python = all("__module__" in vars(base) and not vars(base).get("__slots__") for base in cls.__mro__[:-1])
+    copied = all(getattr(cls, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__", "__getstate__"))
+    return hasattr(value, "__dict__") and in_python and copied
+
+
+def _class_code(cls: type, name: str, seen: tuple[Any, ...]) -> list[Any]:
+    """Files, methods and constants of a user's class and of its bases, but for ours."""
+    code: list[Any] = []
+    for base in cls.__mro__:
+        if base in (object, ABC, Generic, Protocol) or base.__module__.startswith(_HASHED_PACKAGES):
+            continue
+        try:
+            code.append(hashlib.sha256(Path(inspect.getfile(base)).read_bytes()).hexdigest())
+        except (OSError, TypeError):
+            raise TypeError(f"{name} must be defined in a file where a store is given, so that its code is known") from None
+        for key, member in vars(base).items():
+            inner = _function_of(member)
+            if inspect.isfunction(inner):
+                # The dataclass decorator writes methods from the fields.
+                if not (key.startswith("__") and inner.__code__.co_filename in ("<string>", dataclasses.__file__)):
+                    code.append([key, _canonical(inner, f"{key} of {name}", seen)])
+            elif not (key.startswith("__") or key == "_abc_impl" or inspect.ismemberdescriptor(inner)):
+                code.append([key, _canonical(inner, f"{key} of {name}", seen)])
+    return code
+
+
+def _function_of(member: Any) -> Any:
+    match member:
+        case property(fget=inner) | cached_property(func=inner) | staticmethod(__func__=inner) | classmethod(__func__=inner):
+            return inner
+    return member
 
 
 def _sync_folder(folder: Path) -> None:
