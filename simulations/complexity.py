@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, kernel
-from gradnoise.simulations.sampling import draw_with, fill_weights, lower, work_space
+from gradnoise.simulations.sampling import COMPILED, WeightRule, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory._validation import as_probabilities
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
-from gradnoise.theory.sampling import Gaussian, Rademacher, SamplingNoise
+from gradnoise.theory.sampling import Gaussian, Rademacher, SamplingNoise, as_noise
 
 __all__ = ["normals", "signs", "simulate"]
 
@@ -28,12 +28,26 @@ _NEWTON_STEPS, _NEWTON_TOLERANCE = 50, 1e-9  # relative, of the step's length; t
 
 
 def signs(n: int) -> Rademacher:
-    """Return the sampling vector whose v = nW - 1 are independent signs, for the Rademacher complexity."""
+    """Return the sampling vector whose v = nW - 1 are independent signs, for the Rademacher complexity.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.complexity import signs
+    >>> signs(7)
+    Rademacher(n=7, batch_size=7, centered=False, replacement=True)
+    """
     return Rademacher(n, n, centered=False)
 
 
 def normals(n: int) -> Gaussian:
-    """Return the sampling vector whose v = nW - 1 are independent standard normals, for the Gaussian complexity."""
+    """Return the sampling vector whose v = nW - 1 are independent standard normals, for the Gaussian complexity.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.complexity import normals
+    >>> normals(7)
+    Gaussian(n=7, batch_size=7, centered=False, replacement=True)
+    """
     return Gaussian(n, n, centered=False)
 
 
@@ -55,8 +69,8 @@ def simulate(
     losses : LossClass
         On the N samples, or on the points of a sample space. A class of your own works, in NumPy.
     noise : SamplingNoise
-        W over N samples, for instance ``Minibatch(N, b)`` for the SGD complexity; `signs(N)` and `normals(N)` are those of the
-        Rademacher and the Gaussian complexity.
+        W over N samples, of any class that can be drawn, for instance ``Minibatch(N, b)`` for the SGD complexity; `signs(N)`
+        and `normals(N)` are those of the Rademacher and the Gaussian complexity.
     n_paths : int
         Independent vectors.
     rng : None, int, SeedSequence or Generator
@@ -79,18 +93,26 @@ def simulate(
     References
     ----------
     wu2019, Eq. (9).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import complexity
+    >>> from gradnoise.theory.complexity import FiniteLosses, rademacher
+    >>> losses = FiniteLosses([[1.0, -2.0, 0.5, 3.0, 0.0]])
+    >>> found = complexity.simulate(losses, complexity.signs(5), 10_000, rng=1)
+    >>> abs(found.value - rademacher(losses)) < 6 * found.standard_error
+    True
     """
     if not isinstance(losses, LossClass):
         raise TypeError(f"losses must be a LossClass, got {losses!r}")
-    if not isinstance(noise, SamplingNoise):
-        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    as_noise(noise)
     p = None if probabilities is None else as_probabilities(probabilities, "probabilities", losses.n)
     if p is None and noise.n != losses.n:
         raise ValueError(f"noise must have n = {losses.n} as the losses have, got {noise.n}; give probabilities to draw samples")
-    try:
+    if noise in COMPILED and type(losses) in _KINDS:
         block, params = _compiled_block, (lower(noise), noise.n, *_lower_losses(losses))
-    except TypeError:
-        block, params = _numpy_block, (noise, losses.statistics, losses)
+    else:
+        block, params = _numpy_block, (noise, losses)
     moments = ensemble.run(
         block, (*params, p), n_paths, rng=rng, reduce=merge_moments, n_jobs=n_jobs, store=store, progress=progress
     )
@@ -98,9 +120,7 @@ def simulate(
 
 
 def _lower_losses(losses: LossClass) -> tuple[int, float, int, np.ndarray]:
-    """Kind, radius, dimension of a quadratic, and statistics; raise TypeError where the class is not compiled."""
-    if type(losses) not in _KINDS:
-        raise TypeError(f"losses of class {type(losses).__name__} are not compiled")
+    """Kind, radius, dimension of a quadratic, and statistics of losses that are compiled."""
     radius, dimension = getattr(losses, "radius", 0.0), getattr(losses, "dimension", 0)
     return _KINDS[type(losses)], radius, dimension, np.ascontiguousarray(losses.statistics.T)
 
@@ -108,7 +128,7 @@ def _lower_losses(losses: LossClass) -> tuple[int, float, int, np.ndarray]:
 def _compiled_block(
     n_paths: int,
     generator: np.random.Generator,
-    noise: np.ndarray,
+    rule: WeightRule,
     n: int,
     kind: int,
     radius: float,
@@ -117,7 +137,7 @@ def _compiled_block(
     probabilities: np.ndarray | None,
 ) -> tuple[np.ndarray]:
     out, cumulative = np.empty(n_paths), np.empty(0) if probabilities is None else np.cumsum(probabilities)
-    _suprema(noise, generator, *work_space(noise, n), kind, radius, dimension, columns, cumulative, out)
+    _suprema(rule, generator, np.empty(n), work_space(rule, n), kind, radius, dimension, columns, cumulative, out)
     return Moments.of(out[:, np.newaxis] / n).as_block()
 
 
@@ -125,7 +145,6 @@ def _numpy_block(
     n_paths: int,
     generator: np.random.Generator,
     noise: SamplingNoise,
-    statistics: np.ndarray,
     losses: LossClass,
     probabilities: np.ndarray | None,
 ) -> tuple[np.ndarray]:
@@ -139,12 +158,12 @@ def _numpy_block(
 
 
 @kernel
-def _suprema(parameters, generator, w, scratch, chosen, pool, kind, radius, d, columns, cumulative, out):
+def _suprema(rule, generator, w, space, kind, radius, d, columns, cumulative, out):
     n, size = w.shape[0], columns.shape[1]
     statistics = np.empty(size)
     matrix, vectors, slopes = np.empty((d, d)), np.empty((d, d)), np.empty(d)
     for path in range(out.shape[0]):
-        fill_weights(parameters, generator, w, scratch, chosen, pool)
+        fill_weights(rule, generator, w, space)
         statistics[:] = 0.0
         for i in range(n):
             point = i

@@ -11,17 +11,18 @@ import numpy as np
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, versions
-from gradnoise.simulations.sampling import fill_weights, lower, work_space
+from gradnoise.simulations.sampling import COMPILED, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.least_squares import LeastSquares
-from gradnoise.theory.sampling import Minibatch, SamplingNoise
+from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["RiskCurve", "simulate", "simulate_curve"]
 
 _BLOCK_SIZE = 512
 _GROUP = 4  # samples side by side: their four sums hide the latency of each other's additions
+_HELD = 2**18  # normals of a step in NumPy, of all paths that go side by side; it decides the order in which they are drawn
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def simulate(
         Features, start and label noise.
     noise : SamplingNoise
         Weights of the B = ``noise.n`` fresh samples of a step. ``Minibatch(B, b, replacement=False)`` has the covariance of
-        Theorem 1 and is SGD with batch size b, Eq. (3) divided by b, and is simulated as such; the others make Eq. (4).
+        Theorem 1 and is SGD with batch size b, Eq. (3) divided by b, and is simulated as such; the others make Eq. (4). A class
+        without a compiled form, as `Enhanced` or one of your own, goes its steps in NumPy, several times as slowly.
     step_size : float
         eta > 0, below the stability limit of these weights.
     n_steps : int
@@ -107,6 +109,16 @@ def simulate(
     References
     ----------
     wu2020, Eqs. (3) and (4).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import least_squares
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> from gradnoise.theory.sampling import Gaussian
+    >>> problem, noise = LeastSquares([1.0, 0.5], [0.4, -0.4], noise_std=1.0), Gaussian(7, 3)
+    >>> risk = least_squares.simulate(problem, noise, 0.1, 5, 2_000, rng=1)
+    >>> abs(risk.value - problem.excess_risk(0.1, noise, 5)) < 6 * risk.standard_error
+    True
     """
     n = as_count(n_steps, "n_steps", at_least=0)
     options: dict[str, Any] = {"rng": rng, "n_jobs": n_jobs, "store": store, "progress": progress}
@@ -135,27 +147,35 @@ def simulate_curve(
     Returns
     -------
     RiskCurve
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import least_squares
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> problem = LeastSquares([1.0, 0.5], [0.4, -0.4], noise_std=1.0)
+    >>> least_squares.simulate_curve(problem, Minibatch(7, 3), 0.1, [4, 1], 100, rng=1).n_steps
+    (1, 4)
     """
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
-    if not isinstance(noise, SamplingNoise):
-        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
-    eta = problem.stable_step_size(step_size, noise)
+    eta = problem.stable_step_size(step_size, as_noise(noise))
     n_replicates = as_count(n_replicates, "n_replicates")
     wanted = sorted({as_count(n, "n_steps", at_least=0) for n in n_steps})
     if not wanted:
         raise ValueError("n_steps must not be empty")
-    try:
-        weights = lower(noise)
-    except TypeError:
-        raise TypeError(f"noise must be of a class with a compiled form to be simulated here, got {noise!r}") from None
     stream = Stream.of(rng)
-    # A sample of weight zero is not drawn, as the samples are fresh and which of them weigh something does not matter. So the
-    # weights of a minibatch without replacement are b times 1/b, whatever the B that it is taken from.
-    redrawn = not (isinstance(noise, Minibatch) and not noise.replacement)
+    setting = problem.spectrum, problem.initial_error, problem.noise_std, eta, np.array(wanted)
+    if noise in COMPILED:
+        # A sample of weight zero is not drawn, as the samples are fresh and which of them weigh something does not matter. So
+        # the weights of a minibatch without replacement are b times 1/b, whatever the B that it is taken from.
+        redrawn = not (type(noise) is Minibatch and not noise.replacement)
+        block, params = _compiled_block, (*setting, lower(noise), noise.n, redrawn)
+    else:
+        block, params = _numpy_block, (*setting, noise)
     moments = ensemble.run(
-        _block,
-        (problem.spectrum, problem.initial_error, problem.noise_std, weights, noise.n, redrawn, eta, np.array(wanted)),
+        block,
+        params,
         n_replicates,
         rng=stream,
         reduce=merge_moments,
@@ -178,18 +198,48 @@ def simulate_curve(
     return RiskCurve(tuple(wanted), estimates[: len(wanted)], estimates[len(wanted) :], parameters)
 
 
-def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
-    spectrum, initial_error, noise_std, weights, n_samples, redrawn, step_size, wanted = params
-    # Whitened coordinates u = Sigma^(1/2) (theta - theta_*), and one more for the label noise, which is never changed.
-    start = np.append(np.sqrt(spectrum) * initial_error, -noise_std)
-    rate = np.append(step_size * spectrum, 0.0)
+def _start(spectrum: FloatArray, initial_error: FloatArray, noise_std: float, step_size: float) -> tuple[FloatArray, FloatArray]:
+    """Return start and rates in whitened coordinates u = Sigma^(1/2) (theta - theta_*).
+
+    There is one more for the label noise, which is never changed.
+    """
+    return np.append(np.sqrt(spectrum) * initial_error, -noise_std), np.append(step_size * spectrum, 0.0)
+
+
+def _compiled_block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+    spectrum, initial_error, noise_std, step_size, wanted, rule, n_samples, redrawn = params
+    start, rate = _start(spectrum, initial_error, noise_std, step_size)
     risks = np.empty((n_paths, 2 * len(wanted)))
-    _kernel(generator, start, rate, weights, *work_space(weights, n_samples), redrawn, wanted, risks)
+    _kernel(generator, start, rate, rule, np.empty(n_samples), work_space(rule, n_samples), redrawn, wanted, risks)
     return Moments.of(risks).as_block()
 
 
+def _numpy_block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+    """Take the steps of many paths at once, with weights that only NumPy can draw."""
+    *setting, wanted, noise = params
+    start, rate = _start(*setting)
+    risks = np.empty((n_paths, 2, len(wanted)))
+    together = max(_HELD // (noise.n * len(start)), 1)
+    for first in range(0, n_paths, together):
+        part = risks[first : first + together]
+        u = np.tile(start, (len(part), 1))
+        total = u.copy()
+        for t in range(wanted[-1] + 1):
+            if t > 0:
+                weights = draw_with(noise, len(part), generator)
+                z = generator.standard_normal((len(part), noise.n, len(start)))
+                residuals = np.einsum("psi,pi->ps", z, u)
+                u = u - rate * np.einsum("ps,psi->pi", weights * residuals, z)
+                total += u
+            if t in wanted:
+                part[:, :, np.searchsorted(wanted, t)] = 0.5 * np.stack(
+                    [(total[:, :-1] ** 2).sum(axis=1) / (t + 1.0) ** 2, (u[:, :-1] ** 2).sum(axis=1)], axis=1
+                )
+    return Moments.of(risks.reshape(n_paths, -1)).as_block()
+
+
 @kernel
-def _kernel(generator, start, rate, weights, w, scratch, chosen, pool, redrawn, wanted, risks):
+def _kernel(generator, start, rate, rule, w, space, redrawn, wanted, risks):
     """Write the excess risks |u|^2 / 2 of averaged and last iterate of each replicate after each wanted number of steps."""
     d, n_wanted = start.shape[0] - 1, wanted.shape[0]
     active = np.zeros(w.shape[0] + _GROUP)
@@ -202,7 +252,7 @@ def _kernel(generator, start, rate, weights, w, scratch, chosen, pool, redrawn, 
         for t in range(wanted[n_wanted - 1] + 1):
             if t > 0:
                 if redrawn or n_active == 0:
-                    fill_weights(weights, generator, w, scratch, chosen, pool)
+                    fill_weights(rule, generator, w, space)
                     n_active = _keep_active(w, active)
                 _step(generator, active, n_active, rate, u, gradient, z)
                 for i in range(d):

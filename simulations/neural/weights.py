@@ -12,12 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradnoise.simulations.sampling import is_ours
+from gradnoise.simulations.sampling import Rules
 from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise, as_noise
 
-__all__ = ["weights"]
+__all__ = ["DRAWN_BY_TORCH", "weights"]
+
+#: Draws with torch: ``rule(noise, size, generator, dtype)`` returns a (size, n) tensor on the generator's device.
+DRAWN_BY_TORCH = Rules("must have a method draw_torch(size, generator, dtype)", "draw_torch")
 
 
 def weights(
@@ -49,9 +52,16 @@ def weights(
     References
     ----------
     wu2019, Algorithm 1; wu2020, Algorithm 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.weights import weights
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> weights(Minibatch(7, 3, replacement=False), torch.Generator().manual_seed(1)).count_nonzero().item()
+    3
     """
-    if not isinstance(noise, SamplingNoise):
-        raise TypeError(f"noise must be a SamplingNoise, got {noise!r}")
+    as_noise(noise)
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator, got {generator!r}")
     kind: torch.dtype = torch.get_default_dtype() if dtype is None else dtype
@@ -62,55 +72,72 @@ def weights(
 
 
 def _draw(noise: SamplingNoise, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-    if isinstance(noise, classes.Enhanced):
-        first, second = (_draw(noise.base, size, generator, dtype) for _ in range(2))
-        return noise.alpha * first + (1 - noise.alpha) * second
-    own = getattr(noise, "draw_torch", None)
-    if callable(own):
-        drawn: Any = own(size, generator, dtype)
-        if not isinstance(drawn, Tensor) or drawn.shape != (size, noise.n):
-            raise ValueError(f"{type(noise).__name__}.draw_torch must return a tensor of shape {(size, noise.n)}")
-        return drawn
-    if not is_ours(noise):
-        raise TypeError(f"noise of class {type(noise).__name__} must have a method draw_torch(size, generator, dtype)")
-    device, n = generator.device, noise.n
+    drawn: Any = DRAWN_BY_TORCH.apply(noise, size, generator, dtype)
+    if not isinstance(drawn, Tensor) or drawn.shape != (size, noise.n):
+        raise ValueError(f"{type(noise).__name__}.draw_torch must return a tensor of shape {(size, noise.n)}")
+    return drawn
 
-    def normals(columns: int) -> Tensor:
-        return torch.randn(size, columns, generator=generator, device=device, dtype=dtype)
 
-    match noise:
-        case classes.Minibatch():
-            return _spread(_chosen(noise, noise.batch_size, size, generator), 1 / noise.batch_size, n, dtype)
-        case classes.Gaussian():
-            return _component_weights(noise, normals(n))
-        case classes.Rademacher():
-            signs = torch.randint(2, (size, n), generator=generator, device=device)
-            return _component_weights(noise, 2 * signs.to(dtype) - 1)
-        case classes.StudentT():
-            halves = torch.full((size, n), noise.df / 2, device=device, dtype=dtype)
-            # torch.distributions takes no generator.
-            chi_square = 2 * torch._standard_gamma(halves, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-            return _component_weights(noise, normals(n) * ((noise.df - 2) / chi_square).sqrt())  # of unit variance
-        case classes.Bernoulli():
-            share = torch.rand(size, n, generator=generator, device=device, dtype=torch.float64)
-            return (share < noise.batch_size / n).to(dtype) / noise.batch_size
-        case classes.SparseGaussian():
-            B = noise.support_size
-            counts = _spread(_chosen(noise, B, size, generator), 1.0, n, dtype)
-            z, scale = normals(n), noise.noise_scale
-            if noise.form == "fisher":
-                return 1 / n + scale / B * counts * z
-            if noise.form == "cov":
-                return 1 / n + scale * counts * (z - (counts * z).sum(dim=1, keepdim=True) / B)
-            return 1 / n + scale * (counts / B - 1 / n) * z
-        case classes.GaussianMinibatch():
-            z = normals(noise.batch_size)
-            if noise.centered:
-                z = z - z.mean(dim=1, keepdim=True)
-            return _spread(
-                _chosen(noise, noise.batch_size, size, generator), 1 / noise.batch_size + noise.noise_scale * z, n, dtype
-            )
-    raise AssertionError(f"no rule for {noise!r}")
+@DRAWN_BY_TORCH.of(classes.Enhanced)
+def _enhanced(noise: classes.Enhanced, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    first, second = (_draw(noise.base, size, generator, dtype) for _ in range(2))
+    return noise.alpha * first + (1 - noise.alpha) * second
+
+
+@DRAWN_BY_TORCH.of(classes.Minibatch)
+def _minibatch(noise: classes.Minibatch, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return _spread(_chosen(noise, noise.batch_size, size, generator), 1 / noise.batch_size, noise.n, dtype)
+
+
+@DRAWN_BY_TORCH.of(classes.Gaussian)
+def _gaussian(noise: classes.Gaussian, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return _component_weights(noise, _normals(size, noise.n, generator, dtype))
+
+
+@DRAWN_BY_TORCH.of(classes.Rademacher)
+def _rademacher(noise: classes.Rademacher, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    signs = torch.randint(2, (size, noise.n), generator=generator, device=generator.device)
+    return _component_weights(noise, 2 * signs.to(dtype) - 1)
+
+
+@DRAWN_BY_TORCH.of(classes.StudentT)
+def _student(noise: classes.StudentT, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    halves = torch.full((size, noise.n), noise.df / 2, device=generator.device, dtype=dtype)
+    # torch.distributions takes no generator.
+    chi_square = 2 * torch._standard_gamma(halves, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    z = _normals(size, noise.n, generator, dtype)
+    return _component_weights(noise, z * ((noise.df - 2) / chi_square).sqrt())  # of unit variance
+
+
+@DRAWN_BY_TORCH.of(classes.Bernoulli)
+def _bernoulli(noise: classes.Bernoulli, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    share = torch.rand(size, noise.n, generator=generator, device=generator.device, dtype=torch.float64)
+    return (share < noise.batch_size / noise.n).to(dtype) / noise.batch_size
+
+
+@DRAWN_BY_TORCH.of(classes.SparseGaussian)
+def _sparse_gaussian(noise: classes.SparseGaussian, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    n, B, scale = noise.n, noise.support_size, noise.noise_scale
+    counts = _spread(_chosen(noise, B, size, generator), 1.0, n, dtype)
+    z = _normals(size, n, generator, dtype)
+    if noise.form == "fisher":
+        return 1 / n + scale / B * counts * z
+    if noise.form == "cov":
+        return 1 / n + scale * counts * (z - (counts * z).sum(dim=1, keepdim=True) / B)
+    return 1 / n + scale * (counts / B - 1 / n) * z
+
+
+@DRAWN_BY_TORCH.of(classes.GaussianMinibatch)
+def _gaussian_minibatch(noise: classes.GaussianMinibatch, size: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    B = noise.batch_size
+    z = _normals(size, B, generator, dtype)
+    if noise.centered:
+        z = z - z.mean(dim=1, keepdim=True)
+    return _spread(_chosen(noise, B, size, generator), 1 / B + noise.noise_scale * z, noise.n, dtype)
+
+
+def _normals(size: int, columns: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    return torch.randn(size, columns, generator=generator, device=generator.device, dtype=dtype)
 
 
 def _component_weights(noise: classes.Gaussian | classes.Rademacher | classes.StudentT, components: Tensor) -> Tensor:

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.simulations.sampling.rules import Rules
 from gradnoise.theory import sampling as classes
-from gradnoise.theory._validation import as_array
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory._validation import as_array, as_probabilities
+from gradnoise.theory.sampling import SamplingNoise, as_noise
 
-__all__ = ["Outcomes", "outcomes", "product_rule"]
+__all__ = ["LISTED", "Outcomes", "outcomes", "product_rule"]
 
+#: Enumerations: ``rule(noise)`` returns the outcomes (k, n) and their probabilities (k,).
+LISTED = Rules("must have a method outcomes() that returns its values (k, n) and their probabilities (k,)", "outcomes")
+
+Listed = tuple[np.ndarray, np.ndarray]
 _LIMIT = 2_000_000
 #: Nodes and probabilities of the three-point rules.
 _NORMAL = (np.array([-math.sqrt(3), 0.0, math.sqrt(3)]), np.array([1 / 6, 2 / 3, 1 / 6]))
@@ -67,7 +72,8 @@ def outcomes(noise: SamplingNoise) -> Outcomes:
     Parameters
     ----------
     noise : SamplingNoise
-        A class of `gradnoise.theory.sampling`; a StudentT needs df > 4, as its rule matches a fourth moment.
+        A class of `gradnoise.theory.sampling`, where a StudentT needs df > 4, as its rule matches a fourth moment; or a subclass
+        of your own with a method ``outcomes()``.
 
     Returns
     -------
@@ -76,54 +82,92 @@ def outcomes(noise: SamplingNoise) -> Outcomes:
     Raises
     ------
     TypeError, ValueError
-        If the class is not known, or has over two million outcomes.
+        If it is not known how to list `noise`, or it has over two million outcomes.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import outcomes
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> law = outcomes(Minibatch(7, 2, replacement=False))
+    >>> law.vectors.shape, float(law.covariance()[0, 0].round(12)) == round(Minibatch(7, 2, replacement=False).variance, 12)
+    ((21, 7), True)
     """
-    match noise:
-        case classes.Enhanced():
-            base, a = outcomes(noise.base), noise.alpha
-            pairs = np.array(list(itertools.product(range(len(base.vectors)), repeat=2)))
-            _check_size(len(pairs))
-            first, second = base.vectors[pairs[:, 0]], base.vectors[pairs[:, 1]]
-            return Outcomes(a * first + (1 - a) * second, base.probabilities[pairs].prod(axis=1))
-        case classes.Minibatch():
-            listed = [(counts / noise.batch_size, p) for counts, p in _batches(noise.n, noise.batch_size, noise.replacement)]
-        case classes.Bernoulli():
-            share = noise.batch_size / noise.n
-            return product_rule((np.array([0.0, 1 / noise.batch_size]), np.array([1 - share, share])), noise.n)
-        case classes.Gaussian() | classes.Rademacher() | classes.StudentT():
-            law = product_rule(_component_rule(noise), noise.n)
-            b, n = noise.batch_size, noise.n
-            scale = 1 / (b * n) if noise.replacement else (n - b) / (b * n * (n - 1))
-            mean = law.vectors.mean(axis=1, keepdims=True) if noise.centered else 0.0
-            return Outcomes(1 / n + math.sqrt(scale) * (law.vectors - mean), law.probabilities)
-        case classes.SparseGaussian():
-            listed = list(_sparse(noise))
-        case classes.GaussianMinibatch():
-            listed = list(_gaussian_minibatch(noise))
-        case _:
-            raise TypeError(f"noise must be a class of gradnoise.theory.sampling, got {noise!r}")
-    return Outcomes(np.array([w for w, _ in listed]), np.array([p for _, p in listed]))
+    found = LISTED.apply(as_noise(noise))
+    name = f"{type(noise).__name__}.outcomes"
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(f"{name} must return a pair of arrays, values and probabilities, got {type(found).__name__}")
+    vectors = as_array(found[0], f"values of {name}", ndim=2)
+    if len(vectors) == 0 or vectors.shape[1] != noise.n:
+        raise ValueError(f"values of {name} must have shape (k, {noise.n}), got {vectors.shape}")
+    return Outcomes(vectors, as_probabilities(found[1], f"probabilities of {name}", len(vectors)))
 
 
 def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int = 1) -> Outcomes:
-    """Independent components, each with the given nodes and probabilities; a three-point standard normal by default."""
+    """Independent components, each with the given nodes and probabilities; a three-point standard normal by default.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import product_rule
+    >>> product_rule(dimension=2).vectors.shape, product_rule().covariance().round(12).tolist()
+    ((9, 2), [[1.0]])
+    """
     nodes, probabilities = rule
     _check_size(len(nodes) ** dimension)
     index = np.array(list(itertools.product(range(len(nodes)), repeat=dimension)), dtype=int).reshape(-1, dimension)
     return Outcomes(nodes[index], probabilities[index].prod(axis=1))
 
 
-def _component_rule(noise: SamplingNoise) -> tuple[np.ndarray, np.ndarray]:
-    match noise:
-        case classes.Rademacher():
-            return _SIGN
-        case classes.StudentT(df=df):
-            if df <= 4:
-                raise ValueError(f"noise must have df > 4 to be enumerated, got {df:g}")
-            fourth = 3 * (df - 2) / (df - 4)  # of the component of unit variance
-            return np.sqrt(fourth) * np.array([-1.0, 0.0, 1.0]), np.array([1 / 2, fourth - 1, 1 / 2]) / fourth
-        case _:
-            return _NORMAL
+@LISTED.of(classes.Enhanced)
+def _enhanced(noise: classes.Enhanced) -> Listed:
+    base, a = outcomes(noise.base), noise.alpha
+    pairs = np.array(list(itertools.product(range(len(base.vectors)), repeat=2)))
+    _check_size(len(pairs))
+    first, second = base.vectors[pairs[:, 0]], base.vectors[pairs[:, 1]]
+    return a * first + (1 - a) * second, base.probabilities[pairs].prod(axis=1)
+
+
+@LISTED.of(classes.Minibatch)
+def _minibatch(noise: classes.Minibatch) -> Listed:
+    return _arrays((counts / noise.batch_size, p) for counts, p in _batches(noise.n, noise.batch_size, noise.replacement))
+
+
+@LISTED.of(classes.Bernoulli)
+def _bernoulli(noise: classes.Bernoulli) -> Listed:
+    share = noise.batch_size / noise.n
+    law = product_rule((np.array([0.0, 1 / noise.batch_size]), np.array([1 - share, share])), noise.n)
+    return law.vectors, law.probabilities
+
+
+@LISTED.of(classes.Gaussian)
+def _gaussian(noise: classes.Gaussian) -> Listed:
+    return _components(noise, _NORMAL)
+
+
+@LISTED.of(classes.Rademacher)
+def _rademacher(noise: classes.Rademacher) -> Listed:
+    return _components(noise, _SIGN)
+
+
+@LISTED.of(classes.StudentT)
+def _student(noise: classes.StudentT) -> Listed:
+    if noise.df <= 4:
+        raise ValueError(f"noise must have df > 4 to be enumerated, got {noise.df:g}")
+    fourth = 3 * (noise.df - 2) / (noise.df - 4)  # of the component of unit variance
+    rule = np.sqrt(fourth) * np.array([-1.0, 0.0, 1.0]), np.array([1 / 2, fourth - 1, 1 / 2]) / fourth
+    return _components(noise, rule)
+
+
+def _components(noise: classes.Gaussian | classes.Rademacher | classes.StudentT, rule: tuple[np.ndarray, np.ndarray]) -> Listed:
+    law, b, n = product_rule(rule, noise.n), noise.batch_size, noise.n
+    # Proposition 1 of wu2019 typed in again: what theory has is what these outcomes are to check.
+    scale = 1 / (b * n) if noise.replacement else (n - b) / (b * n * (n - 1))
+    mean = law.vectors.mean(axis=1, keepdims=True) if noise.centered else 0.0
+    return 1 / n + math.sqrt(scale) * (law.vectors - mean), law.probabilities
+
+
+def _arrays(listed: Iterable[tuple[np.ndarray, float]]) -> Listed:
+    vectors, probabilities = zip(*listed, strict=True)
+    return np.array(vectors), np.array(probabilities)
 
 
 def _batches(n: int, size: int, replacement: bool) -> Iterator[tuple[np.ndarray, float]]:
@@ -135,6 +179,11 @@ def _batches(n: int, size: int, replacement: bool) -> Iterator[tuple[np.ndarray,
     else:
         for batch in itertools.combinations(range(n), size):
             yield np.bincount(batch, minlength=n).astype(float), 1 / math.comb(n, size)
+
+
+@LISTED.of(classes.SparseGaussian)
+def _sparse_gaussian(noise: classes.SparseGaussian) -> Listed:
+    return _arrays(_sparse(noise))
 
 
 def _sparse(noise: classes.SparseGaussian) -> Iterator[tuple[np.ndarray, float]]:
@@ -156,7 +205,12 @@ def _sparse(noise: classes.SparseGaussian) -> Iterator[tuple[np.ndarray, float]]
             yield 1 / n + math.sqrt(B / b) * sampled * z, p * q
 
 
-def _gaussian_minibatch(noise: classes.GaussianMinibatch) -> Iterator[tuple[np.ndarray, float]]:
+@LISTED.of(classes.GaussianMinibatch)
+def _gaussian_minibatch(noise: classes.GaussianMinibatch) -> Listed:
+    return _arrays(_weighted_batches(noise))
+
+
+def _weighted_batches(noise: classes.GaussianMinibatch) -> Iterator[tuple[np.ndarray, float]]:
     n, B = noise.n, noise.batch_size
     rule = product_rule(dimension=B)
     z = rule.vectors

@@ -382,3 +382,26 @@ def test_least_squares(noise, problem):
     np.testing.assert_allclose([e.value for e in curve.averaged + curve.last], expected, rtol=1e-10)
     mean = least_squares.simulate(problem, noise, 0.1, 9, N_PATHS, rng=SEED)
     assert mean.value == curve.averaged[-1].value
+
+
+def test_least_squares_in_numpy():
+    """A class without a compiled form: weights of all paths, then the samples of all paths, at every step."""
+    problem, noise, eta, steps = (
+        LeastSquares([2.0, 0.0, 0.3], [1.0, 5.0, -2.0], 0.7),
+        Enhanced(Minibatch(7, 3), 1.3),
+        0.1,
+        [0, 1, 4],
+    )
+    curve = least_squares.simulate_curve(problem, noise, eta, steps, N_PATHS, rng=SEED)
+    generator, lam = Stream.of(SEED).generator(0), problem.spectrum
+    iterates = [np.tile(problem.initial_error, (N_PATHS, 1))]
+    for _ in range(max(steps)):
+        W = _draws(noise, N_PATHS, generator)
+        delta = iterates[-1].copy()
+        for p, i in np.ndindex(W.shape):
+            x = np.sqrt(lam) * np.array([generator.standard_normal() for _ in lam])
+            delta[p] -= eta * W[p, i] * (x @ iterates[-1][p] - problem.noise_std * generator.standard_normal()) * x
+        iterates.append(delta)
+    averaged = [np.mean(0.5 * np.mean(iterates[: n + 1], axis=0) ** 2 @ lam) for n in steps]
+    last = [np.mean(0.5 * iterates[n] ** 2 @ lam) for n in steps]
+    np.testing.assert_allclose([e.value for e in curve.averaged + curve.last], averaged + last, rtol=1e-10)

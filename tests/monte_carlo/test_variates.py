@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gradnoise.simulations.sampling import draws
+from gradnoise.simulations.sampling import compiled, draw
 from gradnoise.theory.sampling import Bernoulli, Rademacher, StudentT
 
 ALPHA = 1e-4
@@ -23,7 +23,7 @@ def consecutive_indices(n, size=3):
     generator, pool, chosen = np.random.default_rng(5), np.arange(abs(n)), np.empty(size, np.int64)
     cells = np.zeros((abs(n),) * size)
     for _ in range(N_DRAWS // 4):
-        draws._choose(generator, size, n < 0, chosen, pool)
+        compiled._choose(generator, size, n < 0, chosen, pool)
         cells[tuple(chosen)] += 1
     return cells
 
@@ -42,14 +42,14 @@ def test_indices_in_turn_are_uniform_and_independent(n):
 def test_digits_do_not_run_out():
     """The most digits that are taken leave 2^-27 of a uniform number."""
     for n in (2, 2**8, 2**8 + 1, 2**13, 2**13 + 1):
-        digits = draws.indices_per_uniform(n)
+        digits = compiled.indices_per_uniform(n)
         assert n**digits <= 2**26 or digits == 1
-    assert draws.indices_per_uniform(100) == 3  # and they are more than one where that saves time
+    assert compiled.indices_per_uniform(100) == 3  # and they are more than one where that saves time
 
 
 def sign_patterns(shift):
     """Counts of the patterns of five signs around the end of a uniform number's bits."""
-    signs = draws.draw(Rademacher(120, 120, centered=False), N_DRAWS // 4, rng=6) > 1 / 120
+    signs = draw(Rademacher(120, 120, centered=False), N_DRAWS // 4, rng=6) > 1 / 120
     signs[:, 55] |= shift & signs[:, 2]
     return np.bincount(signs[:, 51:56] @ (1 << np.arange(5)), minlength=32), (signs[:, 2] == signs[:, 55]).sum(), len(signs)
 
@@ -66,7 +66,7 @@ def test_signs_are_fair_and_independent():
 @pytest.mark.parametrize("df", [2.1, 5.0, 30.0])
 def test_student_variates(df):
     noise = StudentT(2, 2, df, centered=False)
-    drawn = (draws.draw(noise, N_DRAWS // 2, rng=7) - 1 / 2) / np.sqrt(float(noise.centred_power) * (df - 2) / df)
+    drawn = (draw(noise, N_DRAWS // 2, rng=7) - 1 / 2) / np.sqrt(float(noise.centred_power) * (df - 2) / df)
     assert stats.kstest(drawn.ravel(), stats.t(df).cdf).pvalue > ALPHA
     assert stats.kstest(1.03 * drawn.ravel(), stats.t(df).cdf).pvalue < ALPHA
     assert abs(stats.spearmanr(drawn).statistic) < 5 / np.sqrt(len(drawn))
@@ -74,7 +74,7 @@ def test_student_variates(df):
 
 def test_rare_successes():
     n, b = 200, 5
-    hits = draws.draw(Bernoulli(n, b), N_DRAWS // 4, rng=8) > 0
+    hits = draw(Bernoulli(n, b), N_DRAWS // 4, rng=8) > 0
     counts, first = hits.sum(axis=1), np.where(hits.any(axis=1), hits.argmax(axis=1), n)
 
     def p_values(p):

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 
-from gradnoise.simulations.neural.weights import weights
+from gradnoise.simulations.neural.weights import DRAWN_BY_TORCH, weights
 from gradnoise.theory import sampling
 from gradnoise.theory.sampling import SamplingNoise
 
@@ -61,6 +61,12 @@ def test_moments(noise):
     assert deviation(noise, drawn(noise)) < Z
 
 
+def test_every_exported_class_has_a_rule():
+    found = (getattr(sampling, name) for name in sampling.__all__)
+    exported = {cls for cls in found if isinstance(cls, type) and issubclass(cls, SamplingNoise) and cls is not SamplingNoise}
+    assert exported == set(DRAWN_BY_TORCH.known) == {type(noise) for noise in NOISES} and not DRAWN_BY_TORCH.missing
+
+
 def test_moments_can_fail():
     for noise, wrong in ((NOISES[0], NOISES[1]), (NOISES[2], NOISES[3]), (NOISES[8], NOISES[7]), (NOISES[4], NOISES[2])):
         assert deviation(wrong, drawn(noise)) > Z
@@ -104,8 +110,9 @@ def test_a_class_of_ones_own():
 
     with pytest.raises(ValueError, match=r"Wrong\.draw_torch must return a tensor of shape"):
         weights(Wrong(), torch.Generator())
-    with pytest.raises(TypeError, match="noise of class Silent must have a method draw_torch"):
-        weights(Silent(6, 3), torch.Generator())
+    for silent in (Silent(6, 3), sampling.Enhanced(Silent(6, 3), 1.3)):
+        with pytest.raises(TypeError, match=r"noise of class Silent must have a method draw_torch\(size, generator, dtype\)"):
+            weights(silent, torch.Generator())
 
 
 @pytest.mark.parametrize(

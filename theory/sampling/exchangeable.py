@@ -25,8 +25,15 @@ _MATRIX_LIMIT_BYTES = 2 * 2**30
 class SamplingNoise(ABC):
     r"""An exchangeable random vector W in R^n with E W = 1/n.
 
-    A class of your own has a field ``n``, states :meth:`joint_cumulant`, and, to be drawn by
-    `gradnoise.simulations.sampling.draw`, has a method ``draw(size, generator) -> (size, n) array``.
+    A class of your own has a field ``n`` and states :meth:`joint_cumulant`; all exact results follow. Methods that it may have
+    are each asked for, by a `TypeError`, where they are needed:
+
+    - ``draw(size, generator)`` uses up a NumPy generator and returns a (size, n) array, a vector per row, for all simulations
+    - ``draw_torch(size, generator, dtype)`` the same with torch, for networks
+    - ``outcomes()`` returns all values of W, (k, n), and their probabilities, (k,), for enumeration
+
+    How a class of ours is drawn and enumerated holds for exactly that class: a subclass of it may have another law, and says
+    how itself. A frozen dataclass, in a file, may also be a parameter of a study with a store.
 
     Attributes
     ----------
@@ -38,6 +45,31 @@ class SamplingNoise(ABC):
     References
     ----------
     wu2019, Proposition 1; wu2020, Section 2.
+
+    Examples
+    --------
+    All weight on one sample, stated, drawn and enumerated:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from gradnoise.simulations.sampling import draw, outcomes
+    >>> from gradnoise.theory.sampling import Minibatch, SamplingNoise
+    >>> @dataclass(frozen=True)
+    ... class OneSample(SamplingNoise):
+    ...     n: int
+    ...
+    ...     def joint_cumulant(self, pattern):
+    ...         return Minibatch(self.n, 1).joint_cumulant(pattern)
+    ...
+    ...     def draw(self, size, generator):
+    ...         return np.eye(self.n)[generator.integers(self.n, size=size)]
+    ...
+    ...     def outcomes(self):
+    ...         return np.eye(self.n), np.full(self.n, 1 / self.n)
+    >>> OneSample(4).cumulant(2, [1.0, 0.0, 0.0, 0.0]), int(draw(OneSample(4), 3, rng=1).sum())
+    (0.1875, 3)
+    >>> float(outcomes(OneSample(4)).covariance()[0, 1]) == OneSample(4).covariance
+    True
     """
 
     n: int
