@@ -11,6 +11,7 @@ from matplotlib.colors import LogNorm
 from gradnoise.figures.style import DYNAMICS
 from gradnoise.simulations import toy
 from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.escape import two_basin
 
 __all__ = ["draw"]
@@ -120,6 +121,5 @@ def _indicator(ax: Any, runs: dict[str, toy.ToyResult]) -> None:
 
 def _sigma_points() -> np.ndarray:
     """Nine points with the mean and covariance of the data: a three-point rule along each of their axes."""
-    values, vectors = np.linalg.eigh(two_basin.DATA_COVARIANCE)
     grid = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), axis=-1).reshape(-1, 2) * np.sqrt(1.5)
-    return (grid * np.sqrt(values)) @ vectors.T
+    return grid @ psd_axes(two_basin.DATA_COVARIANCE).T

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, kernel
-from gradnoise.theory._linalg import psd_eigh
+from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_count, as_psd, as_real
 from gradnoise.theory.escape import PlanarLandscape
 
@@ -80,8 +80,7 @@ def simulate(
     if Sigma.shape != (2, 2) or origin.shape != (2,):
         raise ValueError(f"covariance must have shape (2, 2) and start (2,), got {Sigma.shape} and {origin.shape}")
     step, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps")
-    values, vectors = psd_eigh(Sigma)
-    factor = (vectors * np.sqrt(values)) @ vectors.T
+    factor = psd_root(Sigma)
     shape = np.array([landscape.quadratic, landscape.quartic, landscape.tilt, landscape.stiffness, landscape.shear])
     (paths,) = ensemble.run(
         _block,

@@ -16,7 +16,7 @@ from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, version
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, Proportion
 from gradnoise.theory import escape
-from gradnoise.theory._linalg import psd_eigh
+from gradnoise.theory._linalg import psd_eigh, triangular_root
 from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real, as_whole_steps
 
 __all__ = ["OUResult", "simulate"]
@@ -129,7 +129,7 @@ def simulate(
         eta = as_real(step_size, "step_size", above=0)
         n_steps = as_whole_steps(t, eta)
         shrink, noise = 1 - eta * lam, eta * Sigma
-    factor = _triangular_root(U.T @ noise @ U)
+    factor = triangular_root(U.T @ noise @ U)
     (moments, counts) = ensemble.run(
         _block,
         (shrink, factor, lam, U, n_steps, levels),
@@ -158,13 +158,6 @@ def simulate(
         "versions": versions(),
     }
     return OUResult(loss, tuple(Proportion(int(c), loss.n) for c in counts), second, error, parameters)
-
-
-def _triangular_root(covariance: np.ndarray) -> np.ndarray:
-    """Lower-triangular L with L L' = covariance, which may be singular."""
-    values, vectors = psd_eigh(covariance)
-    root = vectors * np.sqrt(values)
-    return np.ascontiguousarray(np.asarray(np.linalg.qr(root.T, mode="r")).T)
 
 
 def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:

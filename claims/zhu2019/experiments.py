@@ -14,6 +14,7 @@ from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
 from gradnoise.claims.judgement import AtLeast, AtMost, Computed
 from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.curvature import ClippedNetwork
 
 H, SIGMA = HESSIAN, NOISE_COVARIANCE
@@ -133,8 +134,7 @@ class NoiseCoefficients(Exact):
 
     def _matched(self, shape: np.ndarray) -> float:
         law = product_rule(dimension=3)
-        values, vectors = np.linalg.eigh(shape)
-        noise = law.vectors @ (vectors * np.sqrt(np.maximum(values, 0))).T
+        noise = law.vectors @ psd_axes(shape).T
         power = law.probabilities @ (noise**2).sum(axis=1)
         found = root_scalar(lambda c: c**2 * power - np.trace(SIGMA) / self.m, bracket=(0, 10), xtol=1e-14)
         return float(found.root)

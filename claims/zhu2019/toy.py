@@ -12,6 +12,7 @@ from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Relative
 from gradnoise.simulations import ornstein_uhlenbeck, toy
 from gradnoise.simulations.statistics import Difference
 from gradnoise.theory import escape
+from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.escape import two_basin
 
 ALIGNED = ("gld_leading", "gld_hessian", "gld_eigvec")
@@ -22,9 +23,8 @@ def _expectation(function: Any) -> np.ndarray:
     """E f(x) over the toy's data, by a 40-point Gauss–Hermite rule along each axis of their covariance."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
-    values, vectors = np.linalg.eigh(two_basin.DATA_COVARIANCE)
     z = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
-    data = (z * np.sqrt(values)) @ vectors.T
+    data = z @ psd_axes(two_basin.DATA_COVARIANCE).T
     return np.tensordot(np.outer(weights, weights).ravel(), function(data), axes=1)
 
 

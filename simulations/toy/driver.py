@@ -18,7 +18,7 @@ from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Proportion
 from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, run_paths
-from gradnoise.theory._linalg import psd_eigh
+from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
 from gradnoise.theory.escape import two_basin
 from gradnoise.theory.gradient_noise import DYNAMICS as _TABLE_1
@@ -251,14 +251,8 @@ def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[
     indicator = np.empty((n_paths, n_steps + 1 if keep_indicator else 0))
     loss = np.empty((n_paths, n_steps + 1 if keep_loss else 0))
     run_paths(
-        generator, code, n_steps, eta, power, batch_size, tie, _data_factor(), n_data,
+        generator, code, n_steps, eta, power, batch_size, tie, psd_root(two_basin.DATA_COVARIANCE), n_data,
         final, escape_step, trajectory, indicator, loss,
     )  # fmt: skip
     success = np.asarray((final < ESCAPED_BELOW).all(axis=1))
     return success, escape_step, final, trajectory, indicator, loss
-
-
-def _data_factor() -> np.ndarray:
-    """Return the symmetric square root of the data's covariance."""
-    values, vectors = psd_eigh(two_basin.DATA_COVARIANCE)
-    return (vectors * np.sqrt(values)) @ vectors.T

@@ -15,6 +15,7 @@ import pytest
 from gradnoise.simulations import langevin, least_squares, ornstein_uhlenbeck, sampling, toy
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.toy.kernel import _LANES
+from gradnoise.theory._linalg import triangular_root
 from gradnoise.theory.escape import PlanarLandscape
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import (
@@ -169,7 +170,7 @@ def test_ornstein_uhlenbeck(H, Sigma, method, n_paths):
         noise, n_steps, A = transition, 1, 0 * H
     else:  # summed as the driver does: the root of a singular matrix shows the square root of its rounding
         noise, n_steps, A = U.T @ (eta * Sigma) @ U, 12, np.eye(len(H)) - eta * H
-    L = U @ ornstein_uhlenbeck._triangular_root(noise)
+    L = U @ triangular_root(noise)
     theta, generator = np.zeros((n_paths, len(H))), Stream.of(SEED).generator(0)
     for start in range(0, n_paths, lanes):
         group = range(start, min(start + lanes, n_paths))
@@ -193,7 +194,7 @@ def test_ornstein_uhlenbeck(H, Sigma, method, n_paths):
 
 @pytest.mark.parametrize("covariance", [SIGMA3, RANK1, 0 * RANK1, np.diag([0.0, 1.0, 0.0])], ids=["full", "thin", "zero", "axis"])
 def test_triangular_root(covariance):
-    L = ornstein_uhlenbeck._triangular_root(covariance)
+    L = triangular_root(covariance)
     assert np.array_equal(L, np.tril(L))
     np.testing.assert_allclose(L @ L.T, covariance, atol=1e-14)
 
