@@ -133,7 +133,10 @@ def study(
     from gradnoise.cli import study as command
 
     with user_errors():
-        settings = command.Settings(kind, problem, paths, drift, n_steps, largest_step, time, batch_size, refinement)
+        settings = command.Settings(
+            kind=kind, problem=problem, paths=paths, drift=drift, n_steps=n_steps, largest_step=largest_step, time=time,
+            batch_size=batch_size, refinement=refinement,
+        )  # fmt: skip
         command.run(settings, seed, worker_count(jobs), plot, json, store)
 
 
@@ -185,8 +188,10 @@ def train(
 
     with user_errors():
         settings = command.Settings(
-            experiment, dynamics, steps, every, learning_rate, batch_size, large_batch_size, optimizer, momentum, start, device
-        )
+            experiment=experiment, dynamics=dynamics, steps=steps, every=every, learning_rate=learning_rate,
+            batch_size=batch_size, large_batch_size=large_batch_size, optimizer=optimizer, momentum=momentum, start=start,
+            device=device,
+        )  # fmt: skip
         command.train(settings, seed, data_dir, out)
 
 

@@ -23,7 +23,7 @@ _MOST_STEP_SIZES = 30
 _PICTURES = (".png", ".pdf", ".svg")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Options of the command; None takes the problem's own setting."""
 

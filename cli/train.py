@@ -15,7 +15,7 @@ __all__ = ["Settings", "diagnose", "train"]
 _SHOWN = 10  # records, beside the first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Options of ``gradnoise train``; None takes the experiment's own setting."""
 

@@ -11,7 +11,10 @@ import pytest
 
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
 
-PROTOCOL = Protocol("digits", ("gd", "sgd"), 0.1, 5, n_steps=5, every=2, descent_steps=4, measured=("sharpness",))
+PROTOCOL = Protocol(
+    experiment="digits", dynamics=("gd", "sgd"), learning_rate=0.1, batch_size=5, n_steps=5, every=2, descent_steps=4,
+    measured=("sharpness",),
+)  # fmt: skip
 
 
 def comparison(values=None):

@@ -27,8 +27,8 @@ from .networks import LOSS, N, problem
 from .test_training import command
 
 SMALL = network_protocols.Protocol(
-    "digits", ("gd", "sgd", "gld_leading"), 0.2, 10, n_steps=6, every=3, descent_steps=20, descent_rate=0.2,
-    measured=("sharpness", "escape"), n_probes=2, n_eigenvalues=3,
+    experiment="digits", dynamics=("gd", "sgd", "gld_leading"), learning_rate=0.2, batch_size=10, n_steps=6, every=3,
+    descent_steps=20, descent_rate=0.2, measured=("sharpness", "escape"), n_probes=2, n_eigenvalues=3,
 )  # fmt: skip
 
 
