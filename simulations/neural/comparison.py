@@ -57,7 +57,8 @@ def compare(
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     n_jobs : int, optional
-        Processes, each with one core. The numbers do not depend on it.
+        Processes, each with one core; None takes as many as joblib's active configuration says. The numbers do not depend on
+        it.
     store : path, optional
         Folder in which finished repetitions are kept, so that a run that was cut off can be continued.
     progress : bool or callable, optional
@@ -77,7 +78,8 @@ def compare(
     folder = None if data_folder is None else os.fspath(data_folder)
     facts = make(EXPERIMENTS[protocol.experiment], rng=0, device=torch.device("cpu"), data_folder=folder).facts
     identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
-    with parallel_config("loky", n_jobs=n_jobs):
+    workers = {} if n_jobs is None else {"n_jobs": n_jobs}  # None would set them to one, whatever the active configuration says
+    with parallel_config("loky", **workers):
         values, descent, eigenvalues = ensemble.run(
             _repetition, (protocol, place.type, folder, identity), as_count(n_seeds, "n_seeds"),
             rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joblib import parallel_config
+from joblib.parallel import get_active_backend
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.figures import networks, registry
-from gradnoise.simulations import network_protocols
+from gradnoise.simulations import ensemble, network_protocols
 from gradnoise.simulations.neural import comparison, dynamics, experiments, noise_covariance
 from gradnoise.simulations.neural.comparison import compare
 from gradnoise.simulations.neural.escape import escape
@@ -183,3 +185,19 @@ def test_compare_from_the_command_line(monkeypatch, capsys, tmp_path):
     code, shown = command(monkeypatch, capsys, "compare", "wu2020-fig1", "--budget", "full", "--data-dir", tmp_path, "--seeds", 1)
     assert code == 2 and "folder must hold train-images" in " ".join(shown.err.split())
     assert not (tmp_path / METRICS).exists()
+
+
+@pytest.mark.parametrize(("n_jobs", "workers"), [(None, 2), (1, 1)])
+def test_as_many_processes_as_is_asked_for_or_else_as_are_active(monkeypatch, n_jobs, workers):
+    """Catches a nested configuration with n_jobs=None, which joblib takes for one."""
+    seen = []
+
+    def run(*args, n_jobs, **options):
+        backend, active = get_active_backend()
+        seen.append((type(backend).__name__, active if n_jobs is None else n_jobs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble, "run", run)
+    with parallel_config("threading", n_jobs=2), pytest.raises(KeyboardInterrupt):
+        compare(SMALL, 1, rng=1, device="cpu", n_jobs=n_jobs)
+    assert seen == [("LokyBackend", workers)]
