@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.claims.judgement import Absolute, Computed, Margin, Prediction, Quantity, Relative
+from gradnoise.claims.judgement import Computed, Margin, Prediction, Quantity, Relative
+from gradnoise.theory._validation import as_choice
 
-__all__ = ["Claim", "Comparison", "Exact", "Inequality", "Predictions", "Quantities", "Run", "claim", "computed", "entries"]
+__all__ = ["KINDS", "Claim", "Predictions", "Quantities", "Run", "both_ways", "claim", "computed", "entries", "place"]
 
 Quantities = Mapping[str, Quantity]
 Predictions = Mapping[str, Prediction]
 SomeClaim = TypeVar("SomeClaim", bound="Claim")
+Labelled = TypeVar("Labelled")
+
+#: What a claim may state: that a measured number equals a predicted one or is on one side of it, an identity that is checked
+#: without sampling, or the power with which an error falls.
+KINDS = ("comparison", "inequality", "exact", "order of convergence")
 
 #: All claims in the order of the papers, by id; filled by the decorator.
 CLAIMS: dict[str, Claim] = {}
@@ -26,7 +33,7 @@ _ROUNDING = 1e-12  # of sums of up to some thousand terms, relative to the large
 
 @dataclass(frozen=True)
 class Run:
-    """What a measurement is given.
+    """What one measurement is given. Workers it takes from joblib's active configuration, which `registry.verify` sets.
 
     Attributes
     ----------
@@ -36,22 +43,44 @@ class Run:
         Random instances on which an inequality is tried.
     rng : SeedSequence
         Seed of this measurement.
-    n_jobs : int or None
-        For `gradnoise.simulations.ensemble.run`.
+
+    Examples
+    --------
+    >>> run = Run(n_paths=1_000, n_instances=20, rng=np.random.SeedSequence(1))
+    >>> seed = run.at("with replacement")  # for the `rng` of a simulation
+    >>> run.at("with replacement")
+    Traceback (most recent call last):
+    ValueError: label must name a part of the measurement that has no seed yet, got 'with replacement' again
     """
 
     n_paths: int
     n_instances: int
     rng: np.random.SeedSequence
-    n_jobs: int | None = None
+    _taken: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
-    def seed(self, part: int) -> np.random.SeedSequence:
-        """Seed of one part of the measurement."""
-        return np.random.SeedSequence(self.rng.entropy, spawn_key=(*self.rng.spawn_key, part))
+    def at(self, label: str) -> np.random.SeedSequence:
+        """Return the seed of a part of the measurement, which its name alone decides.
 
-    def generator(self) -> np.random.Generator:
-        """Generator for random instances."""
-        return np.random.default_rng(self.seed(1_000))
+        Raises
+        ------
+        TypeError, ValueError
+            If the label is no string, or was asked for before: two parts must not share a stream by mistake.
+        """
+        if not isinstance(label, str):
+            raise TypeError(f"label must be a string, got {label!r}")
+        if label in self._taken:
+            raise ValueError(f"label must name a part of the measurement that has no seed yet, got {label!r} again")
+        self._taken.add(label)
+        return np.random.SeedSequence(self.rng.entropy, spawn_key=(*self.rng.spawn_key, place(label)))
+
+    def generator(self, label: str = "instances") -> np.random.Generator:
+        """Return a generator, by default that for random instances, seeded as `at` says."""
+        return np.random.default_rng(self.at(label))
+
+
+def place(name: str) -> int:
+    """Place of a name in the tree of seeds."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 class Claim(ABC):
@@ -60,11 +89,29 @@ class Claim(ABC):
     A subclass measures once and predicts several times: what was published, what is correct where the paper errs (judged
     under the id with ``.corrected`` added), and sabotaged twins, plausible wrong formulas that must all be refuted. A
     prediction may speak of some of the measured quantities only.
+
+    Attributes
+    ----------
+    id, statement, kind, source, expected, corrected_statement : str
+        What the decorator `claim` was given.
+
+    Examples
+    --------
+    A claim without its decorator is in no ledger:
+
+    >>> class MeanOfDie(Claim):
+    ...     def measure(self, run):
+    ...         return computed("mean", np.arange(1, 7).mean())
+    ...
+    ...     def published(self):
+    ...         return {"mean": 3.5}
+    ...
+    ...     def sabotaged(self):
+    ...         yield "faces from 0 to 5", {"mean": 2.5}
+    >>> MeanOfDie().margins()
+    {'mean': 0.035}
     """
 
-    kind: str
-    #: Margin of sampled quantities, for all or by label. It is turned into numbers by the published prediction alone.
-    margin: Margin | Mapping[str, Margin] = Relative(0.01)
     #: Samples of the pilot, which plans how many the measurement needs.
     pilot_paths = 20_000
     #: Level of the intervals of sampled quantities; that of the registry unless a claim says otherwise.
@@ -73,6 +120,7 @@ class Claim(ABC):
     # Set by the decorator.
     id: str
     statement: str
+    kind: str
     source: str
     expected: str | None
     corrected_statement: str | None
@@ -98,38 +146,26 @@ class Claim(ABC):
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         """Wrong formulas, by name."""
 
+    def margin(self, label: str) -> Margin | None:
+        """Margin of a sampled quantity; None where no margin plans the number of samples.
+
+        It is turned into a number by the published prediction alone. Where a quantity was computed it plays no part.
+        """
+        return Relative(0.01)
+
     def margins(self) -> dict[str, float]:
         """Margin of each predicted quantity, fixed by the published prediction; by the next one where that is silent."""
         predictions: dict[str, Prediction] = {**self.published()}
         for others in (self.corrected(), *(twin for _, twin in self.sabotaged())):
             predictions = {**others, **predictions}
-        by_label = self.margin if isinstance(self.margin, Mapping) else dict.fromkeys(predictions, self.margin)
-        return {label: by_label[label].of(p) for label, p in predictions.items() if label in by_label}
-
-
-class Comparison(Claim):
-    """A measured number equals a predicted one."""
-
-    kind = "comparison"
-
-
-class Inequality(Claim):
-    """A measured number is on one side of a predicted one."""
-
-    kind = "inequality"
-
-
-class Exact(Claim):
-    """An identity that is checked up to rounding."""
-
-    kind = "exact"
-    margin = Absolute(0.0)
+        by_label = {label: (self.margin(label), p) for label, p in predictions.items()}
+        return {label: margin.of(p) for label, (margin, p) in by_label.items() if margin is not None}
 
 
 def claim(
-    id: str, statement: str, *, source: str, expected: str | None = "holds", corrected: str | None = None
+    id: str, statement: str, *, kind: str, source: str, expected: str | None = "holds", corrected: str | None = None
 ) -> Callable[[type[SomeClaim]], type[SomeClaim]]:
-    """Register a claim.
+    """Register a claim: a decorator of its class.
 
     Parameters
     ----------
@@ -137,18 +173,37 @@ def claim(
         ``paper.place``.
     statement : str
         What the paper says, in a line.
+    kind : str
+        One of `KINDS`.
     source : str
         Where it says so.
     expected : {"holds", "refuted"} or None
         Verdict that we derived by hand; None for what is only measured.
     corrected : str, optional
         What holds instead, where the paper errs.
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    ValueError
+        If the kind is not known, or the id is registered already.
+
+    Examples
+    --------
+    >>> claim("zhu2019.eq0", "One is one", kind="tautology", source="nowhere")
+    Traceback (most recent call last):
+    ValueError: kind must be one of comparison, inequality, exact, order of convergence, got 'tautology'
     """
+    as_choice(kind, "kind", KINDS)
 
     def register(cls: type[SomeClaim]) -> type[SomeClaim]:
         if id in CLAIMS:
-            raise ValueError(f"claim {id} is registered twice")
-        cls.id, cls.statement, cls.source, cls.expected, cls.corrected_statement = id, statement, source, expected, corrected
+            raise ValueError(f"id must name a claim that is not registered yet, got {id!r} again")
+        cls.id, cls.statement, cls.kind, cls.source = id, statement, kind, source
+        cls.expected, cls.corrected_statement = expected, corrected
         CLAIMS[id] = cls()
         return cls
 
@@ -156,7 +211,13 @@ def claim(
 
 
 def entries(label: str, array: ArrayLike) -> dict[str, float]:
-    """Label the entries of an array, of a symmetric matrix those of its upper triangle."""
+    """Label the entries of an array, of a symmetric matrix those of its upper triangle.
+
+    Examples
+    --------
+    >>> entries("Σ", [[2.0, 0.5], [0.5, 1.0]])
+    {'Σ [1,1]': 2.0, 'Σ [1,2]': 0.5, 'Σ [2,2]': 1.0}
+    """
     a = np.asarray(array, dtype=np.float64)
     if a.ndim == 0:
         return {label: float(a)}
@@ -165,8 +226,36 @@ def entries(label: str, array: ArrayLike) -> dict[str, float]:
     return {f"{label} [{i + 1},{j + 1}]": float(a[i, j]) for i, j in zip(*np.triu_indices(len(a)), strict=True)}
 
 
-def computed(label: str, array: ArrayLike, tolerance: float | None = None) -> dict[str, Any]:
-    """Label computed entries, with a tolerance for rounding relative to the largest one unless another is given."""
-    scale = float(np.abs(np.asarray(array)).max())
-    bound = _ROUNDING * scale if tolerance is None else tolerance
-    return {name: Computed(value, bound) for name, value in entries(label, array).items()}
+def computed(label: str, array: ArrayLike) -> dict[str, Any]:
+    """Label computed entries, with a bound on their rounding relative to the largest one.
+
+    Examples
+    --------
+    >>> computed("mean", [1.0, -2.0])
+    {'mean [1]': Computed(value=1.0, rounding=2e-12, approximation=0.0), \
+'mean [2]': Computed(value=-2.0, rounding=2e-12, approximation=0.0)}
+    """
+    rounding = _ROUNDING * float(np.abs(np.asarray(array)).max())
+    return {name: Computed(value, rounding=rounding) for name, value in entries(label, array).items()}
+
+
+def both_ways(of: Callable[[str, bool], Mapping[str, Labelled]]) -> dict[str, Labelled]:
+    """Quantities, predictions or seeds of a batch that is drawn with replacement, and then of one without.
+
+    Parameters
+    ----------
+    of : callable
+        ``of(way, replacement)`` returns those of one way, by label, where `way` is "with" or "without" and replacement
+        True or False.
+
+    Returns
+    -------
+    dict
+        All of them.
+
+    Examples
+    --------
+    >>> both_ways(lambda way, replacement: {f"{way}: variance": 1.0 if replacement else 0.75})
+    {'with: variance': 1.0, 'without: variance': 0.75}
+    """
+    return {**of("with", True), **of("without", False)}

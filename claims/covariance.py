@@ -18,11 +18,11 @@ def two_numbers(prefix: str, law: Outcomes) -> dict[str, Any]:
     C = law.covariance()
     diagonal, off = np.diag(C), C[~np.eye(len(C), dtype=bool)]
     spread = max(np.ptp(diagonal), np.ptp(off))
-    scale = 1e-12 * np.abs(C).max()
+    rounding = 1e-12 * np.abs(C).max()
     return {
-        f"{prefix}: variance": Computed(float(diagonal.mean()), scale),
-        f"{prefix}: covariance": Computed(float(off.mean()), scale),
-        f"{prefix}: spread of both": Computed(float(spread), scale),
+        f"{prefix}: variance": Computed(float(diagonal.mean()), rounding=rounding),
+        f"{prefix}: covariance": Computed(float(off.mean()), rounding=rounding),
+        f"{prefix}: spread of both": Computed(float(spread), rounding=rounding),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gradnoise.simulations.statistics import Measured, plan_sample_size
 
@@ -20,12 +20,38 @@ class Computed:
     Attributes
     ----------
     value : float
-    tolerance : float
-        Bound on its rounding error.
+    rounding : float
+        Bound on its error where only rounding can be wrong: what a reader is told is exact.
+    approximation : float
+        Bound on what the method leaves out, where it does: of a slope between two step sizes, a limit that is not reached,
+        a search that stops.
+
+    Examples
+    --------
+    >>> Computed(0.5, rounding=1e-12).error_kind
+    'rounding'
+    >>> Computed(1.997, approximation=0.01).tolerance
+    0.01
     """
 
     value: float
-    tolerance: float
+    rounding: float = field(default=0.0, kw_only=True)
+    approximation: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        for name in ("rounding", "approximation"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+
+    @property
+    def tolerance(self) -> float:
+        """Bound on the whole error."""
+        return self.rounding + self.approximation
+
+    @property
+    def error_kind(self) -> str:
+        """Which of the two it is: "rounding" or "approximation"."""
+        return "approximation" if self.approximation > 0 else "rounding"
 
 
 Quantity = Computed | Measured
@@ -99,7 +125,7 @@ def relation(prediction: Prediction) -> str:
 
 
 def interval(quantity: Quantity, level: float) -> tuple[float, float]:
-    """Interval of a quantity: of confidence, or of rounding."""
+    """Interval of a quantity: of confidence, or of what may be wrong with what was computed."""
     if isinstance(quantity, Computed):
         return quantity.value - quantity.tolerance, quantity.value + quantity.tolerance
     return quantity.interval(level)
@@ -116,7 +142,7 @@ def placed(interval: tuple[float, float], allowed: tuple[float, float]) -> str:
 def judge(quantity: Quantity, prediction: Prediction, margin: float, level: float) -> Judgement:
     """Judge one prediction.
 
-    A computed quantity holds if it misses the prediction by no more than its rounding, and is refuted otherwise. A sampled
+    A computed quantity holds if it misses the prediction by no more than its tolerance, and is refuted otherwise. A sampled
     one holds if its whole interval is within the margin of the prediction, is refuted if the whole interval is outside, and
     is inconclusive otherwise, or where the interval cannot be trusted at this level.
 
@@ -132,6 +158,17 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     Returns
     -------
     Judgement
+
+    Examples
+    --------
+    >>> judge(Computed(0.5 + 1e-15, rounding=1e-12), 0.5, margin=0.0, level=0.99).verdict
+    'holds'
+    >>> from gradnoise.simulations.statistics import Proportion
+    >>> judge(Proportion(5_020, 10_000), 0.6, margin=0.02, level=0.99).verdict
+    'refuted'
+    >>> open_question = judge(Proportion(50, 100), AtLeast(0.5), margin=0.02, level=0.99)
+    >>> open_question.verdict, open_question.n_to_decide > 10_000
+    ('inconclusive', True)
     """
     target = number(prediction)
     lowest = -math.inf if isinstance(prediction, AtMost) else target

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import hashlib
 import importlib
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from joblib import parallel_config
+from joblib.parallel import get_active_backend
 
-from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run
+from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
 from gradnoise.claims.report import Component, Entry, Report, Twin
 from gradnoise.simulations.ensemble import versions, without_bars
@@ -161,7 +163,8 @@ def verify(
     rng : None, int, SeedSequence or Generator
         The same seed gives the same report, claim by claim, whichever of them are run.
     n_jobs : int, optional
-        For `gradnoise.simulations.ensemble.run`.
+        Workers, of joblib's active backend. None takes its active configuration, ``joblib.parallel_config("loky" | "dask" |
+        ..., n_jobs=...)``, and one worker where there is none. The numbers do not depend on it.
     sabotage : bool
         Also judge the sabotaged twins, which must all be refuted.
     extra : {"neural"}, optional
@@ -179,6 +182,17 @@ def verify(
     ------
     ValueError
         If an id, a budget or an extra is not known, or the extra is not installed.
+
+    Examples
+    --------
+    >>> report = verify("zhu2019.trace-norm", sabotage=True)
+    >>> (entry,) = report.entries
+    >>> entry.statement, entry.verdict
+    ('E‖ε‖² = Tr Σ', 'holds')
+    >>> [(twin.name, twin.verdict) for twin in entry.sabotaged]
+    [('largest eigenvalue', 'refuted'), ('Frobenius norm', 'refuted')]
+    >>> report.as_expected
+    True
     """
     chosen = _select(ids, extra)
     plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
@@ -188,22 +202,23 @@ def verify(
     for id in chosen:
         groups.setdefault(id.removesuffix(CORRECTED), []).append(id)
     comparisons = 0
-    for done, (key, group) in enumerate(groups.items()):
-        if progress is not None:
-            progress(key, done, len(groups))
-        started = time.perf_counter()
-        subject = CLAIMS[key]
-        twins = list(subject.sabotaged()) if sabotage else []
-        margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
-        with without_bars():
-            quantities = measure(subject, plan, stream, margins, n_jobs)
-        seconds = time.perf_counter() - started
-        for id in group:
-            predictions = subject.corrected() if id.endswith(CORRECTED) else subject.published()
-            entries.append(_entry(subject, id, quantities, predictions, twins, margins, seconds))
-            if on_entry is not None:
-                on_entry(entries[-1])
-            comparisons += sum(_sampled(quantities, p) for p in (predictions, *(t for _, t in twins)))
+    with _workers(n_jobs):
+        for done, (key, group) in enumerate(groups.items()):
+            if progress is not None:
+                progress(key, done, len(groups))
+            started = time.perf_counter()
+            subject = CLAIMS[key]
+            twins = list(subject.sabotaged()) if sabotage else []
+            margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
+            with without_bars():
+                quantities = measure(subject, plan, stream, margins)
+            seconds = time.perf_counter() - started
+            for id in group:
+                predictions = subject.corrected() if id.endswith(CORRECTED) else subject.published()
+                entries.append(_entry(subject, id, quantities, predictions, twins, margins, seconds))
+                if on_entry is not None:
+                    on_entry(entries[-1])
+                comparisons += sum(_sampled(quantities, p) for p in (predictions, *(t for _, t in twins)))
     if comparisons > COMPARISONS:
         raise RuntimeError(f"{comparisons} comparisons share an error budget made for {COMPARISONS}: raise COMPARISONS")
     return report_of(entries, stream.entropy, plan.name, sabotage)
@@ -214,18 +229,26 @@ def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str
     return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions())
 
 
-def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, float], n_jobs: int | None = None) -> Quantities:
+def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
+    """Joblib's active configuration with this number of workers, or as it is for None, which joblib would take for one."""
+    if n_jobs is None:
+        return contextlib.nullcontext()
+    # The backend must be named: where none is, a preference for threads resets the number of workers to one.
+    backend, _ = get_active_backend(prefer="threads")
+    return parallel_config(backend, n_jobs=n_jobs)
+
+
+def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, float]) -> Quantities:
     """Measure a claim: a pilot plans the number of samples, and the measurement proper uses none of the pilot's."""
     # A place of its own in the tree of seeds, by its id, so that a verdict does not depend on what else is run.
-    place = int.from_bytes(hashlib.sha256(subject.id.encode()).digest()[:8], "big")
-    pilot_seed, seed = (stream.child(place, stage).sequence() for stage in (0, 1))
-    quantities = subject.measure(Run(subject.pilot_paths, plan.n_instances, pilot_seed, n_jobs))
+    pilot_seed, seed = (stream.child(place(subject.id), stage).sequence() for stage in (0, 1))
+    quantities = subject.measure(Run(subject.pilot_paths, plan.n_instances, pilot_seed))
     sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
     if not sampled:
         return quantities
     growth = max(plan_sample_size(q, margins[label], level_of(subject)) / q.n for label, q in sampled.items())
     n_paths = int(np.ceil(subject.pilot_paths * growth))
-    return subject.measure(Run(n_paths, plan.n_instances, seed, n_jobs))
+    return subject.measure(Run(n_paths, plan.n_instances, seed))
 
 
 def _entry(

@@ -16,12 +16,33 @@ __all__ = ["Component", "Entry", "Report", "Twin"]
 
 @dataclass(frozen=True)
 class Component:
-    """One quantity of a claim. Where it was computed, its error is zero and its interval and margin are those of rounding."""
+    """One quantity of a claim.
+
+    Attributes
+    ----------
+    label : str
+    predicted : float or None
+    relation : {"=", ">=", "<="} or None
+        Of the quantity to what is predicted.
+    estimate : float
+    error_kind : {"sampling", "rounding", "approximation"}
+        What the estimate may be wrong by: see `gradnoise.claims.judgement.Computed` for what was not sampled.
+    standard_error : float
+        Of sampling; else zero.
+    interval : (float, float)
+        Of confidence at the `level`; else the estimate and the bound on its error.
+    level : float or None
+    margin : float or None
+        Around the prediction, of what was sampled; else the bound on the error.
+    n : int or None
+        Samples.
+    """
 
     label: str
     predicted: float | None
     relation: str | None
     estimate: float
+    error_kind: str
     standard_error: float
     interval: tuple[float, float]
     level: float | None
@@ -36,8 +57,10 @@ class Component:
         low, high = interval(quantity, level)
         bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
         if isinstance(quantity, Computed):
-            return cls(label, predicted, sign, value, 0.0, bounds, None, float(quantity.tolerance), None)
-        return cls(label, predicted, sign, value, float(quantity.standard_error), bounds, level, margin, int(quantity.n))
+            tolerance = float(quantity.tolerance)
+            return cls(label, predicted, sign, value, quantity.error_kind, 0.0, bounds, None, tolerance, None)
+        error = float(quantity.standard_error)
+        return cls(label, predicted, sign, value, "sampling", error, bounds, level, margin, int(quantity.n))
 
 
 @dataclass(frozen=True)
@@ -82,7 +105,7 @@ class Entry:
         """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
         columns = {
             key: [finite(getattr(c, key)) for c in self.components]
-            for key in ("predicted", "relation", "estimate", "standard_error", "interval", "level", "margin", "n")
+            for key in ("predicted", "relation", "estimate", "error_kind", "standard_error", "interval", "level", "margin", "n")
         }
         if len(self.components) == 1:
             columns = {key: column[0] for key, column in columns.items()}
@@ -122,6 +145,14 @@ class Report:
         Whether twins were judged.
     environment : dict of str
         Versions and machine.
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import verify
+    >>> report = verify("zhu2019.toy-minima.corrected")
+    >>> print(report.to_markdown().splitlines()[6])
+    | `zhu2019.toy-minima.corrected` | Both are local minima, with population losses of 0.0200 and 0.0011 *(L(1, 1))* \
+| 0.02 | 0.02 (exact) | holds | holds |
     """
 
     entries: tuple[Entry, ...]
@@ -163,7 +194,8 @@ class Report:
             "",
             f"Seed {self.seed}, budget {self.budget}, intervals at level {' or '.join(f'1 − {1 - p:.1e}' for p in levels)}. "
             "A row shows one quantity of its claim, named in parentheses: of a claim that does not hold, the one that misses "
-            "most. All of them are in report.json.",
+            "most. All of them are in report.json. What was measured is given with its standard error where it was sampled; "
+            "where it was computed it is exact but for rounding, or given with a bound on the error of its approximation.",
             "",
             "| claim | what it says | predicted | measured | verdict | expected |",
             "|---|---|---|---|---|---|",
@@ -193,9 +225,12 @@ def summary(entry: Entry) -> tuple[str, str]:
     """Predicted and measured value of an entry's headline, as text."""
     c = entry.headline()
     sign = {">=": "≥ ", "<=": "≤ "}.get(c.relation or "", "")
-    if c.n is None:
-        return f"{sign}{_text(c.predicted)}", f"{_text(c.estimate)} (exact)"
-    return f"{sign}{_text(c.predicted)}", f"{_text(c.estimate)} ± {c.standard_error:.1g}"
+    error = {
+        "rounding": " (exact)",
+        "approximation": f" ± {c.margin:.1g} (approximation)",
+        "sampling": f" ± {c.standard_error:.1g}",
+    }[c.error_kind]
+    return f"{sign}{_text(c.predicted)}", _text(c.estimate) + error
 
 
 def _text(value: float | None) -> str:

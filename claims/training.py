@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradnoise.claims.claim import Inequality, Quantities, Run
-from gradnoise.claims.judgement import AtLeast, AtMost, Margin
+from gradnoise.claims.claim import Claim, Quantities, Run
+from gradnoise.claims.judgement import AtLeast, AtMost
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
 from gradnoise.simulations.neural.comparison import compare
 from gradnoise.simulations.statistics import Estimate, Proportion
@@ -35,17 +34,18 @@ def share(event: NDArray[np.bool_]) -> Proportion:
     return Proportion(int(np.sum(event)), len(event))
 
 
-class Training(Inequality):
+class Training(Claim):
     """A claim that is judged on repetitions of a training."""
 
     confidence = 0.999
-    margin: Margin | Mapping[str, Margin] = MappingProxyType({})  # none, hence no more repetitions than these:
     pilot_paths = 24
     protocol: Protocol
 
+    def margin(self, label: str) -> None:
+        """No margin, hence no more repetitions than the pilot's."""
+
     def measure(self, run: Run) -> Quantities:
-        found = compare(self.protocol, run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs, device="cpu", progress=False)
-        return self.quantities(found)
+        return self.quantities(compare(self.protocol, run.n_paths, rng=run.at("repetitions"), device="cpu", progress=False))
 
     def quantities(self, found: Comparison) -> Quantities:
         """Return what is judged, of the repetitions."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Predictions, Quantities, Run, claim
-from gradnoise.claims.convergence import BATCH_SIZE, CIRCLE, CIRCLE_START, FEATURES, START, TARGETS, TIME, slope
-from gradnoise.claims.judgement import Absolute, Computed
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
+from gradnoise.claims.convergence import BATCH_SIZE, CIRCLE_START, FEATURES, START, TARGETS, TIME, circle, slope
+from gradnoise.claims.judgement import Absolute, Computed, Margin
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.simulations.sde import Coupling, Problem, final_points
@@ -19,7 +19,7 @@ from gradnoise.theory.diffusion import StationaryDensity, sde_moments, svag_mome
 from gradnoise.theory.escape import EulerLaw, PlanarLandscape
 from gradnoise.theory.sampling import Enhanced, Minibatch
 
-STEP_SIZE = 0.25
+SVAG_STEP = 0.25
 #: One over l, whose halving should halve the distance.
 INVERSE_AMPLIFICATIONS = (1 / 512, 1 / 1024)
 
@@ -27,9 +27,10 @@ INVERSE_AMPLIFICATIONS = (1 / 512, 1 / 1024)
 @claim(
     "ne2021.svag",
     "Sharper: α = (1+√(2l−1))/2 has c(α) = l; with steps of η/l it is SVAG, whose weak distance to the SDE falls as 1/l",
+    kind="order of convergence",
     source="Eq. (10), sharper",
 )
-class Svag(Comparison):
+class SvagConvergesToTheSde(Claim):
     """Slopes in 1/l: exact moments of least squares, and exact expectations on a circle."""
 
     small_steps, wrong_strength = "circle, steps of η/l alone", "circle, α = √l"
@@ -39,13 +40,13 @@ class Svag(Comparison):
             f"least squares, {label}": slope(self._least_squares(part), INVERSE_AMPLIFICATIONS)
             for part, label in (("mean", "E θ"), ("second_moment", "E θθᵀ"))
         }
-        noise = Minibatch(CIRCLE.n, 1)
+        noise = Minibatch(circle().n, 1)
         return {
             **found,
             "circle, E L": slope(self._circle(lambda l: svag_noise(noise, l)), INVERSE_AMPLIFICATIONS),
             self.small_steps: slope(self._circle(lambda l: Enhanced(noise, 1.0)), INVERSE_AMPLIFICATIONS),
             self.wrong_strength: slope(self._circle(lambda l: Enhanced(noise, math.sqrt(l))), INVERSE_AMPLIFICATIONS),
-            "c(α) at l = 7": Computed(svag_noise(noise, 7).centred_power / noise.centred_power, 1e-12),
+            "c(α) at l = 7": Computed(svag_noise(noise, 7).centred_power / noise.centred_power, rounding=1e-12),
         }
 
     def published(self) -> Predictions:
@@ -60,31 +61,31 @@ class Svag(Comparison):
 
     @staticmethod
     def _least_squares(part: str) -> Callable[[float], float]:
-        of_sde = sde_moments(FEATURES, TARGETS, START, STEP_SIZE, BATCH_SIZE, TIME)
+        of_sde = sde_moments(FEATURES, TARGETS, START, SVAG_STEP, BATCH_SIZE, TIME)
 
         def error(inverse: float) -> float:
-            n_steps = round(TIME / STEP_SIZE)
-            of_svag = svag_moments(FEATURES, TARGETS, START, STEP_SIZE, BATCH_SIZE, n_steps, round(1 / inverse))
+            n_steps = round(TIME / SVAG_STEP)
+            of_svag = svag_moments(FEATURES, TARGETS, START, SVAG_STEP, BATCH_SIZE, n_steps, round(1 / inverse))
             return float(np.linalg.norm(getattr(of_svag, part) - getattr(of_sde, part)))
 
         return error
 
     @staticmethod
     def _circle(noise_of: Callable[[int], Any]) -> Callable[[float], float]:
-        loss = CIRCLE.mean_loss()
-        of_sde = CIRCLE.sde_expectation(loss, CIRCLE_START, 1, STEP_SIZE, TIME)
+        loss = circle().mean_loss()
+        of_sde = circle().sde_expectation(loss, CIRCLE_START, 1, SVAG_STEP, TIME)
 
         def error(inverse: float) -> float:
             l = round(1 / inverse)
-            law, n_steps = outcomes(noise_of(l)), l * round(TIME / STEP_SIZE)
-            return CIRCLE.sgd_expectation(loss, CIRCLE_START, law.vectors, law.probabilities, STEP_SIZE / l, n_steps) - of_sde
+            law, n_steps = outcomes(noise_of(l)), l * round(TIME / SVAG_STEP)
+            return circle().sgd_expectation(loss, CIRCLE_START, law.vectors, law.probabilities, SVAG_STEP / l, n_steps) - of_sde
 
         return error
 
 
 #: Two wells of equal depth at -1 and 1, and an amplitude of the noise that is smaller on the left.
 WELLS = PlanarLandscape(quartic=1.0)
-AMPLITUDE, ASYMMETRY, ETA = 3.0, 0.3, 0.1
+AMPLITUDE, ASYMMETRY, WELLS_STEP = 3.0, 0.3, 0.1
 
 
 def amplitude(x: np.ndarray) -> np.ndarray:
@@ -113,23 +114,24 @@ def _quiet(n_paths: int, generator: np.random.Generator, problem: Problem, coupl
 @claim(
     "ne2021.noise-prefers-quiet",
     "Noise drives θ to the minimum where it is weaker: on the line p ∝ Σ⁻¹ exp(−2∫L′/(ηΣ))",
+    kind="comparison",
     source="Section 4(i)",
 )
-class NoisePrefersQuiet(Comparison):
+class NoisePrefersQuiet(Claim):
     """Two wells of equal depth: P(θ < 0), the quiet one, by quadrature of the density, by a Markov chain, and simulated."""
 
-    margin = Absolute(0.02)
     time, refinement = 12.0, 8
     chain, simulated = "Markov chain, P(quiet)", "simulated, P(quiet)"
 
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.02)
+
     def measure(self, run: Run) -> Quantities:
         problem = Problem(_wells_losses, _wells_gradients, np.array([[1.0], [-1.0]]), np.array([0.0]), "two wells")
-        coupling = Coupling(Minibatch(2, 1), ETA, (1,), round(self.time / ETA), self.refinement)
-        (quiet,) = ensemble.run(
-            _quiet, (problem, coupling), run.n_paths, rng=run.seed(0), reduce=ensemble.concatenate, n_jobs=run.n_jobs
-        )
+        coupling = Coupling(Minibatch(2, 1), WELLS_STEP, (1,), round(self.time / WELLS_STEP), self.refinement)
+        (quiet,) = ensemble.run(_quiet, (problem, coupling), run.n_paths, rng=run.at("paths"), reduce=ensemble.concatenate)
         return {
-            self.chain: Computed(self._chain(), 2e-4),
+            self.chain: Computed(self._chain(), approximation=2e-4),
             self.simulated: Proportion(int(quiet.sum()), run.n_paths),
         }
 
@@ -148,13 +150,13 @@ class NoisePrefersQuiet(Comparison):
 
     @staticmethod
     def _variance(x: np.ndarray) -> np.ndarray:
-        return ETA * amplitude(x) ** 2
+        return WELLS_STEP * amplitude(x) ** 2
 
     def _with_extra_force(self, power: float) -> float:
         """P(quiet) of the density whose force lacks 2·power·(ηΣ)′/2, and so 1/Σ the power 1 − 2·power."""
 
         def force(x: np.ndarray) -> np.ndarray:
-            slope_of_variance = 2 * ETA * amplitude(x) * AMPLITUDE * ASYMMETRY / np.cosh(x) ** 2
+            slope_of_variance = 2 * WELLS_STEP * amplitude(x) * AMPLITUDE * ASYMMETRY / np.cosh(x) ** 2
             return WELLS.gradient(x)[0] - power * slope_of_variance
 
         return StationaryDensity(force, self._variance, -6, 9).probability(-6, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,15 +11,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, VALUES
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Relative
+from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Margin, Relative
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes
 from gradnoise.theory import gradient_noise
 from gradnoise.theory.sampling import Enhanced, Minibatch, compensating_alpha, effective_batch_size
-
-G = GRADIENTS
 
 
 def enhancement(alpha: float) -> float:
@@ -26,39 +25,44 @@ def enhancement(alpha: float) -> float:
     return alpha**2 + (1 - alpha) ** 2
 
 
-@claim("ne2021.eq4", "Cov ξ = (η²/B)(N−B)/(N−1)(F − ∇L∇Lᵀ) without replacement", source="Eq. (4)")
-class NoiseCovariance(Exact):
+@claim("ne2021.eq4", "Cov ξ = (η²/B)(N−B)/(N−1)(F − ∇L∇Lᵀ) without replacement", kind="exact", source="Eq. (4)")
+class CovarianceWithoutReplacement(Claim):
     """All batches of two out of six."""
 
     eta, B = 0.1, 2
 
     def measure(self, run: Run) -> Quantities:
-        law = outcomes(Minibatch(6, self.B, replacement=False)).transformed(self.eta * G)
+        law = outcomes(Minibatch(6, self.B, replacement=False)).transformed(self.eta * GRADIENTS)
         return computed("Cov ξ", law.covariance())
 
     def published(self) -> Predictions:
-        return entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(G, self.B, replacement=False))
+        return entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(GRADIENTS, self.B, replacement=False))
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "N ≫ B assumed", entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(G, self.B))
-        yield "η for η²", entries("Cov ξ", self.eta * gradient_noise.sgd_covariance(G, self.B, replacement=False))
+        yield "N ≫ B assumed", entries("Cov ξ", self.eta**2 * gradient_noise.sgd_covariance(GRADIENTS, self.B))
+        yield "η for η²", entries("Cov ξ", self.eta * gradient_noise.sgd_covariance(GRADIENTS, self.B, replacement=False))
 
 
-@claim("ne2021.eq10", "The enhanced noise has c(α) = α² + (1−α)² times the covariance", source="Eq. (10)")
-class EnhancedCovariance(Comparison):
+@claim("ne2021.eq10", "The enhanced noise has c(α) = α² + (1−α)² times the covariance", kind="comparison", source="Eq. (10)")
+class EnhancedCovariance(Claim):
     """All pairs of batches of two out of five; and draws of 10 out of 50."""
 
-    margin = Relative(0.02)
     alpha = 1.5
     large = Minibatch(50, 10, replacement=False)
-    values = np.random.default_rng(10).exponential(size=50)
+
+    def margin(self, label: str) -> Margin:
+        return Relative(0.02)
+
+    @functools.cached_property
+    def values(self) -> np.ndarray:
+        return np.random.default_rng(10).exponential(size=50)
 
     def measure(self, run: Run) -> Quantities:
         base = Minibatch(5, 2, replacement=False)
-        law = outcomes(Enhanced(base, self.alpha)).transformed(G[:, :5])
+        law = outcomes(Enhanced(base, self.alpha)).transformed(GRADIENTS[:, :5])
         found: dict[str, Any] = computed("all pairs", law.covariance())
         noise = Enhanced(self.large, self.alpha)
-        (square,) = sampling.expectations(noise, self._square, run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
+        (square,) = sampling.expectations(noise, self._square, run.n_paths, rng=run.at("N = 50"))
         return {**found, "N = 50": square}
 
     def published(self) -> Predictions:
@@ -70,7 +74,7 @@ class EnhancedCovariance(Comparison):
         yield "α² for (1 − α)² too", self._scaled(2 * self.alpha**2)
 
     def _scaled(self, factor: float) -> Predictions:
-        small = factor * gradient_noise.sgd_covariance(G[:, :5], 2, replacement=False)
+        small = factor * gradient_noise.sgd_covariance(GRADIENTS[:, :5], 2, replacement=False)
         return {**entries("all pairs", small), "N = 50": factor * self.large.cumulant(2, self.values)}
 
     def _square(self, weights: np.ndarray) -> np.ndarray:
@@ -80,9 +84,10 @@ class EnhancedCovariance(Comparison):
 @claim(
     "ne2021.eq11",
     "B_eff = B/c(α) for N ≫ B; exactly: with replacement, and without for two disjoint batches, at every N",
+    kind="exact",
     source="Eq. (11)",
 )
-class EffectiveBatchSize(Exact):
+class EffectiveBatchSize(Claim):
     """Batch size of equal covariance, over all pairs of batches: with, without, and disjoint."""
 
     n, B, alpha = 5, 2, 1.5
@@ -98,8 +103,8 @@ class EffectiveBatchSize(Exact):
             C = law.covariance()
             power = C[0, 0] - C[0, 1]
             size = 1 / (self.n * power) if name == "with" else self.n / (1 + self.n * (self.n - 1) * power)
-            found[name] = Computed(float(size), 1e-12)
-        return {**found, "α that undoes it": Computed(compensating_alpha(self.B, found["with"].value), 1e-12)}
+            found[name] = Computed(float(size), rounding=1e-12)
+        return {**found, "α that undoes it": Computed(compensating_alpha(self.B, found["with"].value), rounding=1e-12)}
 
     def published(self) -> Predictions:
         c = enhancement(self.alpha)
@@ -134,9 +139,10 @@ class EffectiveBatchSize(Exact):
 @claim(
     "ne2021.non-equivalence",
     "Enhancement is not a smaller batch: at equal covariance its kurtosis is (c²+2c−1)/(2c³), its skewness (3c−1)/(2c²) of it",
+    kind="exact",
     source="Section 2, after Eq. (11)",
 )
-class NonEquivalence(Exact):
+class EnhancedIsNotASmallerBatch(Claim):
     """Cumulants of gᵀW over all pairs of batches, and all batches of equal covariance, of four samples: c = 2 and c = 3."""
 
     n, pairs = 4, ((4, 2), (3, 1))
@@ -147,7 +153,7 @@ class NonEquivalence(Exact):
             enhanced = outcomes(Enhanced(Minibatch(self.n, B), compensating_alpha(B, b))).cumulants(VALUES[: self.n])
             smaller = outcomes(Minibatch(self.n, b)).cumulants(VALUES[: self.n])
             for name, e, s in zip(("variance", "skewness", "kurtosis"), enhanced[1:], smaller[1:], strict=True):
-                found[f"ratio of {name}, c = {B // b}"] = Computed(e / s, 1e-10)
+                found[f"ratio of {name}, c = {B // b}"] = Computed(e / s, rounding=1e-10)
         return found
 
     def published(self) -> Predictions:
@@ -188,14 +194,14 @@ class Printed:
 SIGNIFICANT = 0.05
 
 
-class _Significance(Inequality):
+class _Significance(Claim):
     """Welch's test on the printed means, deviations and ten runs; nominal, as the rows are the best of many."""
 
     pairs: dict[str, tuple[Printed, Printed]]  # label -> without and with noise enhancement
     established: tuple[str, ...]
 
     def measure(self, run: Run) -> Quantities:
-        return {f"p of {label}": Computed(self._p_value(label, a, b), 1e-9) for label, (a, b) in self.pairs.items()}
+        return {f"p of {label}": Computed(self._p_value(label, a, b), rounding=1e-9) for label, (a, b) in self.pairs.items()}
 
     @staticmethod
     def _p_value(label: str, without: Printed, enhanced: Printed) -> float:
@@ -220,11 +226,12 @@ class _Significance(Inequality):
 @claim(
     "ne2021.table3-significance",
     "In all cases of Table 3, large batches with noise enhancement are more accurate than small ones without",
+    kind="inequality",
     source="Section 3.2 and Table 3",
     expected="refuted",
     corrected="F1 and C1 establish it at a nominal level of 5 %, C2 does not",
 )
-class Table3(_Significance):
+class EnhancedBeatsSmallBatches(_Significance):
     """Best test accuracies of F1, C1 and C2."""
 
     established = ("F1", "C1")
@@ -238,11 +245,12 @@ class Table3(_Significance):
 @claim(
     "ne2021.table2-significance",
     "At B_opt, enhancement improves the accuracy and shortens the time in every row of Table 2",
+    kind="inequality",
     source="Section 3.1 and Table 2",
     expected="refuted",
     corrected="C1 and F1 establish both at a nominal level of 5 %, C2 neither",
 )
-class Table2(_Significance):
+class EnhancementImprovesEveryRow(_Significance):
     """Accuracy and convergence time of every enhanced row against the one without."""
 
     established = ("F1", "C1")
@@ -263,9 +271,10 @@ class Table2(_Significance):
 @claim(
     "ne2021.table2-scaling",
     "If the noise were Gaussian, B_opt(α) = c(α) B_opt(1); the printed optima of C1 allow it, within the grid they were found on",
+    kind="inequality",
     source="Eq. (11) and Table 2",
 )
-class OptimalBatchScaling(Inequality):
+class OptimalBatchScales(Claim):
     """Which B_opt(1) would explain all printed optima of C1, each known to half a step of 100 of its grid.
 
     From the printed B_opt(1) = 100 alone one would predict 250, 500 and 850 where 200, 300 and 500 are printed. But it too is
@@ -287,7 +296,7 @@ class OptimalBatchScaling(Inequality):
         for alpha in (1.5, 2.0, 2.5):  # the batch that enhancement makes as noisy as one of the printed B_opt(1)
             power = Enhanced(base, alpha).centred_power / base.centred_power
             found[f"from B_opt(1) = 100 at α = {alpha:g}"] = power * self.printed[1.0]
-        return {label: Computed(value, 1e-9) for label, value in found.items()}
+        return {label: Computed(value, rounding=1e-9) for label, value in found.items()}
 
     def published(self) -> Predictions:
         from_one = {1.5: 250, 2.0: 500, 2.5: 850}

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradnoise.claims.claim import Exact, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, N_POINTS
 from gradnoise.simulations.sampling import Outcomes, product_rule
 from gradnoise.theory import gradient_noise
 
-X = np.array([[1.0, 0.4], [-0.6, 1.1], [0.3, -0.9], [1.4, 0.2], [-0.5, -0.7]])
-Y = np.array([1.0, -1.0, 1.0, 1.0, -1.0])
-N, BATCH_SIZE, STEP_SIZE, N_STEPS = len(Y), 2, 0.1, 20
+LABELS = np.array([1.0, -1.0, 1.0, 1.0, -1.0])  # of the points whose features are those of least squares
+ALGORITHM_STEP, N_STEPS = 0.1, 20
 
 
 @dataclass(frozen=True)
@@ -26,29 +26,33 @@ class Model:
 
 
 def _network_losses(theta: np.ndarray) -> np.ndarray:
-    hidden = np.tanh(X @ theta[:4].reshape(2, 2).T)
-    return (hidden @ theta[4:] - Y) ** 2 / 2
+    hidden = np.tanh(FEATURES @ theta[:4].reshape(2, 2).T)
+    return (hidden @ theta[4:] - LABELS) ** 2 / 2
 
 
 def _network_gradients(theta: np.ndarray) -> np.ndarray:
-    hidden = np.tanh(X @ theta[:4].reshape(2, 2).T)
-    residuals = (hidden @ theta[4:] - Y)[:, np.newaxis]
+    hidden = np.tanh(FEATURES @ theta[:4].reshape(2, 2).T)
+    residuals = (hidden @ theta[4:] - LABELS)[:, np.newaxis]
     units = residuals * theta[4:] * (1 - hidden**2)
-    return np.column_stack([(units[:, :, np.newaxis] * X[:, np.newaxis]).reshape(N, 4), residuals * hidden]).T
+    return np.column_stack([(units[:, :, np.newaxis] * FEATURES[:, np.newaxis]).reshape(N_POINTS, 4), residuals * hidden]).T
 
 
 MODELS = {
-    "least squares": Model(lambda t: (X @ t - Y) ** 2 / 2, lambda t: (X @ t - Y) * X.T, np.array([0.5, -0.3])),
+    "least squares": Model(
+        lambda t: (FEATURES @ t - LABELS) ** 2 / 2, lambda t: (FEATURES @ t - LABELS) * FEATURES.T, np.array([0.5, -0.3])
+    ),
     "logistic": Model(
-        lambda t: np.log1p(np.exp(-Y * (X @ t))), lambda t: -Y / (1 + np.exp(Y * (X @ t))) * X.T, np.array([0.5, -0.3])
+        lambda t: np.log1p(np.exp(-LABELS * (FEATURES @ t))),
+        lambda t: -LABELS / (1 + np.exp(LABELS * (FEATURES @ t))) * FEATURES.T,
+        np.array([0.5, -0.3]),
     ),
     "tanh network": Model(_network_losses, _network_gradients, np.array([0.5, -0.3, 0.2, 0.8, 1.0, -0.7])),
 }
 
 
-def weights(normals: np.ndarray) -> np.ndarray:
+def weights_of_16(normals: np.ndarray) -> np.ndarray:
     """W of (16) from normals, along the last axis."""
-    return 1 / N + (normals - normals.mean(axis=-1, keepdims=True)) / np.sqrt(BATCH_SIZE * N)
+    return 1 / N_POINTS + (normals - normals.mean(axis=-1, keepdims=True)) / np.sqrt(BATCH_SIZE * N_POINTS)
 
 
 def gradient(losses: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -60,39 +64,40 @@ def gradient(losses: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, w: n
 @claim(
     "wu2019.algorithm1",
     "The gradient of the randomised loss 𝓛(θ)·W is GW, and W of (16) gives it the covariance Σ/b",
+    kind="exact",
     source="Algorithm 1",
 )
-class FastAlgorithm(Exact):
+class RandomisedLossGivesTheNoise(Claim):
     """Twenty steps of the algorithm as printed, and the covariance of its gradient, on three losses."""
 
     def measure(self, run: Run) -> Quantities:
         found = {}
-        rule = product_rule(dimension=N)
+        rule = product_rule(dimension=N_POINTS)
         for name, model in MODELS.items():
             theta = model.start
-            for w in weights(self._normals()):
-                theta = theta - STEP_SIZE * gradient(model.losses, theta, w)
+            for w in weights_of_16(self._normals()):
+                theta = theta - ALGORITHM_STEP * gradient(model.losses, theta, w)
             found |= computed(f"{name}: θ after {N_STEPS} steps", theta)
-            noisy = np.array([gradient(model.losses, model.start, w) for w in weights(rule.vectors)])
+            noisy = np.array([gradient(model.losses, model.start, w) for w in weights_of_16(rule.vectors)])
             found |= computed(f"{name}: Var", Outcomes(noisy, rule.probabilities).covariance())
         return found
 
     def published(self) -> Predictions:
-        return {**self._paths(weights(self._normals())), **self._covariances(gradient_noise.sgd_covariance)}
+        return {**self._paths(weights_of_16(self._normals())), **self._covariances(gradient_noise.sgd_covariance)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         normals = self._normals()
-        uncentred = 1 / N + normals / np.sqrt(BATCH_SIZE * N)
+        uncentred = 1 / N_POINTS + normals / np.sqrt(BATCH_SIZE * N_POINTS)
         fisher = self._covariances(lambda G, b: gradient_noise.fisher(G) / b)
         yield "W not centred", {**self._paths(uncentred), **fisher}
-        yield "W without 1/N", self._paths(weights(normals) - 1 / N)
-        yield "1/√b for 1/√(bN)", self._paths(1 / N + np.sqrt(N) * (weights(normals) - 1 / N))
+        yield "W without 1/N", self._paths(weights_of_16(normals) - 1 / N_POINTS)
+        yield "1/√b for 1/√(bN)", self._paths(1 / N_POINTS + np.sqrt(N_POINTS) * (weights_of_16(normals) - 1 / N_POINTS))
         yield "Σ for Σ/b", self._covariances(lambda G, b: gradient_noise.sgd_covariance(G, 1))
         yield "without replacement", self._covariances(lambda G, b: gradient_noise.sgd_covariance(G, b, replacement=False))
 
     @staticmethod
     def _normals() -> np.ndarray:
-        return np.random.default_rng(0).standard_normal((N_STEPS, N))
+        return np.random.default_rng(0).standard_normal((N_STEPS, N_POINTS))
 
     @staticmethod
     def _paths(all_weights: np.ndarray) -> dict[str, float]:
@@ -100,7 +105,7 @@ class FastAlgorithm(Exact):
         for name, model in MODELS.items():
             theta = model.start
             for w in all_weights:
-                theta = theta - STEP_SIZE * model.gradients(theta) @ w
+                theta = theta - ALGORITHM_STEP * model.gradients(theta) @ w
             found |= entries(f"{name}: θ after {N_STEPS} steps", theta)
         return found
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from gradnoise.claims.claim import Inequality, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Relative
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
+from gradnoise.claims.judgement import AtLeast, AtMost, Computed
 from gradnoise.simulations import complexity as sampled
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.simulations.statistics import Estimate
@@ -45,7 +45,7 @@ def on_points(generator: np.random.Generator) -> tuple[FiniteLosses, np.ndarray]
 
 def relative(value: float) -> Computed:
     """Return a computed ratio, with the rounding of what was divided."""
-    return Computed(float(value), ROUNDING * max(1.0, abs(float(value))))
+    return Computed(float(value), rounding=ROUNDING * max(1.0, abs(float(value))))
 
 
 def bound_ratio_of_distinct_points(batch_size: int, n: int) -> float:
@@ -57,9 +57,10 @@ def bound_ratio_of_distinct_points(batch_size: int, n: int) -> float:
 @claim(
     "wu2019.eq8",
     "L + 𝓛V/N ≤ L + sup over the δ-ball of |𝓛V|/N, tighter the smaller δ; the mean slack left at δ → 0 is E|𝓛V|/N",
+    kind="inequality",
     source="Eq. (8)",
 )
-class RandomisedLoss(Inequality):
+class RandomisedLossIsRegularised(Claim):
     """All batches and signs on random classes: the bound, that it shrinks with δ, and what it leaves at δ = 0."""
 
     slack, shrinking, left = "smallest slack", "smallest decrease of the bound with δ", "E of the slack at δ → 0, in E|𝓛V|/N"
@@ -85,9 +86,9 @@ class RandomisedLoss(Inequality):
                     left = law.probabilities @ (bounds[-1] - losses)
                     shares.append(left / (law.probabilities @ np.abs(losses)))
         return {
-            self.slack: Computed(min(slacks), ROUNDING),
-            self.shrinking: Computed(min(decreases), ROUNDING),
-            self.left: Computed(max(shares, key=lambda share: abs(share - 1)), 1e-7),  # the last radius is not zero
+            self.slack: Computed(min(slacks), rounding=ROUNDING),
+            self.shrinking: Computed(min(decreases), rounding=ROUNDING),
+            self.left: Computed(max(shares, key=lambda share: abs(share - 1)), approximation=1e-7),  # the last radius is not zero
         }
 
     def published(self) -> Predictions:
@@ -106,16 +107,16 @@ class RandomisedLoss(Inequality):
 @claim(
     "wu2019.thm1.1",
     "cR(A) ≤ R(G) ≤ C ln N · R(A) for N ≥ 2, C = 2/(√π ln 2); sharper, and attained: √(2/π) R(A) ≤ R(G) ≤ E max|g_i| · R(A)",
+    kind="inequality",
     source="Theorem 1 (1)",
 )
-class GaussianComplexity(Inequality):
+class GaussianAndRademacherComplexityAgree(Claim):
     """Affine losses exactly, all signs and a quadrature; quadratic and finite ones with sampled normals; both ends attained."""
 
     lowest, highest = "affine: smallest R(G)/R(A)", "affine: largest R(G)/(E max|g_i| R(A))"
     logarithmic, steepest = "affine: largest R(G)/(C ln N R(A))", "largest E max|g_i| / ln N"
     one_sample, coordinates = "one sample: R(G)/R(A)", "8 coordinate functions: R(G)/R(A)"
     quadratic, finite = "least squares, N = 8: R(G)/R(A)", "five losses, N = 8: R(G)/R(A)"
-    margin = Relative(0.01)
     n = 8
     sizes = (*range(2, 40), 100, 1_000, 10**6)
 
@@ -133,15 +134,15 @@ class GaussianComplexity(Inequality):
                 logarithmic.append(complexity.gaussian(affine) / complexity.gaussian_bounds(signs, n, published=True).upper)
         one = AffineLosses([0.0], [[1.0], [0.5]], 2.0)
         _, quadratic, finite = random_losses(np.random.default_rng(0), self.n, 1.0)
-        of_finite = self._ratio(finite, run, 1)
-        of_quadratic = self._ratio(quadratic, run, 0)
+        of_finite = self._ratio(finite, run, self.finite)
+        of_quadratic = self._ratio(quadratic, run, self.quadratic)
         return {
             self.lowest: relative(min(lowest)),
             self.highest: relative(max(highest)),
             self.logarithmic: relative(max(logarithmic)),
             self.steepest: relative(max(complexity.largest_normal(n) / math.log(n) for n in self.sizes)),
             self.one_sample: relative(complexity.gaussian(one) / complexity.rademacher(one)),
-            self.coordinates: self._ratio(FiniteLosses(np.eye(self.n)), run, 2),
+            self.coordinates: self._ratio(FiniteLosses(np.eye(self.n)), run, self.coordinates),
             **{f"{label}, {side}": q for label, q in ((self.quadratic, of_quadratic), (self.finite, of_finite))
                for side in ("from below", "from above")},
         }  # fmt: skip
@@ -166,8 +167,8 @@ class GaussianComplexity(Inequality):
         yield "the absolute values dropped: E max g_i", {self.coordinates: self._largest_signed()}
         yield "R(G) = R(A)", {self.coordinates: 1.0}
 
-    def _ratio(self, losses: LossClass, run: Run, part: int) -> Estimate:
-        found = sampled.simulate(losses, sampled.normals(self.n), run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
+    def _ratio(self, losses: LossClass, run: Run, label: str) -> Estimate:
+        found = sampled.simulate(losses, sampled.normals(self.n), run.n_paths, rng=run.at(label))
         return found.transformed(1 / complexity.rademacher(losses))
 
     def _sides(self, lower: float, upper: float) -> dict[str, AtLeast | AtMost]:
@@ -182,12 +183,13 @@ class GaussianComplexity(Inequality):
 @claim(
     "wu2019.thm1.2",
     "R(V_sgd, N) ≤ (2(k−1)/k) R(A, b), N = kb",
+    kind="inequality",
     source="Theorem 1 (2)",
     expected="refuted",
     corrected="Holds without replacement, and 2(k−1)/k is sharp. With replacement, the paper's default, no constant does: "
     "for indicators of distinct points the ratio grows as the largest count of a sample",
 )
-class SgdComplexity(Inequality):
+class SgdComplexityIsBounded(Claim):
     """Exact over finite sample spaces, over a single rare event, and where all samples are distinct."""
 
     kept = {False: "without: largest R(V)/bound", True: "with: largest R(V)/bound"}
@@ -195,7 +197,6 @@ class SgdComplexity(Inequality):
     distinct = "with, distinct points, b = 4, N = 8: R(V)"
     growth = "with, distinct points, b = 64, N = 128: R(V)/bound"
     spread = "without, distinct points, b = 2, N = 8: R(V)/(2(k−1)/k)"
-    margin = Relative(0.01)
     event = 1e-9
 
     def measure(self, run: Run) -> Quantities:
@@ -216,7 +217,9 @@ class SgdComplexity(Inequality):
         points = FiniteLosses(np.eye(8))
         return {
             **{self.kept[r]: relative(max(ratio, self._rare(bound, of_event, p, r))) for r, ratio in largest.items()},
-            **{self.rare[r]: Computed(self._rare(bound, of_event, p, r), 1e-7) for r in (False, True)},  # the event may recur
+            **{
+                self.rare[r]: Computed(self._rare(bound, of_event, p, r), approximation=1e-7) for r in (False, True)
+            },  # the event may recur
             self.distinct: relative(complexity.sgd(points, 4, True)),
             self.growth: self._many_points(run),
             self.spread: relative(complexity.sgd(points, 2, False) / complexity.sgd_bounds(1.0, 8, 2).upper),
@@ -251,7 +254,7 @@ class SgdComplexity(Inequality):
     @staticmethod
     def _many_points(run: Run) -> Estimate:
         points, b = FiniteLosses(np.eye(128)), 64
-        found = sampled.simulate(points, Minibatch(points.n, b), run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
+        found = sampled.simulate(points, Minibatch(points.n, b), run.n_paths, rng=run.at("many distinct points"))
         return found.transformed(1 / complexity.sgd_bounds(1 / b, points.n, b).upper)
 
     @staticmethod
@@ -262,9 +265,10 @@ class SgdComplexity(Inequality):
 @claim(
     "wu2019.thm1.3",
     "Sharper, without replacement: on the centred class (k−1)/(2k) R(A, b) ≤ R(V, N) ≤ 2(k−1)/k R(A, b)",
+    kind="inequality",
     source="Theorem 1, sharper",
 )
-class SgdComplexityFromBelow(Inequality):
+class SgdComplexityIsBoundedFromBelow(Claim):
     """Exact over finite sample spaces; and differences of two distinct points' indicators, where the ½ is needed."""
 
     lowest, highest, needed = "smallest R(V)/lower bound", "largest R(V)/upper bound", "differences of indicators, b = 4, N = 16"
@@ -291,11 +295,11 @@ class SgdComplexityFromBelow(Inequality):
         differences = FiniteLosses(pairs)
         signs = complexity.rademacher(differences.at(range(b)))
         return {
-            self.lowest: Computed(min(lowest), 1e-9),  # centring cancels up to six digits of the losses
-            self.highest: Computed(max(highest), 1e-9),
+            self.lowest: Computed(min(lowest), rounding=1e-9),  # centring cancels up to six digits of the losses
+            self.highest: Computed(max(highest), rounding=1e-9),
             self.needed: relative(complexity.sgd(differences, b, False) / signs),
             self.uncentred: relative(complexity.sgd(one, 2, False, 4, [1.0]) / complexity.rademacher(one, 2, [1.0])),
-            self.unchanged: Computed(max(changes), 1e-9),
+            self.unchanged: Computed(max(changes), rounding=1e-9),
         }
 
     def published(self) -> Predictions:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from gradnoise.claims.claim import Exact, Predictions, Quantities, Run, claim
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import AtLeast, Computed
 from gradnoise.claims.training import HALF_WAY, MOSTLY, OBSERVED_SGD, AsSgd, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
@@ -21,9 +21,10 @@ from gradnoise.theory.sampling import Enhanced, Gaussian, GaussianMinibatch, Min
 @claim(
     "wu2019.algorithm1-network",
     "On a network, too, the gradient of the randomised loss 𝓛(θ)·W is GW: one backward pass for any noise",
+    kind="exact",
     source="Algorithm 1; wu2020, Algorithm 2; ne2021, Algorithm 1",
 )
-class RandomisedLossOfNetworks(Exact):
+class RandomisedLossGivesTheNoiseOfNetworks(Claim):
     """Gradient by the dynamics of the training loop against the gradients of all samples, one by one, in double precision."""
 
     noises = {
@@ -46,10 +47,12 @@ class RandomisedLossOfNetworks(Exact):
                 dynamics.backward()
                 gradient = torch.cat([p.grad.reshape(-1) for p in operators.model.parameters() if p.grad is not None])
                 scale = float((G @ W).norm())
-                found[f"{name}, {noise_name}: ‖∇(𝓛W) − GW‖/‖GW‖"] = Computed(float((gradient - G @ W).norm()) / scale, 1e-12)
+                found[f"{name}, {noise_name}: ‖∇(𝓛W) − GW‖/‖GW‖"] = Computed(
+                    float((gradient - G @ W).norm()) / scale, rounding=1e-12
+                )
                 if noise_name == "Gaussian":
                     missed = float((gradient - G.mean(dim=1)).norm()) / scale
-                    found[f"{name}, {self.uncentred}"] = Computed(missed, 1e-12)
+                    found[f"{name}, {self.uncentred}"] = Computed(missed, rounding=1e-12)
         return found
 
     def published(self) -> Predictions:
@@ -76,10 +79,11 @@ class RandomisedLossOfNetworks(Exact):
 @claim(
     "wu2019.fig1",
     "GD on the loss with the Rademacher regulariser generalises as SGD on a small network",
+    kind="inequality",
     source="Figure 1 (a), Section 3",
     expected=None,
 )
-class RademacherRegulariser(AsSgd):
+class RademacherRegulariserIsAsSgd(AsSgd):
     """The regulariser (1/N) Σ σᵢℓᵢ as it is defined, whose strength the paper tunes, and at the strength of SGD's noise."""
 
     tested = {"gd-rademacher": "GD-Rademacher", "msgd-rademacher": "MSGD-Rademacher", "gd": "GD"}
@@ -96,6 +100,7 @@ class RademacherRegulariser(AsSgd):
 @claim(
     "wu2019.eq17-network",
     "Fisher and gradient covariance of a network agree to a tenth, whenever one looks in training: ‖∇L‖² ≤ TrF/10",
+    kind="inequality",
     source="Eq. (17); wu2020, Section 4.2",
     expected=None,
 )

@@ -7,44 +7,44 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Exact, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim, computed, entries
 from gradnoise.claims.covariance import stated, two_numbers
 from gradnoise.claims.instances import GRADIENTS, search_minimum
-from gradnoise.claims.judgement import Absolute, AtLeast, Computed
+from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Margin
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
 from gradnoise.theory import gradient_noise
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, Rademacher, SparseGaussian
 
-G = GRADIENTS
-D, N = G.shape
+N_SAMPLES = GRADIENTS.shape[1]
 
 
 @claim(
     "wu2019.prop1",
     "W of SGD has mean 1/N and variance (1/(bN))(I − J/N) with, (N−b)/(bN(N−1))(I − J/N) without replacement",
+    kind="comparison",
     source="Proposition 1",
 )
-class SamplingVector(Comparison):
+class MomentsOfTheSamplingVector(Claim):
     """All batches of two out of five; and draws of five out of eight."""
 
     small, large = (5, 2), (8, 5)
 
-    @property
-    def margin(self) -> Any:  # type: ignore[override]
-        """A tenth of each covariance, for the variance too."""
-        sizes = {"with": Minibatch(*self.large).covariance, "without": Minibatch(*self.large, False).covariance}
-        return {f"{k}, N = 8: {what}": Absolute(abs(c) / 10) for k, c in sizes.items() for what in ("variance", "covariance")}
+    def margin(self, label: str) -> Margin:
+        """A tenth of the covariance, for the variance too."""
+        return Absolute(abs(Minibatch(*self.large, label.startswith("with,")).covariance) / 10)
 
     def measure(self, run: Run) -> Quantities:
-        found: dict[str, Any] = {}
-        for part, (kind, replacement) in enumerate((("with", True), ("without", False))):
+        def moments(way: str, replacement: bool) -> dict[str, Any]:
             law = outcomes(Minibatch(*self.small, replacement))
-            found |= {f"{kind}: mean": Computed(float(law.mean().max()), 1e-14), **two_numbers(kind, law)}
-            noise = Minibatch(*self.large, replacement)
-            pair = sampling.expectations(noise, self._products, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
-            found |= zip((f"{kind}, N = 8: variance", f"{kind}, N = 8: covariance"), pair, strict=True)
-        return found
+            pair = sampling.expectations(Minibatch(*self.large, replacement), self._products, run.n_paths, rng=run.at(way))
+            return {
+                f"{way}: mean": Computed(float(law.mean().max()), rounding=1e-14),
+                **two_numbers(way, law),
+                **dict(zip((f"{way}, N = 8: variance", f"{way}, N = 8: covariance"), pair, strict=True)),
+            }
+
+        return both_ways(moments)
 
     def published(self) -> Predictions:
         return self._predicted(lambda n, b, replacement: Minibatch(n, b, replacement))
@@ -57,12 +57,16 @@ class SamplingVector(Comparison):
         yield "the misprinted entry of (33)", {"without: variance": 1 / (2**2 * 5) - 1 / 5**2}
 
     def _predicted(self, noise: Any) -> dict[str, Any]:
-        predicted: dict[str, Any] = {}
-        for kind, replacement in (("with", True), ("without", False)):
-            predicted |= {f"{kind}: mean": 1 / self.small[0], **stated(kind, noise(*self.small, replacement))}
+        def moments(way: str, replacement: bool) -> dict[str, float]:
             large = noise(*self.large, replacement)
-            predicted |= {f"{kind}, N = 8: variance": large.variance, f"{kind}, N = 8: covariance": large.covariance}
-        return predicted
+            return {
+                f"{way}: mean": 1 / self.small[0],
+                **stated(way, noise(*self.small, replacement)),
+                f"{way}, N = 8: variance": large.variance,
+                f"{way}, N = 8: covariance": large.covariance,
+            }
+
+        return both_ways(moments)
 
     @staticmethod
     def _products(weights: np.ndarray) -> np.ndarray:
@@ -73,37 +77,39 @@ class SamplingVector(Comparison):
 @claim(
     "wu2019.eq15",
     "Σ_sgd = (1/N)(G(I−J/N))(G(I−J/N))ᵀ, hence v = G(I−J/N)ε/√(bN) has the covariance Σ_sgd/b",
+    kind="exact",
     source="Eq. (15)",
 )
-class CentredGradients(Exact):
+class CentredGradientsGiveTheNoise(Claim):
     """Deviations from the mean gradient, summed sample by sample; and the covariance of v by quadrature."""
 
     b = 3
 
     def measure(self, run: Run) -> Quantities:
-        mean = sum(G[:, i] for i in range(N)) / N
-        sigma = sum(np.outer(G[:, i] - mean, G[:, i] - mean) for i in range(N)) / N
-        normals = product_rule(dimension=N)
-        centring = (np.eye(N) - np.ones((N, N)) / N) / np.sqrt(self.b * N)
-        return computed("Σ", sigma) | computed("Var v", normals.transformed(G @ centring).covariance())
+        mean = sum(GRADIENTS[:, i] for i in range(N_SAMPLES)) / N_SAMPLES
+        sigma = sum(np.outer(GRADIENTS[:, i] - mean, GRADIENTS[:, i] - mean) for i in range(N_SAMPLES)) / N_SAMPLES
+        normals = product_rule(dimension=N_SAMPLES)
+        centring = (np.eye(N_SAMPLES) - np.ones((N_SAMPLES, N_SAMPLES)) / N_SAMPLES) / np.sqrt(self.b * N_SAMPLES)
+        return computed("Σ", sigma) | computed("Var v", normals.transformed(GRADIENTS @ centring).covariance())
 
     def published(self) -> Predictions:
-        sigma = gradient_noise.sgd_covariance(G, 1)
+        sigma = gradient_noise.sgd_covariance(GRADIENTS, 1)
         return entries("Σ", sigma) | entries("Var v", sigma / self.b)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "without the centring", entries("Σ", gradient_noise.fisher(G))
-        yield "v without its 1/√b", entries("Var v", gradient_noise.sgd_covariance(G, 1))
+        yield "without the centring", entries("Σ", gradient_noise.fisher(GRADIENTS))
+        yield "v without its 1/√b", entries("Var v", gradient_noise.sgd_covariance(GRADIENTS, 1))
 
 
 @claim(
     "wu2019.gaussian-iff",
     "The gradient noise is Gaussian if and only if the sampling noise is",
+    kind="exact",
     source="Section 2; wu2020, Section 4.1",
     expected="refuted",
     corrected="It is so if the gradients have full column rank: then |κ₄| of some projection of GV is ≥ σ_min(G)⁴ that of V",
 )
-class GaussianIff(Exact):
+class GradientNoiseIsGaussianIffSamplingNoiseIs(Claim):
     """V = (Z + R, Z − R) with a random sign R, seen through G = (1, 1) and through random matrices of full column rank."""
 
     blind, square, tight = "largest |κ₄| of GV, G = (1, 1)", "smallest |κ₄|/σ_min⁴|κ₄(V)|", "smallest |κ₄|/σ_max⁴|κ₄(V)|"
@@ -123,9 +129,9 @@ class GaussianIff(Exact):
             ratios.append((seen / (sigma[1] ** 4 * own), seen / (sigma[0] ** 4 * own)))
         low, high = np.min(ratios, axis=0)
         return {
-            self.blind: Computed(self._largest(law.transformed([[1.0, 1.0]])), 1e-9),
-            self.square: Computed(float(low), 1e-9),
-            self.tight: Computed(float(high), 1e-9),
+            self.blind: Computed(self._largest(law.transformed([[1.0, 1.0]])), rounding=1e-9),
+            self.square: Computed(float(low), rounding=1e-9),
+            self.tight: Computed(float(high), rounding=1e-9),
         }
 
     def published(self) -> Predictions:
@@ -146,7 +152,7 @@ class GaussianIff(Exact):
         return max(abs(law.cumulants(u)[3]) for u in directions)
 
 
-class _Difference(Comparison):
+class _FisherLessCov(Claim):
     """Power of the difference between Fisher and Cov weights, made from the same normals ε."""
 
     b = 4
@@ -163,27 +169,30 @@ class _Difference(Comparison):
         """Estimate the mean of a statistic of normals of dimension `n_large`."""
         unit = Gaussian(self.n_large, 1 / self.n_large, centered=False)  # weights 1/N + ε
         return sampling.expectations(
-            unit, lambda w: statistic(w - 1 / self.n_large)[:, np.newaxis], run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs
+            unit, lambda w: statistic(w - 1 / self.n_large)[:, np.newaxis], run.n_paths, rng=run.at("many normals")
         )[0]
 
 
 @claim(
     "wu2019.eq17-weights",
     "W_Cov ≈ W_F: the power of their difference is 1/N of their own",
+    kind="comparison",
     source="Eq. (17)",
 )
-class FisherAndCovWeights(_Difference):
+class FisherAndCovWeightsAgree(_FisherLessCov):
     """Quadrature for N = 6, and draws for N = 1,000."""
 
     small, large = "N = 6", "N = 1,000"
-    margin = {"N = 1,000": Absolute(5e-5)}
     pilot_paths = 5_000
+
+    def margin(self, label: str) -> Margin:
+        return Absolute(5e-5)
 
     def measure(self, run: Run) -> Quantities:
         law = product_rule(dimension=6)
         fisher, cov = self.pair(law.vectors, self.b)
         power = [law.probabilities @ (x**2).sum(axis=1) for x in (fisher - cov, fisher)]
-        return {self.small: Computed(float(power[0] / power[1]), 1e-12), self.large: self.simulated(self._share, run)}
+        return {self.small: Computed(float(power[0] / power[1]), rounding=1e-12), self.large: self.simulated(self._share, run)}
 
     def published(self) -> Predictions:
         return {self.small: 1 / 6, self.large: 1 / self.n_large}
@@ -201,37 +210,42 @@ class FisherAndCovWeights(_Difference):
 @claim(
     "wu2019.eq17-gradient",
     "Hence Fisher and Cov noise of the gradient agree along the whole path: their difference is of order 1/N too",
+    kind="comparison",
     source="Section 5.2; wu2020, Section 4.2",
     expected="refuted",
     corrected="Its relative power is ‖∇L‖²/TrF, whatever N: Fisher noise is Cov noise plus a random learning rate η(1 + ξ/√b)",
 )
-class FisherAndCovGradients(_Difference):
+class FisherAndCovGradientsAgree(_FisherLessCov):
     """Quadrature for N = 6, draws for N = 1,000, and the law of the random learning rate, uncorrelated with Cov noise."""
 
     small, large, rate = "N = 6", "N = 1,000", "variance of the random learning rate/η²"
-    margin = {"N = 1,000": Absolute(0.03)}
     pilot_paths = 5_000
 
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.03)
+
     def measure(self, run: Run) -> Quantities:
-        law = product_rule(dimension=N)
-        fisher, cov = (weights @ G.T for weights in self.pair(law.vectors, self.b))
+        law = product_rule(dimension=N_SAMPLES)
+        fisher, cov = (weights @ GRADIENTS.T for weights in self.pair(law.vectors, self.b))
         power = [law.probabilities @ (x**2).sum(axis=1) for x in (fisher - cov, fisher)]
-        mean = G.mean(axis=1)
+        mean = GRADIENTS.mean(axis=1)
         along = (fisher - cov) @ mean / (mean @ mean)
         residual = np.abs(fisher - cov - np.outer(along, mean)).max()
         return {
-            self.small: Computed(float(power[0] / power[1]), 1e-12),
+            self.small: Computed(float(power[0] / power[1]), rounding=1e-12),
             self.large: self.simulated(self._share, run),
-            self.rate: Computed(float(law.probabilities @ along**2), 1e-12),
-            "largest part across ∇L": Computed(float(residual), 1e-12),
-            "largest covariance of rate and Cov noise": Computed(float(np.abs((law.probabilities * along) @ cov).max()), 1e-12),
+            self.rate: Computed(float(law.probabilities @ along**2), rounding=1e-12),
+            "largest part across ∇L": Computed(float(residual), rounding=1e-12),
+            "largest covariance of rate and Cov noise": Computed(
+                float(np.abs((law.probabilities * along) @ cov).max()), rounding=1e-12
+            ),
         }
 
     def published(self) -> Predictions:
-        return {self.small: 1 / N, self.large: 1 / self.n_large}
+        return {self.small: 1 / N_SAMPLES, self.large: 1 / self.n_large}
 
     def corrected(self) -> Predictions:
-        share = self._alignment(G)
+        share = self._alignment(GRADIENTS)
         return {
             self.small: share,
             self.large: self._alignment(self._many()),
@@ -241,9 +255,12 @@ class FisherAndCovGradients(_Difference):
         }
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "‖∇L‖²/(N TrF)", {self.small: self._alignment(G) / N, self.large: self._alignment(self._many()) / self.n_large}
-        mean = G.mean(axis=1)
-        yield "TrΣ for TrF", {self.small: float(mean @ mean / np.trace(gradient_noise.sgd_covariance(G, 1)))}
+        yield (
+            "‖∇L‖²/(N TrF)",
+            {self.small: self._alignment(GRADIENTS) / N_SAMPLES, self.large: self._alignment(self._many()) / self.n_large},
+        )
+        mean = GRADIENTS.mean(axis=1)
+        yield "TrΣ for TrF", {self.small: float(mean @ mean / np.trace(gradient_noise.sgd_covariance(GRADIENTS, 1)))}
         yield "a learning rate η(1 + ξ/b)", {self.rate: 1 / self.b**2}
 
     @staticmethod
@@ -264,11 +281,12 @@ class FisherAndCovGradients(_Difference):
 @claim(
     "wu2019.bernoulli",
     "w = 1/N + 1/b with probability b/N, else 1/N, has mean 1/N and SGD's diagonal as covariance",
+    kind="exact",
     source="Section 5.2",
     expected="refuted",
     corrected="The values are 1/b and 0; their variance is SGD's diagonal without replacement, and nearest to it in KL(P‖Q)",
 )
-class BernoulliWeights(Exact):
+class BernoulliWeightsHaveTheDiagonal(Claim):
     """Moments of both laws by enumeration, and the product law nearest to that of a minibatch."""
 
     n, b = 6, 2
@@ -286,11 +304,11 @@ class BernoulliWeights(Exact):
 
         _, logit = search_minimum(divergence, [np.zeros(1)])
         return {
-            "mean as printed": Computed(float(values @ probabilities), 1e-14),
-            "mean": Computed(float(listed.mean()[0]), 1e-14),
+            "mean as printed": Computed(float(values @ probabilities), rounding=1e-14),
+            "mean": Computed(float(listed.mean()[0]), rounding=1e-14),
             **two_numbers("w", listed),
-            "nearest probability in KL": Computed(float(1 / (1 + np.exp(-logit[0]))), 1e-6),
-            "variance of a minibatch without replacement": Computed(float(batches.covariance()[0, 0]), 1e-14),
+            "nearest probability in KL": Computed(float(1 / (1 + np.exp(-logit[0]))), approximation=1e-6),
+            "variance of a minibatch without replacement": Computed(float(batches.covariance()[0, 0]), rounding=1e-14),
         }
 
     def published(self) -> Predictions:
@@ -316,9 +334,10 @@ class BernoulliWeights(Exact):
     "wu2019.fisher-b",
     "M-SGD-[Fisher-b], [Cov-b]: weights ε on B random samples; std n/√(bB) gives I/(bn), support-centred with "
     "std² = n(n−1)/(b(B−1)) exactly (I − J/n)/(bn)",
+    kind="exact",
     source="Section 5.3 and Appendix B; the released program",
 )
-class SparseNoise(Exact):
+class SparseNoiseHasTheCovariance(Claim):
     """All supports of three out of five samples, with three-point normals on them, scaled as stated."""
 
     n, b, B = 5, 2, 3
@@ -349,24 +368,29 @@ class SparseNoise(Exact):
         yield "[Cov-b] matches the minibatch without replacement", stated("[Cov-b]", Minibatch(self.n, self.b, False))
 
 
-@claim("wu2019.rademacher", "GD-Rademacher with the weight √(N/b) has the noise covariance F/b exactly", source="Section 3")
-class RademacherWeights(Exact):
+@claim(
+    "wu2019.rademacher",
+    "GD-Rademacher with the weight √(N/b) has the noise covariance F/b exactly",
+    kind="exact",
+    source="Section 3",
+)
+class RademacherNoiseHasTheFisher(Claim):
     """All signs of six samples."""
 
     b = 4
 
     def measure(self, run: Run) -> Quantities:
-        signs = product_rule((np.array([-1.0, 1.0]), np.array([0.5, 0.5])), N)
-        law = signs.transformed(G * np.sqrt(N / self.b) / N)
-        stated_law = outcomes(Rademacher(N, self.b, centered=False)).transformed(G)
+        signs = product_rule((np.array([-1.0, 1.0]), np.array([0.5, 0.5])), N_SAMPLES)
+        law = signs.transformed(GRADIENTS * np.sqrt(N_SAMPLES / self.b) / N_SAMPLES)
+        stated_law = outcomes(Rademacher(N_SAMPLES, self.b, centered=False)).transformed(GRADIENTS)
         return computed("Var", law.covariance()) | computed("Var of the class", stated_law.covariance())
 
     def published(self) -> Predictions:
-        return self._both(gradient_noise.fisher(G) / self.b)
+        return self._both(gradient_noise.fisher(GRADIENTS) / self.b)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "the SGD covariance", self._both(gradient_noise.sgd_covariance(G, self.b))
-        yield "the weight √(1/b)", self._both(gradient_noise.fisher(G) / self.b / N)
+        yield "the SGD covariance", self._both(gradient_noise.sgd_covariance(GRADIENTS, self.b))
+        yield "the weight √(1/b)", self._both(gradient_noise.fisher(GRADIENTS) / self.b / N_SAMPLES)
 
     @staticmethod
     def _both(covariance: np.ndarray) -> Predictions:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gradnoise.claims.claim import Inequality, Predictions, Quantities, Run, claim
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.instances import search_minimum
-from gradnoise.claims.judgement import Absolute, AtMost, Computed
+from gradnoise.claims.judgement import Absolute, AtMost, Computed, Margin
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde.standard_problems import logistic
 from gradnoise.theory.diffusion import (
@@ -39,11 +39,12 @@ def without_growth(eta: float, T: float, L: float, M: float) -> float:
 @claim(
     "wu2019.eq81",
     "E‖Θ_kη − θ_k‖² ≤ 16(1+η)L²M²T e^{4(1+η)L²T} η²",
+    kind="inequality",
     source="Eqs. (76), (81)",
     expected="refuted",
     corrected="It is so with (T+η) for (1+η), twice",
 )
-class PrintedStrongBound(Inequality):
+class StrongErrorIsBoundedAsPrinted(Claim):
     """A Huber loss of curvature L = 10⁻³ or less, capped where its slope is M = 1, of one sample, b = 1; and random problems.
 
     From 0.99 M/L no path meets the cap within T, but for a probability below exp(−2 · 0.01/(L η)), so that the closed form for
@@ -66,7 +67,7 @@ class PrintedStrongBound(Inequality):
             self.third: worst_on_line(+1, third_order(strong_error_bound)),
             self.flat: worst_on_line(-1, without_growth),
         }
-        return {label: Computed(value, _ROUNDING * value) for label, value in (found | worst).items()}
+        return {label: Computed(value, rounding=_ROUNDING * value) for label, value in (found | worst).items()}
 
     def published(self) -> Predictions:
         return self._bounds(lambda eta, T, L, M: strong_error_bound(eta, T, L, M, published=True))
@@ -89,26 +90,29 @@ class PrintedStrongBound(Inequality):
 @claim(
     "wu2019.eq81-sharper",
     "Sharper: E‖Θ_kη − θ_k‖² ≤ 2M²η² (1+2ηL)/(3+2ηL) (e^{(3+2ηL)LT} − 1), and 2M²η² (e^{(1+2ηL)LT} − 1) for convex losses",
+    kind="inequality",
     source="Eq. (81), sharper",
 )
-class SharpStrongBound(Inequality):
+class StrongErrorIsBoundedSharply(Claim):
     """Largest ratios of exact errors to the bound: random least squares, the worst motion on the line, and simulations."""
 
-    margin = Absolute(0.2)
     pilot_paths = 4_096
     on_random, on_line = "random least squares, convex", "worst on the line, convex"
     on_saddles, simulated = "worst on the line, not convex", "logistic regression, convex"
     third = "worst on the line, convex, bound with η³L"
 
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.2)
+
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
         random = max(ratios(generator, run.n_instances, convex_bound))
         return {
-            self.on_random: Computed(random, _ROUNDING),
-            self.on_line: Computed(worst_on_line(+1, convex_bound), _ROUNDING),
-            self.on_saddles: Computed(worst_on_line(-1, sharp_strong_error_bound), _ROUNDING),
+            self.on_random: Computed(random, rounding=_ROUNDING),
+            self.on_line: Computed(worst_on_line(+1, convex_bound), rounding=_ROUNDING),
+            self.on_saddles: Computed(worst_on_line(-1, sharp_strong_error_bound), rounding=_ROUNDING),
             self.simulated: self._logistic(run),
-            self.third: Computed(worst_on_line(+1, third_order(convex_bound)), _ROUNDING),
+            self.third: Computed(worst_on_line(+1, third_order(convex_bound)), rounding=_ROUNDING),
         }
 
     def published(self) -> Predictions:
@@ -125,8 +129,8 @@ class SharpStrongBound(Inequality):
         sizes = np.linalg.norm(problem.data, axis=1)
         bound = convex_bound(eta, T, float(sizes.max() ** 2 / 4), float(sizes.max()))
         study = sde.strong_error(
-            problem, [eta], T, run.n_paths, batch_size=Gaussian(4, 1, centered=False), rng=run.seed(0), refinement=4,
-            n_jobs=run.n_jobs,
+            problem, [eta], T, run.n_paths, batch_size=Gaussian(4, 1, centered=False), rng=run.at("logistic regression"),
+            refinement=4,
         )  # fmt: skip
         return study.moments.along(np.array([1 / bound]))
 
@@ -170,9 +174,10 @@ def worst_on_line(sign: int, bound: Bound) -> float:
 @claim(
     "wu2019.thm3-bounded",
     "ℓ_i bounded by K with an L-Lipschitz gradient have the gradient bound M = 2√(LK)",
+    kind="inequality",
     source="Theorem 3 and its rigorous statement",
 )
-class BoundedLosses(Inequality):
+class BoundedLossesHaveBoundedGradients(Claim):
     """max|ℓ′|/√(K L) on random trigonometric losses, and on two parabolic arcs, where Landau's sharp √2 is attained."""
 
     on_random, on_arcs = "largest max|ℓ′|/√(KL), random", "max|ℓ′|/√(KL), parabolic arcs"
@@ -180,8 +185,8 @@ class BoundedLosses(Inequality):
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
         return {
-            self.on_random: Computed(max(self._random(generator) for _ in range(run.n_instances)), _ROUNDING),
-            self.on_arcs: Computed(self._arcs(), _ROUNDING),
+            self.on_random: Computed(max(self._random(generator) for _ in range(run.n_instances)), rounding=_ROUNDING),
+            self.on_arcs: Computed(self._arcs(), rounding=_ROUNDING),
         }
 
     def published(self) -> Predictions:

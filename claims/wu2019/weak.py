@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Predictions, Quantities, Run, claim
-from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, START, TARGETS, TIME, N, circle_error, least_squares_error, slope
-from gradnoise.claims.judgement import Absolute
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
+from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, N_POINTS, START, TARGETS, TIME, circle_error, moment_error, slope
+from gradnoise.claims.judgement import Absolute, Margin
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde.standard_problems import tanh_network
 from gradnoise.theory.diffusion import AugmentedMoments, sde_moments, sgd_moments
@@ -33,36 +33,43 @@ def wrong_diffusion_error(eta: float) -> float:
 
 
 SAME_COVARIANCE: dict[str, SamplingNoise] = {
-    "SGD": Minibatch(N, BATCH_SIZE),
-    "M-SGD-Cov": Gaussian(N, BATCH_SIZE),
+    "SGD": Minibatch(N_POINTS, BATCH_SIZE),
+    "M-SGD-Cov": Gaussian(N_POINTS, BATCH_SIZE),
 }
 #: Noises of other covariances, and practically none.
 OTHER_COVARIANCE: dict[str, SamplingNoise] = {
-    "M-SGD-Fisher": Gaussian(N, BATCH_SIZE, centered=False),
-    "SGD without replacement": Minibatch(N, BATCH_SIZE, replacement=False),
-    "gradient descent": Minibatch(N, N, replacement=False),
+    "M-SGD-Fisher": Gaussian(N_POINTS, BATCH_SIZE, centered=False),
+    "SGD without replacement": Minibatch(N_POINTS, BATCH_SIZE, replacement=False),
+    "gradient descent": Minibatch(N_POINTS, N_POINTS, replacement=False),
 }
 
 
-@claim("wu2019.thm2", "SGD is a weak first-order approximation of its SDE: |E g(Θ_kη) − E g(θ_k)| ≤ Cη", source="Theorem 2, (13)")
-class WeakFirstOrder(Comparison):
+@claim(
+    "wu2019.thm2",
+    "SGD is a weak first-order approximation of its SDE: |E g(Θ_kη) − E g(θ_k)| ≤ Cη",
+    kind="order of convergence",
+    source="Theorem 2, (13)",
+)
+class WeakErrorIsOfFirstOrder(Claim):
     """Slopes of exact moments of least squares, of exact expectations on a circle, and of simulations of a small network.
 
     The first order does not see the noise: gradient descent without any is as good an approximation.
     """
 
-    margin = {"network, E L": Absolute(0.1)}
     pilot_paths = 4_096
+
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.1)
 
     def measure(self, run: Run) -> Quantities:
         simulated = sde.weak_error(
-            tanh_network(n=4, n_hidden=1), [1 / 8, 1 / 16, 1 / 32], 0.5, run.n_paths, batch_size=2, rng=run.seed(0), refinement=4,
-            n_jobs=run.n_jobs,
+            tanh_network(n=4, n_hidden=1), [1 / 8, 1 / 16, 1 / 32], 0.5, run.n_paths, batch_size=2, rng=run.at("network"),
+            refinement=4,
         )  # fmt: skip
         found: dict[str, Any] = {}
         for name, noise in {**SAME_COVARIANCE, **OTHER_COVARIANCE}.items():
             for part, label in (("mean", "E θ"), ("second_moment", "E θθᵀ")):
-                found[f"least squares, {name}, {label}"] = slope(least_squares_error(part, noise))
+                found[f"least squares, {name}, {label}"] = slope(moment_error(part, noise))
         return {
             **found,
             "circle, E L": slope(circle_error("plain")),
@@ -83,22 +90,23 @@ class WeakFirstOrder(Comparison):
 @claim(
     "wu2019.thm2-second-order",
     "Sharper: with the drift −∇(L + (η/4)‖∇L‖²) the approximation is weakly of second order, for the covariance of SGD alone",
+    kind="order of convergence",
     source="Theorem 2, sharper",
 )
-class WeakSecondOrder(Comparison):
+class ModifiedWeakErrorIsOfSecondOrder(Claim):
     """Slopes without sampling errors, also of what falls back to the first order."""
 
     def measure(self, run: Run) -> Quantities:
         found: dict[str, Any] = {}
         for name, noise in SAME_COVARIANCE.items():
             for part, label in (("mean", "E θ"), ("second_moment", "E θθᵀ")):
-                found[f"least squares, {name}, {label}"] = slope(least_squares_error(part, noise, "modified"), tolerance=0.02)
+                found[f"least squares, {name}, {label}"] = slope(moment_error(part, noise, "modified"), approximation=0.02)
         for name, noise in OTHER_COVARIANCE.items():
-            found[f"least squares, {name}, E θθᵀ"] = slope(least_squares_error("second_moment", noise, "modified"))
+            found[f"least squares, {name}, E θθᵀ"] = slope(moment_error("second_moment", noise, "modified"))
         # Here rounding is felt at the smallest step sizes.
         return {
             **found,
-            "circle, E L": slope(circle_error("modified"), (2.0**-8, 2.0**-9), tolerance=0.02),
+            "circle, E L": slope(circle_error("modified"), (2.0**-8, 2.0**-9), approximation=0.02),
             "least squares, wrong sign, E θ": slope(wrong_drift_error),
         }
 

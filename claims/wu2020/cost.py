@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Exact, Predictions, Quantities, Run, claim
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import Computed
 from gradnoise.theory.gradient_noise import sgd_covariance
 from gradnoise.theory.sampling import Gaussian
@@ -79,9 +79,10 @@ def _cholesky(V: np.ndarray, count: _Count) -> np.ndarray:
 @claim(
     "wu2020.sec4.1-cost",
     "Noise by SVD costs O(d²n + d³) a step, by sampling noise O(n) beyond a gradient",
+    kind="exact",
     source="Section 4.1",
 )
-class CostOfNoise(Exact):
+class SamplingNoiseCostsLess(Claim):
     """Exponents of counted operations where a size is doubled; both noises do have the covariance of SGD."""
 
     b, sizes, fixed, instances = 2, (16, 32), 12, 4
@@ -94,10 +95,13 @@ class CostOfNoise(Exact):
             # Jacobi's sweeps vary by one between instances, hence a few of them.
             counts = [sum(self._operations(generator.standard_normal(shape)) for _ in range(self.instances)) for shape in shapes]
             exponents = np.log2(counts[1] / counts[0])
-            found |= {f"{name}: exponent of {size}": Computed(float(e), 0.2) for name, e in zip(_WORK, exponents, strict=True)}
+            found |= {
+                f"{name}: exponent of {size}": Computed(float(e), approximation=0.2)
+                for name, e in zip(_WORK, exponents, strict=True)
+            }
         del found["its SVD: exponent of n"]  # only the number of sweeps depends on n
         counts = [self._decomposition(n)[0] for n in self.sizes]
-        found["decomposing Var[V]: exponent of n"] = Computed(float(np.log2(counts[1] / counts[0])), 0.2)
+        found["decomposing Var[V]: exponent of n"] = Computed(float(np.log2(counts[1] / counts[0])), approximation=0.2)
         return found | self._accuracy(generator.standard_normal((4, self.fixed)))
 
     def published(self) -> Predictions:
@@ -139,4 +143,4 @@ class CostOfNoise(Exact):
         weights = np.stack([_sampling_weights(e, self.b, _Count()) for e in np.eye(n)], axis=1) - 1 / n
         misses = [root @ root.T - C, G @ weights @ (G @ weights).T - C]
         largest = [float(np.abs(miss).max()) for miss in misses] + [self._decomposition(n)[1]]
-        return {label: Computed(value, 1e-12) for label, value in zip(self.errors, largest, strict=True)}
+        return {label: Computed(value, rounding=1e-12) for label, value in zip(self.errors, largest, strict=True)}

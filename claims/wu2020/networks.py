@@ -16,10 +16,11 @@ from gradnoise.simulations.statistics import Estimate
 @claim(
     "wu2020.fig1",
     "MSGD of every class generalises as SGD, better than GD, on a small network; so does Algorithm 2 with a large batch",
+    kind="inequality",
     source="Figure 1, Sections 4.2 to 4.5",
     expected=None,
 )
-class EveryClass(AsSgd):
+class EveryClassIsAsSgd(AsSgd):
     """Gaussian (Cov and Fisher), Bernoulli and sparse Gaussian noise, and Algorithm 2."""
 
     tested = {
@@ -43,10 +44,11 @@ class EveryClass(AsSgd):
 @claim(
     "wu2020.gaussian-faster-network",
     "On networks Gaussian MSGD converges faster than SGD",
+    kind="inequality",
     source="Sections 4.1 and 4.6",
     expected=None,
 )
-class GaussianIsFaster(Training):
+class GaussianIsFasterOnNetworks(Training):
     """Mean over the training of the logarithm of its loss, and that of SGD with a larger batch for comparison."""
 
     names = {"msgd-cov": "MSGD-Cov", "msgd-fisher": "MSGD-Fisher", "large-batch-sgd": "SGD with a batch four times as large"}

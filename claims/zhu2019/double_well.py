@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Inequality, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
+from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Margin
 from gradnoise.simulations import langevin, ornstein_uhlenbeck
 from gradnoise.simulations.statistics import Estimate, Proportion
 from gradnoise.theory import escape
 from gradnoise.theory.escape import EulerLaw, PlanarLandscape
 
-# A double well whose left basin is the deeper one; its right minimum is local only.
+#: A double well whose left basin is the deeper one; its right minimum is local only.
 WELL = PlanarLandscape(quartic=1.0, tilt=0.2)
-GLOBAL_MINIMUM, LOCAL_MINIMUM = (float(x) for x in WELL.minima())
+
+
+@functools.cache
+def global_minimum() -> float:
+    """Bottom of the left basin."""
+    return float(WELL.minima()[0])
+
+
+@functools.cache
+def local_minimum() -> float:
+    """Bottom of the right basin."""
+    return float(WELL.minima()[1])
 
 
 @claim(
     "zhu2019.definition1",
     "From a minimum, some small time t has L(θ_t) ≥ L(θ_0)",
+    kind="comparison",
     source="Definition 1",
     expected="refuted",
     corrected="Every path does if and only if the minimum is global; in expectation the loss rises from any, if Tr(HΣ) > 0",
 )
-class LossAboveStart(Comparison):
+class LossIsAboveItsStart(Claim):
     """How often a path of the double well is below its start: sampled at two times, and by quadrature down to a short one."""
 
-    margin = {
-        "local minimum, t = 1": Absolute(0.004),
-        "local minimum, t = 0.3": Absolute(0.001),
-        "global minimum": Absolute(0.004),
-    }
     noise, step_size = 0.6, 0.01
     shortest = "smallest P from the local minimum, t = 0.1 … 1"
 
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.001 if label == "local minimum, t = 0.3" else 0.004)
+
     def measure(self, run: Run) -> Quantities:
         exact = [self._law(n).probability(self._below_start()) for n in (10, 20, 30, 50, 100)]
-        return {
-            "local minimum, t = 1": self._below(LOCAL_MINIMUM, 100, run, 0),
-            "local minimum, t = 0.3": self._below(LOCAL_MINIMUM, 30, run, 1),
-            "global minimum": self._below(GLOBAL_MINIMUM, 100, run, 2),
-            self.shortest: Computed(min(exact), 1e-9),
+        starts = {
+            "local minimum, t = 1": (local_minimum(), 100),
+            "local minimum, t = 0.3": (local_minimum(), 30),
+            "global minimum": (global_minimum(), 100),
         }
+        sampled = {label: self._below(*start, run, label) for label, start in starts.items()}
+        return {**sampled, self.shortest: Computed(min(exact), approximation=1e-9)}
 
     def published(self) -> Predictions:
         return {"local minimum, t = 1": 0.0, "local minimum, t = 0.3": 0.0, "global minimum": 0.0, self.shortest: 0.0}
@@ -62,38 +74,39 @@ class LossAboveStart(Comparison):
         yield "a global minimum is like a local one", {"global minimum": correct["local minimum, t = 1"]}
 
     def _law(self, n_steps: int) -> EulerLaw:
-        return EulerLaw(WELL, self.noise, LOCAL_MINIMUM, self.step_size, n_steps)
+        return EulerLaw(WELL, self.noise, local_minimum(), self.step_size, n_steps)
 
     @staticmethod
     def _below_start() -> list[tuple[float, float]]:
-        return WELL.sublevel_intervals(float(WELL.loss(LOCAL_MINIMUM)))
+        return WELL.sublevel_intervals(float(WELL.loss(local_minimum())))
 
-    def _below(self, start: float, n_steps: int, run: Run, part: int) -> Proportion:
+    def _below(self, start: float, n_steps: int, run: Run, label: str) -> Proportion:
         noise = np.diag([self.noise, 0])
-        paths = langevin.simulate(
-            WELL, noise, (start, 0), self.step_size, n_steps, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs
-        )
+        paths = langevin.simulate(WELL, noise, (start, 0), self.step_size, n_steps, run.n_paths, rng=run.at(label))
         return Proportion(int((paths.increase < 0).sum()), run.n_paths)
 
 
 @claim(
     "zhu2019.eq11",
     "E[L(θ_t) − L(θ_0)] = −∫E‖∇L‖² + ½∫E Tr(HΣ), without explosion and with square-integrable ∇LᵀΣ^½",
+    kind="comparison",
     source="Eq. (11)",
 )
-class ItoBalance(Comparison):
+class LossBalances(Claim):
     """Left side minus right side, simulated, for a quadratic and for the double well."""
 
-    margin = Absolute(0.02)
     quadratic = PlanarLandscape(quadratic=0.5, stiffness=1.5, shear=0.7)
     covariance = np.array([[0.9, 0.3], [0.3, 0.4]])
     noise, step_size, n_steps = 0.6, 0.001, 1000
 
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.02)
+
     def measure(self, run: Run) -> Quantities:
-        cases = (self.quadratic, self.covariance, (0, 0)), (WELL, np.diag([self.noise, 0]), (LOCAL_MINIMUM, 0))
+        cases = (self.quadratic, self.covariance, (0, 0)), (WELL, np.diag([self.noise, 0]), (local_minimum(), 0))
         found = {}
-        for part, (name, case) in enumerate(zip(("Ornstein–Uhlenbeck", "double well"), cases, strict=True)):
-            p = langevin.simulate(*case, self.step_size, self.n_steps, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
+        for name, case in zip(("Ornstein–Uhlenbeck", "double well"), cases, strict=True):
+            p = langevin.simulate(*case, self.step_size, self.n_steps, run.n_paths, rng=run.at(name))
             found[name] = Estimate.of(p.increase + p.dissipation - p.injection / 2)
         return found
 
@@ -113,7 +126,7 @@ class ItoBalance(Comparison):
         hessian = self.quadratic.hessian(0.0)
         injection = t * escape.indicator(hessian, self.covariance)
         loss = float(escape.loss_increase(hessian, self.covariance, t))
-        law = EulerLaw(WELL, self.noise, LOCAL_MINIMUM, self.step_size, self.n_steps)
+        law = EulerLaw(WELL, self.noise, local_minimum(), self.step_size, self.n_steps)
         quartic = law.time_integral(lambda x: self.noise * WELL.quartic * (3 * x**2 - 1))
         squared = law.time_integral(lambda x: WELL.gradient(x)[0] ** 2)
         return (
@@ -125,32 +138,28 @@ class ItoBalance(Comparison):
 @claim(
     "zhu2019.markov",
     "P(L(θ_t) − L(θ_0) ≥ δ) ≤ E[L(θ_t) − L(θ_0)]/δ",
+    kind="inequality",
     source="Section 3.1",
     expected="refuted",
     corrected="It is so at a global minimum; at a local one with the expectation of the positive part",
 )
-class MarkovBound(Inequality):
+class MarkovsInequalityBoundsTheEscape(Claim):
     """An OU process whose H and Σ do not commute, against the exact law of its loss; and the double well, against quadrature."""
 
-    margin = {
-        "OU: P(L ≥ 0.8 E L)": Absolute(0.008),
-        "OU: P(L ≥ 1.5 E L)": Absolute(0.008),
-        "double well: P": Absolute(0.004),
-        "double well: E/δ": Absolute(0.1),
-        "double well: E₊/δ": Absolute(0.03),
-    }
     hessian, covariance = np.kron(np.eye(8), [[1.0, 0.3], [0.3, 0.8]]), np.kron(np.eye(8), [[1.0, -0.4], [-0.4, 0.9]])
     time, levels = 0.7, (0.8, 1.5)
     noise, step_size, n_steps, delta = 0.3, 0.01, 500, 0.1
 
+    def margin(self, label: str) -> Margin:
+        wells = {"double well: P": 0.004, "double well: E/δ": 0.1, "double well: E₊/δ": 0.03}
+        return Absolute(wells.get(label, 0.008))
+
     def measure(self, run: Run) -> Quantities:
         ou = ornstein_uhlenbeck.simulate(
-            self.hessian, self.covariance, self.time, run.n_paths, rng=run.seed(0), deltas=self._deltas(), n_jobs=run.n_jobs
+            self.hessian, self.covariance, self.time, run.n_paths, rng=run.at("OU"), deltas=self._deltas()
         )
-        noise, start = np.diag([self.noise, 0]), (LOCAL_MINIMUM, 0)
-        well = langevin.simulate(
-            WELL, noise, start, self.step_size, self.n_steps, run.n_paths, rng=run.seed(1), n_jobs=run.n_jobs
-        )
+        noise, start = np.diag([self.noise, 0]), (local_minimum(), 0)
+        well = langevin.simulate(WELL, noise, start, self.step_size, self.n_steps, run.n_paths, rng=run.at("double well"))
         return {
             "OU: P(L ≥ 0.8 E L)": ou.exceedance[0],
             "OU: P(L ≥ 1.5 E L)": ou.exceedance[1],
@@ -186,7 +195,7 @@ class MarkovBound(Inequality):
 
     def _well(self) -> tuple[float, float, float]:
         """E/δ, E₊/δ and P of the loss increase in the double well."""
-        law, start = EulerLaw(WELL, self.noise, LOCAL_MINIMUM, self.step_size, self.n_steps), WELL.loss(LOCAL_MINIMUM)
+        law, start = EulerLaw(WELL, self.noise, local_minimum(), self.step_size, self.n_steps), WELL.loss(local_minimum())
         mean = law.expectation(lambda x: WELL.loss(x) - start) / self.delta
         positive = law.expectation(lambda x: np.maximum(WELL.loss(x) - start, 0)) / self.delta
         return mean, positive, 1 - law.probability(WELL.sublevel_intervals(float(start) + self.delta))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from gradnoise.claims import convergence
-from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim, computed, entries
 from gradnoise.claims.instances import (
     GRADIENTS,
     HESSIAN,
@@ -18,44 +19,41 @@ from gradnoise.claims.instances import (
     random_spectrum,
     search_minimum,
 )
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Relative
+from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Margin, Relative
 from gradnoise.simulations import ornstein_uhlenbeck, sampling
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import escape, gradient_noise
 from gradnoise.theory._quadratic_form import quadratic_form_cdf
 from gradnoise.theory.sampling import Minibatch
 
-H, SIGMA = HESSIAN, NOISE_COVARIANCE
-
 
 @claim(
-    "zhu2019.eq5", "A minibatch gradient has the covariance (F − ∇L∇Lᵀ)/m, × (N−m)/(N−1) without replacement", source="Eq. (5)"
+    "zhu2019.eq5",
+    "A minibatch gradient has the covariance (F − ∇L∇Lᵀ)/m, × (N−m)/(N−1) without replacement",
+    kind="comparison",
+    source="Eq. (5)",
 )
-class MinibatchCovariance(Comparison):
+class CovarianceOfMinibatchGradients(Claim):
     """All batches of three out of six samples; and draws of 50 out of 200."""
 
     small, large = (6, 3), (200, 50)
-    many = np.random.default_rng(5).exponential(size=(2, 200))
 
-    @property
-    def margin(self) -> Any:  # type: ignore[override]
+    @functools.cached_property
+    def many(self) -> np.ndarray:
+        return np.random.default_rng(5).exponential(size=(2, 200))
+
+    def margin(self, label: str) -> Margin:
         """A fortieth of the trace for each entry, as small entries need no finer one."""
-        sizes = {
-            kind: np.trace(gradient_noise.sgd_covariance(self.many, self.large[1], kind == "with")) / 40
-            for kind in ("with", "without")
-        }
-        return {f"{k}, N = 200 {ij}": Absolute(s) for k, s in sizes.items() for ij in ("[1,1]", "[1,2]", "[2,2]")}
+        return Absolute(np.trace(gradient_noise.sgd_covariance(self.many, self.large[1], label.startswith("with,"))) / 40)
 
     def measure(self, run: Run) -> Quantities:
-        found: dict[str, Any] = {}
-        for part, replacement in enumerate((True, False)):
-            kind = "with" if replacement else "without"
+        def covariances(way: str, replacement: bool) -> dict[str, Any]:
             law = outcomes(Minibatch(*self.small, replacement)).transformed(GRADIENTS)
-            found |= computed(f"{kind}, all batches", law.covariance())
-            noise = Minibatch(*self.large, replacement)
-            products = sampling.expectations(noise, self._products, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs)
-            found |= zip((f"{kind}, N = 200 {ij}" for ij in ("[1,1]", "[1,2]", "[2,2]")), products, strict=True)
-        return found
+            products = sampling.expectations(Minibatch(*self.large, replacement), self._products, run.n_paths, rng=run.at(way))
+            drawn = zip((f"{way}, N = 200 {ij}" for ij in ("[1,1]", "[1,2]", "[2,2]")), products, strict=True)
+            return {**computed(f"{way}, all batches", law.covariance()), **dict(drawn)}
+
+        return both_ways(covariances)
 
     def published(self) -> Predictions:
         return self._predicted(lambda G, b, replacement: gradient_noise.sgd_covariance(G, b, replacement))
@@ -73,12 +71,12 @@ class MinibatchCovariance(Comparison):
         )
 
     def _predicted(self, covariance: Any) -> Predictions:
-        predicted: dict[str, float] = {}
-        for replacement in (True, False):
-            kind = "with" if replacement else "without"
-            predicted |= entries(f"{kind}, all batches", covariance(GRADIENTS, self.small[1], replacement))
-            predicted |= entries(f"{kind}, N = 200", covariance(self.many, self.large[1], replacement))
-        return predicted
+        return both_ways(
+            lambda way, replacement: {
+                **entries(f"{way}, all batches", covariance(GRADIENTS, self.small[1], replacement)),
+                **entries(f"{way}, N = 200", covariance(self.many, self.large[1], replacement)),
+            }
+        )
 
     def _products(self, weights: np.ndarray) -> np.ndarray:
         noise = np.einsum("mn,dn->md", weights, self.many) - self.many.mean(axis=1)
@@ -88,9 +86,10 @@ class MinibatchCovariance(Comparison):
 @claim(
     "zhu2019.eq8",
     "Gradient descent with unbiased noise is the Euler–Maruyama scheme of dθ = −∇L dt + √(ηΣ) dW, weakly of first order",
+    kind="exact",
     source="Eq. (8)",
 )
-class EulerMaruyamaScheme(Exact):
+class DescentIsEulerMaruyama(Claim):
     """Mean and covariance of a step, from all batches; and the slope of the error of exact moments of least squares."""
 
     step_size, batch_size = 0.3, 3
@@ -98,11 +97,11 @@ class EulerMaruyamaScheme(Exact):
 
     def measure(self, run: Run) -> Quantities:
         steps = outcomes(Minibatch(GRADIENTS.shape[1], self.batch_size)).transformed(-self.step_size * GRADIENTS)
-        noise = Minibatch(convergence.N, convergence.BATCH_SIZE)
+        noise = Minibatch(convergence.N_POINTS, convergence.BATCH_SIZE)
         return {
             **computed("E Δθ", steps.mean()),
             **computed("Var Δθ", steps.covariance()),
-            self.order: convergence.slope(convergence.least_squares_error("second_moment", noise)),
+            self.order: convergence.slope(convergence.moment_error("second_moment", noise)),
         }
 
     def published(self) -> Predictions:
@@ -120,35 +119,38 @@ class EulerMaruyamaScheme(Exact):
         return {**entries("E Δθ", -self.step_size * GRADIENTS.mean(axis=1)), **entries("Var Δθ", covariance)}
 
 
-@claim("zhu2019.eq13", "An OU process leaves its minimum by E L = ¼ Tr((I − e^{−2Ht})Σ)", source="Eq. (13)")
-class OrnsteinUhlenbeckLoss(Comparison):
+@claim("zhu2019.eq13", "An OU process leaves its minimum by E L = ¼ Tr((I − e^{−2Ht})Σ)", kind="comparison", source="Eq. (13)")
+class OrnsteinUhlenbeckLeavesItsMinimum(Claim):
     """A matrix exponential, exact sampling, and Euler–Maruyama, whose own error is a tenth of its margin (full: a third)."""
 
-    margin = {"exact sampling": Relative(0.005), "Euler–Maruyama": Relative(0.02)}
     time, step_size = 0.5, 0.002
 
+    def margin(self, label: str) -> Margin:
+        return Relative(0.02 if label == "Euler–Maruyama" else 0.005)
+
     def measure(self, run: Run) -> Quantities:
-        exact = ornstein_uhlenbeck.simulate(H, SIGMA, self.time, 8 * run.n_paths, rng=run.seed(0), n_jobs=run.n_jobs)
+        process = HESSIAN, NOISE_COVARIANCE, self.time
+        exact = ornstein_uhlenbeck.simulate(*process, 8 * run.n_paths, rng=run.at("exact sampling"))
         euler = ornstein_uhlenbeck.simulate(
-            H, SIGMA, self.time, run.n_paths, rng=run.seed(1), method="euler", step_size=self.step_size, n_jobs=run.n_jobs
+            *process, run.n_paths, rng=run.at("Euler–Maruyama"), method="euler", step_size=self.step_size
         )
-        covariance = covariance_by_exponential(H, SIGMA, self.time)
+        covariance = covariance_by_exponential(HESSIAN, NOISE_COVARIANCE, self.time)
         return {
             "exact sampling": exact.loss,
             "Euler–Maruyama": euler.loss,
-            **computed("matrix exponential", np.trace(H @ covariance) / 2),
+            **computed("matrix exponential", np.trace(HESSIAN @ covariance) / 2),
             **computed("Var θ_t", covariance),
         }
 
     def published(self) -> Predictions:
-        covariance = entries("Var θ_t", escape.ou_covariance(H, SIGMA, self.time))
-        return {**self._all(float(escape.loss_increase(H, SIGMA, self.time))), **covariance}
+        covariance = entries("Var θ_t", escape.ou_covariance(HESSIAN, NOISE_COVARIANCE, self.time))
+        return {**self._all(float(escape.loss_increase(HESSIAN, NOISE_COVARIANCE, self.time))), **covariance}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        lam, gamma = np.linalg.eigvalsh(H), np.linalg.eigvalsh(SIGMA)
-        yield "Eq. (42) without its ½", self._all(2 * float(escape.loss_increase(H, SIGMA, self.time)))
+        lam, gamma = np.linalg.eigvalsh(HESSIAN), np.linalg.eigvalsh(NOISE_COVARIANCE)
+        yield "Eq. (42) without its ½", self._all(2 * float(escape.loss_increase(HESSIAN, NOISE_COVARIANCE, self.time)))
         yield "H and Σ taken to commute", self._all(float(-np.expm1(-2 * lam * self.time) @ gamma / 4))
-        yield "e^{−Ht} for e^{−2Ht}", self._all(float(escape.loss_increase(H, SIGMA, self.time / 2)))
+        yield "e^{−Ht} for e^{−2Ht}", self._all(float(escape.loss_increase(HESSIAN, NOISE_COVARIANCE, self.time / 2)))
 
     @staticmethod
     def _all(value: float) -> Predictions:
@@ -167,18 +169,24 @@ def _random_processes(run: Run) -> Iterator[tuple[np.ndarray, np.ndarray, float]
 @claim(
     "zhu2019.eq13-linear",
     "E L(θ_t) ≈ (t/2) Tr(HΣ); the line lies above, by at most (t²/2) Tr(H²Σ)",
+    kind="inequality",
     source="Eq. (13), right",
 )
-class LinearApproximation(Inequality):
+class LossIsBelowItsLine(Claim):
     """Worst of random processes, with the covariance from a matrix exponential instead of eigenvalues."""
 
     low, high, slope = "smallest gap / (t²/2)Tr(H²Σ)", "largest gap / (t²/2)Tr(H²Σ)", "gap / (t²/2)Tr(H²Σ) as t → 0"
 
     def measure(self, run: Run) -> Quantities:
         gaps = [self._gap(*process) for process in _random_processes(run)]
-        short = 2 * self._gap(H, SIGMA, 1e-3) - self._gap(H, SIGMA, 2e-3)  # extrapolated, with an error of order t²
+        early, later = (self._gap(HESSIAN, NOISE_COVARIANCE, t) for t in (1e-3, 2e-3))
+        short = 2 * early - later  # extrapolated, with an error of order t²
         # The gap is a difference: its rounding error grows as the quadratic part of a short time shrinks.
-        return {self.low: Computed(min(gaps), 1e-6), self.high: Computed(max(gaps), 1e-6), self.slope: Computed(short, 1e-4)}
+        return {
+            self.low: Computed(min(gaps), rounding=1e-6),
+            self.high: Computed(max(gaps), rounding=1e-6),
+            self.slope: Computed(short, approximation=1e-4),
+        }
 
     def published(self) -> Predictions:
         return {self.low: AtLeast(0.0), self.high: AtMost(1.0), self.slope: 1.0}
@@ -199,24 +207,24 @@ class LinearApproximation(Inequality):
 @claim(
     "zhu2019.eq13-saturation",
     "Sharper: E L(θ_t) ≤ ¼TrΣ for every structure of Σ, and → ¼TrΣ: structure speeds the transient only",
+    kind="comparison",
     source="Eq. (13), t → ∞",
 )
-class Saturation(Comparison):
+class StructureSpeedsTheTransientOnly(Claim):
     """Noise along u₁ against isotropic noise of equal trace, early and late."""
 
     early, late, trace = 0.02, 60.0, 1.0
-    margin = Relative(0.01)
 
     def measure(self, run: Run) -> Quantities:
         found: dict[str, Any] = {}
-        for part, (name, covariance, t) in enumerate(self._cases()):
-            found[name] = ornstein_uhlenbeck.simulate(H, covariance, t, run.n_paths, rng=run.seed(part), n_jobs=run.n_jobs).loss
+        for name, covariance, t in self._cases():
+            found[name] = ornstein_uhlenbeck.simulate(HESSIAN, covariance, t, run.n_paths, rng=run.at(name)).loss
         losses = [np.trace(h @ covariance_by_exponential(h, s, t)) / 2 / (np.trace(s) / 4) for h, s, t in _random_processes(run)]
-        return {**found, "largest E L / ¼TrΣ": Computed(float(max(losses)), 1e-9)}
+        return {**found, "largest E L / ¼TrΣ": Computed(float(max(losses)), rounding=1e-9)}
 
     def published(self) -> Predictions:
         limit = self.trace / 4
-        early = [float(escape.loss_increase(H, s, self.early)) for s in self._shapes()]
+        early = [float(escape.loss_increase(HESSIAN, s, self.early)) for s in self._shapes()]
         return {
             "u₁u₁ᵀ, early": early[0],
             "isotropic, early": early[1],
@@ -226,7 +234,7 @@ class Saturation(Comparison):
         }
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        advantage = len(H) * np.linalg.eigvalsh(H)[-1] / np.trace(H)
+        advantage = len(HESSIAN) * np.linalg.eigvalsh(HESSIAN)[-1] / np.trace(HESSIAN)
         yield "the advantage Dλ₁/TrH persists", {"u₁u₁ᵀ, late": advantage * self.trace / 4}
         yield "saturation at ½TrΣ", {"u₁u₁ᵀ, late": self.trace / 2, "isotropic, late": self.trace / 2}
         early = self.published()
@@ -234,7 +242,7 @@ class Saturation(Comparison):
         yield "E L ≤ ⅛TrΣ", {"largest E L / ¼TrΣ": AtMost(0.5)}
 
     def _shapes(self) -> tuple[np.ndarray, np.ndarray]:
-        first = gradient_noise.match_trace(gradient_noise.leading(H, 1), self.trace)
+        first = gradient_noise.match_trace(gradient_noise.leading(HESSIAN, 1), self.trace)
         return first, gradient_noise.isotropic_equivalent(first)
 
     def _cases(self) -> Iterator[tuple[str, np.ndarray, float]]:
@@ -246,13 +254,16 @@ class Saturation(Comparison):
 @claim(
     "zhu2019.markov-lower",
     "Sharper: P(L ≥ ϑ E L) ≥ (1−ϑ)²/3 for an OU process",
+    kind="inequality",
     source="Section 3.1, a bound from below",
 )
-class PaleyZygmund(Inequality):
+class EscapeIsBoundedFromBelow(Claim):
     """Random spectra, an adversarial search over spectrum and ϑ, and a simulation at rank one."""
 
-    margin = Absolute(0.01)
     worst, rank_one, theta = "smallest P/(1−ϑ)²", "P(L ≥ 0.05 E L) at rank one", 0.05
+
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.01)
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
@@ -265,16 +276,10 @@ class PaleyZygmund(Inequality):
             [np.array([0.0, 0.0, -3.0]), np.array([0.0, -9.0, -2.0])],
             evaluations=120,
         )
-        ou = ornstein_uhlenbeck.simulate(
-            [[1.0]],
-            [[1.0]],
-            1.0,
-            run.n_paths,
-            rng=run.seed(0),
-            deltas=self.theta * escape.loss_increase([[1.0]], [[1.0]], 1.0),
-            n_jobs=run.n_jobs,
-        )
-        return {self.worst: Computed(min(adversarial, *random), 1e-9), self.rank_one: ou.exceedance[0]}
+        process = [[1.0]], [[1.0]], 1.0
+        deltas = self.theta * escape.loss_increase(*process)
+        ou = ornstein_uhlenbeck.simulate(*process, run.n_paths, rng=run.at("rank one"), deltas=deltas)
+        return {self.worst: Computed(min(adversarial, *random), approximation=1e-9), self.rank_one: ou.exceedance[0]}
 
     def published(self) -> Predictions:
         return {self.worst: AtLeast(1 / 3), self.rank_one: AtLeast((1 - self.theta) ** 2 / 3)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import root_scalar
 
-from gradnoise.claims.claim import Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
 from gradnoise.claims.judgement import AtLeast, AtMost, Computed
 from gradnoise.simulations.sampling import product_rule
@@ -17,17 +18,16 @@ from gradnoise.theory import escape, gradient_noise
 from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.curvature import ClippedNetwork
 
-H, SIGMA = HESSIAN, NOISE_COVARIANCE
-
 
 @claim(
     "zhu2019.fig5-decay",
     "The spectrum of Figure 5 (1 % of λ₁ at index 140 of 11,330) meets (15) with d > ½",
+    kind="inequality",
     source="Section 5.3 and Figure 5, left",
     expected="refuted",
     corrected="At that index d = 0.493 and the guaranteed ratio is 0.18a; with any k ≥ 139 and any decay it is at most 0.59a",
 )
-class SpectrumDecay(Inequality):
+class SpectrumDecaysFastEnough(Claim):
     """The d at which D^{−d} is 1 %, the ratio of the least favourable noise, and the best guarantee over k and d."""
 
     decay, ratio, best = "d at index 140", "Tr(HΣ)/Tr(HΣ̄) at a = 1, k = 139", "largest guarantee at a = 1, k ≥ 139"
@@ -44,9 +44,9 @@ class SpectrumDecay(Inequality):
             for decay in (0.5, 1.0, 2.0, 50.0)
         ]
         return {
-            self.decay: Computed(float(d), 1e-10),
-            self.ratio: Computed(float(aligned / spectrum.mean()), 1e-10),
-            self.best: Computed(max(guarantees), 1e-10),
+            self.decay: Computed(float(d), rounding=1e-10),
+            self.ratio: Computed(float(aligned / spectrum.mean()), rounding=1e-10),
+            self.best: Computed(max(guarantees), rounding=1e-10),
         }
 
     def published(self) -> Predictions:
@@ -69,13 +69,16 @@ class SpectrumDecay(Inequality):
 @claim(
     "zhu2019.appendix-b",
     "L(1,0) = 0.01, L(0,1) = 0.81, L(½,½) = 0.81: the model of Proposition 2 is not convex and has separate minima",
+    kind="exact",
     source="Appendix B",
 )
-class SeparateMinima(Exact):
+class MinimaAreSeparate(Claim):
     """The printed one-sample network, at the printed points and around them."""
 
-    #: Both inputs are 1 and each unit reads one, so that one input serves.
-    network = ClippedNetwork([[1.0]], [1.0], [1.0, -1.0], delta=0.1, halved=False)
+    @functools.cached_property
+    def network(self) -> ClippedNetwork:
+        """Both inputs are 1 and each unit reads one, so that one input serves."""
+        return ClippedNetwork([[1.0]], [1.0], [1.0, -1.0], delta=0.1, halved=False)
 
     def measure(self, run: Run) -> Quantities:
         values = {"L(1, 0)": self._loss(1, 0), "L(0, 1)": self._loss(0, 1), "L(½, ½)": self._loss(0.5, 0.5)}
@@ -83,7 +86,7 @@ class SeparateMinima(Exact):
         valley = max(abs(self._loss(x, 1 + y) - self._loss(0, 1)) for x, y in itertools.product(around, around))
         convexity = (values["L(1, 0)"] + values["L(0, 1)"]) / 2 - values["L(½, ½)"]
         found = {**values, "chord − L at the middle": convexity, "largest change of L around (0, 1)": valley}
-        return {label: Computed(value, 1e-14) for label, value in found.items()}
+        return {label: Computed(value, rounding=1e-14) for label, value in found.items()}
 
     def published(self) -> Predictions:
         return {
@@ -106,29 +109,34 @@ class SeparateMinima(Exact):
 @claim(
     "zhu2019.d3",
     "Coefficients √(TrH/(mTrΣ)) and √(λ₁/(mTrΣ)) give GLD Hessian and 1st eigvec the trace of SGD's noise",
+    kind="exact",
     source="Appendix D.3",
     expected="refuted",
     corrected="The coefficients are √(TrΣ/(m TrH_k)), with the rank-k part that is used, and √(TrΣ/(mλ₁))",
 )
-class NoiseCoefficients(Exact):
+class CoefficientsMatchTheTrace(Claim):
     """The coefficient for which E‖noise‖² = TrΣ/m, found by a root search over a quadrature of the noise."""
 
     m, k = 20, 2
 
     def measure(self, run: Run) -> Quantities:
-        return {name: Computed(self._matched(shape), 1e-9) for name, shape in self._shapes().items()}
+        return {name: Computed(self._matched(shape), rounding=1e-9) for name, shape in self._shapes().items()}
 
     def published(self) -> Predictions:
-        lam = np.linalg.eigvalsh(H)
-        return self._both(np.sqrt(lam.sum() / (self.m * np.trace(SIGMA))), np.sqrt(lam[-1] / (self.m * np.trace(SIGMA))))
+        lam = np.linalg.eigvalsh(HESSIAN)
+        return self._both(
+            np.sqrt(lam.sum() / (self.m * np.trace(NOISE_COVARIANCE))), np.sqrt(lam[-1] / (self.m * np.trace(NOISE_COVARIANCE)))
+        )
 
     def corrected(self) -> Predictions:
-        lam = np.linalg.eigvalsh(H)
+        lam = np.linalg.eigvalsh(HESSIAN)
         kept = lam[-self.k :].sum()
-        return self._both(np.sqrt(np.trace(SIGMA) / (self.m * kept)), np.sqrt(np.trace(SIGMA) / (self.m * lam[-1])))
+        return self._both(
+            np.sqrt(np.trace(NOISE_COVARIANCE) / (self.m * kept)), np.sqrt(np.trace(NOISE_COVARIANCE) / (self.m * lam[-1]))
+        )
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        lam, trace = np.linalg.eigvalsh(H), np.trace(SIGMA)
+        lam, trace = np.linalg.eigvalsh(HESSIAN), np.trace(NOISE_COVARIANCE)
         yield "TrH for TrH_k", {"GLD Hessian": float(np.sqrt(trace / (self.m * lam.sum())))}
         yield "without the root", self._both(trace / (self.m * lam[-self.k :].sum()), trace / (self.m * lam[-1]))
 
@@ -136,11 +144,11 @@ class NoiseCoefficients(Exact):
         law = product_rule(dimension=3)
         noise = law.vectors @ psd_axes(shape).T
         power = law.probabilities @ (noise**2).sum(axis=1)
-        found = root_scalar(lambda c: c**2 * power - np.trace(SIGMA) / self.m, bracket=(0, 10), xtol=1e-14)
+        found = root_scalar(lambda c: c**2 * power - np.trace(NOISE_COVARIANCE) / self.m, bracket=(0, 10), xtol=1e-14)
         return float(found.root)
 
     def _shapes(self) -> dict[str, np.ndarray]:
-        return {"GLD Hessian": gradient_noise.leading(H, self.k), "GLD 1st eigvec": gradient_noise.leading(H, 1)}
+        return {"GLD Hessian": gradient_noise.leading(HESSIAN, self.k), "GLD 1st eigvec": gradient_noise.leading(HESSIAN, 1)}
 
     @staticmethod
     def _both(hessian: Any, eigenvector: Any) -> Predictions:
@@ -150,9 +158,10 @@ class NoiseCoefficients(Exact):
 @claim(
     "zhu2019.partition",
     "Disjoint minibatches estimate the covariance of the noise; exactly: mean N/(N−1)·Σ/m, rank below their number",
+    kind="exact",
     source="Appendix D.3",
 )
-class DisjointBatches(Exact):
+class DisjointBatchesEstimateTheCovariance(Claim):
     """All ways to cut six samples into three pairs."""
 
     label, rank = "mean estimate", "rank from three batches"
@@ -165,7 +174,7 @@ class DisjointBatches(Exact):
             estimates.append(np.cov(means))
         # In as many dimensions as there are samples, the three batches show their rank.
         wide = np.eye(6).reshape(6, 3, self.m).mean(axis=2)
-        return {**computed(self.label, np.mean(estimates, axis=0)), self.rank: Computed(np.linalg.matrix_rank(np.cov(wide)), 0)}
+        return {**computed(self.label, np.mean(estimates, axis=0)), self.rank: Computed(np.linalg.matrix_rank(np.cov(wide)))}
 
     def published(self) -> Predictions:
         n = GRADIENTS.shape[1]
@@ -184,9 +193,10 @@ class DisjointBatches(Exact):
 @claim(
     "zhu2019.sharpness",
     "E L(θ+ν) − L(θ), ν ~ N(0, δ²I), is (δ²/2) TrH on a quadratic, with the relative error √(2TrH²/M)/TrH of M draws",
+    kind="exact",
     source="Eq. (88)",
 )
-class ExpectedSharpness(Exact):
+class SharpnessIsTheTrace(Claim):
     """Gauss–Hermite quadrature, exact for the fourth moments that the error needs."""
 
     mean, error = "E L(θ+ν) − L(θ)", "relative error at M = 1,000"
@@ -195,15 +205,15 @@ class ExpectedSharpness(Exact):
     def measure(self, run: Run) -> Quantities:
         law = product_rule(dimension=3)
         nu = self.delta * law.vectors
-        increase = np.einsum("ki,ij,kj->k", nu, H, nu) / 2
+        increase = np.einsum("ki,ij,kj->k", nu, HESSIAN, nu) / 2
         mean = law.probabilities @ increase
         deviation = np.sqrt(law.probabilities @ (increase - mean) ** 2)
         return computed(self.mean, mean) | computed(self.error, deviation / np.sqrt(self.n_draws) / mean)
 
     def published(self) -> Predictions:
-        error = np.sqrt(2 * np.trace(H @ H) / self.n_draws) / np.trace(H)
-        return {self.mean: float(self.delta**2 / 2 * np.trace(H)), self.error: float(error)}
+        error = np.sqrt(2 * np.trace(HESSIAN @ HESSIAN) / self.n_draws) / np.trace(HESSIAN)
+        return {self.mean: float(self.delta**2 / 2 * np.trace(HESSIAN)), self.error: float(error)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "δ² for δ²/2", {self.mean: float(self.delta**2 * np.trace(H))}
-        yield "TrH² without its 2", {self.error: float(np.sqrt(np.trace(H @ H) / self.n_draws) / np.trace(H))}
+        yield "δ² for δ²/2", {self.mean: float(self.delta**2 * np.trace(HESSIAN))}
+        yield "TrH² without its 2", {self.error: float(np.sqrt(np.trace(HESSIAN @ HESSIAN) / self.n_draws) / np.trace(HESSIAN))}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from gradnoise.claims.claim import Exact, Predictions, Quantities, Run, claim
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import AtLeast, AtMost, Computed
 from gradnoise.claims.training import MOSTLY, OBSERVED_SGD, SELDOM, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
@@ -27,9 +27,10 @@ def parameters(model: nn.Module) -> int:
 @claim(
     "zhu2019.parameters",
     "The LeNet-like network has 11,330 parameters, VGG-11 without batch normalisation 9,750,922",
+    kind="exact",
     source="Section 5.3 and Appendix D.4",
 )
-class ParameterCounts(Exact):
+class ParameterCounts(Claim):
     """Counted in the networks, which are then run on an image."""
 
     small, large = "LeNet-like network", "VGG-11"
@@ -38,7 +39,7 @@ class ParameterCounts(Exact):
         found = {}
         for label, model, shape in ((self.small, lenet(), (1, 1, 28, 28)), (self.large, vgg11(), (1, 3, 32, 32))):
             outputs = model(torch.zeros(shape)).shape[1]
-            found[label] = Computed(parameters(model) if outputs == 10 else 0, 0.0)
+            found[label] = Computed(parameters(model) if outputs == 10 else 0)
         return found
 
     def published(self) -> Predictions:
@@ -52,24 +53,25 @@ class ParameterCounts(Exact):
         yield "one linear layer after the convolutions", {self.large: features + 5_130}
 
 
-ALIGNED = {"sgd": "SGD", "gld_leading": "GLD leading", "gld_hessian": "GLD Hessian", "gld_eigvec": "GLD 1st eigvec(H)"}
-OTHERS = {"gd": "GD", "gld_const": "GLD const", "gld_dynamic": "GLD dynamic", "gld_diag": "GLD diag"}
+LEAVERS = {"sgd": "SGD", "gld_leading": "GLD leading", "gld_hessian": "GLD Hessian", "gld_eigvec": "GLD 1st eigvec(H)"}
+STAYERS = {"gd": "GD", "gld_const": "GLD const", "gld_dynamic": "GLD dynamic", "gld_diag": "GLD diag"}
 
 
 def shares_left(found: Comparison, within: int) -> dict[str, Proportion]:
     """By label, in what share of the repetitions a dynamics has left the minimum within that many steps."""
     early = found.steps <= within
-    left = {label: found.of(name, "train_accuracy")[:, early].min(axis=1) < LEFT for name, label in (ALIGNED | OTHERS).items()}
+    left = {label: found.of(name, "train_accuracy")[:, early].min(axis=1) < LEFT for name, label in (LEAVERS | STAYERS).items()}
     return {label: share(event) for label, event in left.items()}
 
 
 @claim(
     "zhu2019.fig3",
     "SGD and noise along the curvature leave the minimum that GD found, SGD to generalise better; GD, GLD and GLD diag stay",
+    kind="inequality",
     source="Figure 3, Section 5.3",
     expected=None,
 )
-class Escape(Training):
+class NoiseAlongTheCurvatureEscapes(Training):
     """Share of the repetitions in which a dynamics leaves the minimum, and the accuracy that SGD gains by it."""
 
     gain = "test accuracy of SGD less that of GD"
@@ -81,8 +83,8 @@ class Escape(Training):
         return {**{f"share of {label} that leaves": p for label, p in left.items()}, self.gain: found.difference("sgd", "gd")}
 
     def published(self) -> Predictions:
-        leave = {f"share of {label} that leaves": MOSTLY for label in ALIGNED.values()}
-        stay = {f"share of {label} that leaves": SELDOM for label in OTHERS.values()}
+        leave = {f"share of {label} that leaves": MOSTLY for label in LEAVERS.values()}
+        stay = {f"share of {label} that leaves": SELDOM for label in STAYERS.values()}
         return {**leave, **stay, self.gain: AtLeast(0.0)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
@@ -95,10 +97,11 @@ class Escape(Training):
 @claim(
     "zhu2019.fig5",
     "At the minimum of GD the noise of SGD follows the curvature: Tr(HΣ) is far above Tr(HΣ̄), and â of order one or more",
+    kind="inequality",
     source="Figure 5, Section 5.3",
     expected=None,
 )
-class Alignment(Training):
+class NoiseFollowsTheCurvature(Training):
     """Share of the repetitions in which Tr(HΣ) is ten times Tr(HΣ̄), â at least one, and Tr(HΣ) falls in the end."""
 
     far = "share with Tr(HΣ) ≥ 10 Tr(HΣ̄) at the start"
@@ -127,10 +130,11 @@ class Alignment(Training):
 @claim(
     "zhu2019.fig7",
     "Late in training the noise dominates the gradient: TrΣ > ‖∇L‖²",
+    kind="inequality",
     source="Figure 7, Appendix C.1",
     expected=None,
 )
-class NoiseOverGradient(Training):
+class NoiseDominatesTheGradient(Training):
     """Share of the repetitions in which it does after 2,000 steps of SGD from the initialisation."""
 
     late = "share with TrΣ > ‖∇L‖² after 2,000 steps"
@@ -150,10 +154,11 @@ class NoiseOverGradient(Training):
 @claim(
     "zhu2019.fig8",
     "SGD, GLD 1st eigvec, Hessian and leading leave the minimum of GD within 50 steps; GD, GLD const, dynamic and diag do not",
+    kind="inequality",
     source="Figure 8, Appendix C.2",
     expected=None,
 )
-class FirstSteps(Training):
+class NoiseAlongTheCurvatureEscapesAtOnce(Training):
     """Share of the repetitions in which a dynamics has left after 50 and after 200 steps."""
 
     protocol = quick("zhu2019-fig3", measured=(), n_steps=200, every=10)
@@ -164,9 +169,9 @@ class FirstSteps(Training):
         return {f"share of {label} that has left after {k} steps": p for k, shares in left.items() for label, p in shares.items()}
 
     def published(self) -> Predictions:
-        leave = {f"share of {label} that has left after 50 steps": MOSTLY for label in ALIGNED.values()}
-        return leave | {f"share of {label} that has left after 50 steps": SELDOM for label in OTHERS.values()}
+        leave = {f"share of {label} that has left after 50 steps": MOSTLY for label in LEAVERS.values()}
+        return leave | {f"share of {label} that has left after 50 steps": SELDOM for label in STAYERS.values()}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        for label in ALIGNED.values():
+        for label in LEAVERS.values():
             yield f"{label} stays for 200 steps", {f"share of {label} that has left after 200 steps": SELDOM}

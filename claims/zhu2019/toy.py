@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.claims.claim import Comparison, Exact, Inequality, Predictions, Quantities, Run, claim, computed, entries
-from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Relative
+from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
+from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Margin
 from gradnoise.simulations import ornstein_uhlenbeck, toy
 from gradnoise.simulations.statistics import Difference
 from gradnoise.theory import escape
@@ -19,7 +19,7 @@ ALIGNED = ("gld_leading", "gld_hessian", "gld_eigvec")
 UNALIGNED = ("gd", "gld_const", "gld_diag")
 
 
-def _expectation(function: Any) -> np.ndarray:
+def _data_mean(function: Any) -> np.ndarray:
     """E f(x) over the toy's data, by a 40-point Gauss–Hermite rule along each axis of their covariance."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
@@ -29,18 +29,19 @@ def _expectation(function: Any) -> np.ndarray:
 
 
 def _population_covariance(theta: np.ndarray) -> np.ndarray:
-    g = _expectation(lambda x: two_basin.gradients(theta, x).T)
-    return _expectation(lambda x: np.einsum("in,jn->nij", *[two_basin.gradients(theta, x)] * 2)) - np.outer(g, g)
+    g = _data_mean(lambda x: two_basin.gradients(theta, x).T)
+    return _data_mean(lambda x: np.einsum("in,jn->nij", *[two_basin.gradients(theta, x)] * 2)) - np.outer(g, g)
 
 
 @claim(
     "zhu2019.d1",
     "The toy's data have the printed matrix as covariance, the inverse Hessian of the sharp quadratic",
+    kind="exact",
     source="Appendix D.1",
     expected="refuted",
     corrected="The printed matrix is a rotation; the released program draws 10⁻³ and 10⁻⁴ along the diagonals: 0.02 H⁻¹",
 )
-class DataCovariance(Exact):
+class DataHaveThePrintedCovariance(Claim):
     """Symmetry of the printed matrix; and the inverse of the printed quadratic's second differences."""
 
     asymmetry, inverse, distance = "asymmetry of the printed matrix", "0.02 H⁻¹", "largest entry of printed − H⁻¹"
@@ -50,8 +51,8 @@ class DataCovariance(Exact):
         difference = float(np.abs(printed - printed.T).max())
         inverse = np.linalg.inv(self._second_differences())
         return {
-            self.asymmetry: Computed(difference, 1e-12),
-            self.distance: Computed(float(np.abs(printed - inverse).max()), 1e-12),
+            self.asymmetry: Computed(difference, rounding=1e-12),
+            self.distance: Computed(float(np.abs(printed - inverse).max()), rounding=1e-12),
             **computed(self.inverse, 0.02 * inverse),
         }
 
@@ -81,21 +82,22 @@ class DataCovariance(Exact):
 @claim(
     "zhu2019.toy-minima",
     "(1, 1) and (−1, −1) are both global minima of the toy",
+    kind="exact",
     source="Section 5.1",
     expected="refuted",
     corrected="Both are local minima, with population losses of 0.0200 and 0.0011",
 )
-class ToyMinima(Exact):
+class BothMinimaAreGlobal(Claim):
     """Population loss and gradient at both, by quadrature of the printed minimum of two branches."""
 
     sharp, flat, gap = "L(1, 1)", "L(−1, −1)", "L(1, 1) − L(−1, −1)"
 
     def measure(self, run: Run) -> Quantities:
         points = two_basin.SHARP_MINIMUM, two_basin.FLAT_MINIMUM
-        sharp, flat = (float(_expectation(lambda x, w=w: two_basin.losses(w, x))) for w in points)
-        slopes = [float(np.abs(_expectation(lambda x, w=w: two_basin.gradients(w, x).T)).max()) for w in points]
+        sharp, flat = (float(_data_mean(lambda x, w=w: two_basin.losses(w, x))) for w in points)
+        slopes = [float(np.abs(_data_mean(lambda x, w=w: two_basin.gradients(w, x).T)).max()) for w in points]
         found = {self.sharp: sharp, self.flat: flat, self.gap: sharp - flat, "largest |∇L| at both": max(slopes)}
-        return {label: Computed(value, 1e-12) for label, value in found.items()}
+        return {label: Computed(value, rounding=1e-12) for label, value in found.items()}
 
     def published(self) -> Predictions:
         return {self.gap: 0.0}
@@ -111,7 +113,7 @@ class ToyMinima(Exact):
         yield "Tr(H Cov x) without its ½", {self.sharp: 2 * sharp, self.flat: 2 * flat}
 
 
-class _Escape(Inequality):
+class _SuccessRates(Claim):
     """Success rates of all dynamics, and by how much each aligned one leads each other one."""
 
     convention: str
@@ -119,19 +121,18 @@ class _Escape(Inequality):
 
     def measure(self, run: Run) -> Quantities:
         rates, found = {}, {}
-        for part, dynamics in enumerate((*UNALIGNED, *ALIGNED)):
-            paths = toy.simulate(dynamics, run.n_paths, rng=run.seed(part), convention=self.convention, n_jobs=run.n_jobs)
+        for dynamics in (*UNALIGNED, *ALIGNED):
+            paths = toy.simulate(dynamics, run.n_paths, rng=run.at(dynamics), convention=self.convention)
             found[dynamics] = rates[dynamics] = paths.success_rate
             found[f"{dynamics}: in the flat basin at some time"] = paths.ever_escaped
         pairs = [(a, u) for a in ALIGNED for u in UNALIGNED] + [("gld_diag", "gld_const"), ("gld_eigvec", "gld_leading")]
         found |= {f"{a} − {b}": Difference(rates[a], rates[b]) for a, b in pairs}
         # In the flat basin H is a multiple of I, and u₁ is whatever the solver returns: e₂ above. How much that matters is
         # measured, not judged.
-        for part, (name, u1) in enumerate((("(1,1)/√2", (1.0, 1.0)), ("(1,−1)/√2", (1.0, -1.0))), start=10):
-            paths = toy.simulate(
-                "gld_eigvec", run.n_paths, rng=run.seed(part), convention=self.convention, tie_direction=u1, n_jobs=run.n_jobs
-            )
-            found[f"gld_eigvec with u₁ = {name} in the flat basin"] = paths.success_rate
+        for name, u1 in (("(1,1)/√2", (1.0, 1.0)), ("(1,−1)/√2", (1.0, -1.0))):
+            label = f"gld_eigvec with u₁ = {name} in the flat basin"
+            paths = toy.simulate("gld_eigvec", run.n_paths, rng=run.at(label), convention=self.convention, tie_direction=u1)
+            found[label] = paths.success_rate
         return found
 
     def published(self) -> Predictions:
@@ -141,13 +142,16 @@ class _Escape(Inequality):
 @claim(
     "zhu2019.fig2",
     "On the toy, 1st eigvec(H), Hessian and leading escape far more often than const, diag and GD (by over 0.2)",
+    kind="inequality",
     source="Figure 2, middle",
 )
-class EscapeFromSharpMinimum(_Escape):
+class AlignedNoiseEscapesFarMoreOften(_SuccessRates):
     """By the released program's convention: noise of power 0.01 added to the weights at every step."""
 
     convention = "released"
-    margin = Absolute(0.03)
+
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.03)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "diagonal noise leads isotropic noise as far", {"gld_diag − gld_const": AtLeast(self.lead)}
@@ -158,14 +162,17 @@ class EscapeFromSharpMinimum(_Escape):
 @claim(
     "zhu2019.fig2-literal",
     "The same with the noise of Eq. (7) word for word, ηε with E‖ε‖² = 0.01",
+    kind="inequality",
     source="Eq. (7) and Figure 2",
     expected="refuted",
 )
-class LiteralEscape(_Escape):
+class LiteralNoiseEscapesFarMoreOften(_SuccessRates):
     """Practically nothing escapes."""
 
     convention = "literal"
-    margin = Absolute(0.02)
+
+    def margin(self, label: str) -> Margin:
+        return Absolute(0.02)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "half that lead", {f"{a} − {u}": AtLeast(self.lead / 2) for a in ALIGNED for u in UNALIGNED}
@@ -175,9 +182,10 @@ class LiteralEscape(_Escape):
 @claim(
     "zhu2019.fig2-equalities",
     "At the sharp minimum leading ≡ Hessian (the population covariance is 0.02 H), and diag ≡ const at 45°",
+    kind="exact",
     source="Figure 2, read exactly",
 )
-class ToyEqualities(Exact):
+class LeadingNoiseIsHessianNoise(Claim):
     """Covariance of the population's gradients, by quadrature, at both minima."""
 
     sharp, diagonal, flat = "Σ/TrΣ at (1, 1)", "diag(Σ)/TrΣ at (1, 1)", "Σ/TrΣ at (−1, −1)"
@@ -213,29 +221,29 @@ class ToyEqualities(Exact):
     "zhu2019.toy-discrete",
     "Sharper: on the toy ηλ₁ = 1, so Eq. (13) does not describe it; after k steps the loss is "
     "(η/2)Σs_i(1−(1−ηλ_i)^{2k})/(2−ηλ_i)",
+    kind="comparison",
     source="Eq. (7) on the sharp quadratic",
 )
-class DiscreteLoss(Comparison):
+class LossOfDiscreteSteps(Claim):
     """Gradient descent with noise on the sharp quadratic, simulated step by step."""
 
-    margin = {"L after 5 steps": Relative(0.01), "L after 40 steps": Relative(0.01)}
     step_size, covariance = 0.005, np.array([[3.0, 0.5], [0.5, 1.0]])
 
     def measure(self, run: Run) -> Quantities:
         found: dict[str, Any] = {}
-        for part, k in enumerate((5, 40)):
-            found[f"L after {k} steps"] = ornstein_uhlenbeck.simulate(
+        for k in (5, 40):
+            label = f"L after {k} steps"
+            found[label] = ornstein_uhlenbeck.simulate(
                 two_basin.SHARP_HESSIAN,
                 self.step_size * self.covariance,  # eta eps is sqrt(eta) times a noise of eta Sigma per time
                 k * self.step_size,
                 run.n_paths,
-                rng=run.seed(part),
+                rng=run.at(label),
                 method="euler",
                 step_size=self.step_size,
-                n_jobs=run.n_jobs,
             ).loss
         top = float(np.linalg.eigvalsh(two_basin.SHARP_HESSIAN)[-1])
-        return {**found, "ηλ₁": Computed(self.step_size * top, 1e-12)}
+        return {**found, "ηλ₁": Computed(self.step_size * top, rounding=1e-12)}
 
     def published(self) -> Predictions:
         return {**self._losses(escape.discrete_loss_increase), "ηλ₁": 1.0}

@@ -1,20 +1,32 @@
 """Properties of the ledger.
 
 They catch a claim that cannot fail, a twin too close to the truth, a measurement that knows its seed or its prediction, and an
-id that was forgotten.
+id that was forgotten; and two parts of a measurement that share a stream, or workers that were not asked for.
 """
 
+import contextlib
 import dataclasses
+import doctest
 import functools
+import inspect
 import json
+import subprocess
+import sys
+import threading
+import time
 
+import joblib
+import numpy as np
 import pytest
 
-from gradnoise.claims import registry
-from gradnoise.claims.claim import Quantities, Run
-from gradnoise.claims.judgement import Computed, Prediction, number, relation
-from gradnoise.claims.report import Component
+from gradnoise.claims import claim as claims
+from gradnoise.claims import judgement, registry, report
+from gradnoise.claims.claim import KINDS, Claim, Quantities, Run
+from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
+from gradnoise.claims.report import Component, summary
+from gradnoise.simulations import ensemble
 from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Proportion
 
 NAMED = {
     "zhu2019": "eq5 eq8 definition1 eq11 eq13 eq13-linear eq13-saturation markov markov-lower trace-norm optimal-noise isotropic "
@@ -55,6 +67,19 @@ def test_a_refuted_claim_says_what_holds_instead_and_a_true_one_does_not(id):
 
 
 @pytest.mark.parametrize("id", CLAIMS)
+def test_a_claim_is_of_the_kind_that_it_says(id):
+    subject = CLAIMS[id]
+    relations = {relation(p) for predictions in (subject.published(), subject.corrected()) for p in predictions.values()}
+    sampled = [label for label, q in measured(id, 1).items() if not isinstance(q, Computed)]
+    assert {
+        "inequality": relations & {">=", "<="},
+        "comparison": "=" in relations and sampled,
+        "order of convergence": relations == {"="},
+        "exact": not sampled,
+    }[subject.kind]
+
+
+@pytest.mark.parametrize("id", CLAIMS)
 def test_predictions_speak_of_measured_quantities_and_all_sampled_ones_have_a_margin(id):
     claim = CLAIMS[id]
     quantities, margins = measured(id, 1), claim.margins()
@@ -62,6 +87,26 @@ def test_predictions_speak_of_measured_quantities_and_all_sampled_ones_have_a_ma
         assert set(predictions) <= set(quantities)
         for label in predictions:
             assert isinstance(quantities[label], Computed) or margins[label] > 0
+
+
+def test_margins_are_those_of_the_published_prediction_and_of_the_next_one_where_that_is_silent():
+    class Subject(Claim):
+        def margin(self, label):
+            return {"a": Relative(0.1), "b": Absolute(0.5)}.get(label)
+
+        def measure(self, run):
+            return {}
+
+        def published(self):
+            return {"a": 2.0, "fixed": 1.0}
+
+        def corrected(self):
+            return {"a": 5.0, "b": 1.0}
+
+        def sabotaged(self):
+            yield "another", {"a": 7.0}
+
+    assert Subject().margins() == {"a": 0.2, "b": 0.5}
 
 
 @pytest.mark.parametrize("id", CLAIMS)
@@ -121,10 +166,148 @@ def test_what_is_sampled_changes_with_the_seed_and_repeats_with_it(id):
             assert quantity.value != other[label].value, label
 
 
+def test_a_part_of_a_measurement_has_a_stream_of_its_own_by_its_name():
+    run, other = small_run(1), small_run(1)
+    other.at("without")
+    assert numbers(run.at("with")) == numbers(other.at("with"))  # whatever was asked for before
+    assert numbers(run.at("without")) != numbers(other.at("with, again"))
+    assert numbers(small_run(2).at("with")) != numbers(small_run(1).at("with"))
+    with pytest.raises(ValueError, match=r"label must name a part.* got 'with' again"):
+        run.at("with")
+    assert run.generator().random() == small_run(1).generator("instances").random()
+    with pytest.raises(ValueError, match="'instances' again"):
+        run.generator()
+    with pytest.raises(TypeError, match="label must be a string, got 0"):
+        run.at(0)
+
+
+def numbers(seed: np.random.SeedSequence) -> list[int]:
+    return seed.generate_state(4).tolist()
+
+
+class CountsWorkers(Claim):
+    """A frequency, and in which threads it was last measured."""
+
+    pilot_paths = 8 * ensemble.BLOCK_SIZE
+
+    def __init__(self):
+        self.threads = set()
+
+    def measure(self, run):
+        self.threads.clear()
+        (heads,) = ensemble.run(self.toss, (), run.n_paths, rng=run.at("tosses"), reduce=ensemble.concatenate)
+        return {"share": Proportion(int(heads.sum()), run.n_paths)}
+
+    def toss(self, n_paths, generator):
+        self.threads.add(threading.get_ident())
+        time.sleep(0.01)  # so that every worker gets some
+        return (generator.random(n_paths) < 0.5,)
+
+    def published(self):
+        return {"share": 0.5}
+
+    def margin(self, label):
+        return Absolute(0.05)
+
+    def sabotaged(self):
+        yield "a third", {"share": 1 / 3}
+
+
+@pytest.mark.parametrize(
+    ("active", "n_jobs", "workers"),
+    [
+        (None, None, 1),
+        (None, 2, 2),
+        ({"backend": "threading", "n_jobs": 2}, None, 2),  # a nested n_jobs=None would make it one
+        ({"backend": "threading", "n_jobs": 2}, 1, 1),
+        ({"backend": "threading", "n_jobs": 1}, 2, 2),
+    ],
+)
+def test_workers_come_from_the_active_configuration_unless_verify_is_told(active, n_jobs, workers, monkeypatch):
+    subject = CountsWorkers()
+    subject.id, subject.statement, subject.kind, subject.source = "ne2021.eq4", "Heads are half", "comparison", "here"
+    subject.expected, subject.corrected_statement = "holds", None
+    monkeypatch.setitem(claims.CLAIMS, subject.id, subject)
+    monkeypatch.setattr(registry, "claim_ids", lambda extra: [subject.id])
+    with joblib.parallel_config(**active) if active else contextlib.nullcontext():
+        before = joblib.effective_n_jobs()
+        (entry,) = registry.verify(subject.id, n_jobs=n_jobs).entries
+        assert joblib.effective_n_jobs() == before
+    assert len(subject.threads) == workers
+    assert entry.verdict == "holds" and entry.components[0].estimate == the_share()
+
+
+@functools.cache
+def the_share() -> float:
+    """Share that the claim above measures, without any workers."""
+    subject = CountsWorkers()
+    subject.id = "ne2021.eq4"
+    stream = Stream.of(registry.DEFAULT_SEED)
+    return registry.measure(subject, registry.BUDGETS["quick"], stream, subject.margins())["share"].value
+
+
 def test_a_verdict_does_not_depend_on_what_else_is_run_or_on_the_workers():
     alone = registry.verify("ne2021.eq10", n_jobs=1).entries[0]
     together = registry.verify(["ne2021.eq4", "ne2021.eq10"], n_jobs=2).entries[1]
     assert alone.components == together.components
+
+
+NOTHING_HAPPENS = """
+import sys
+import numpy as np
+import scipy.stats
+from numba.core.dispatcher import Dispatcher
+
+def happens(*args, **kwargs):
+    raise AssertionError("something is compiled, decomposed or drawn on import")
+
+np.random.default_rng = Dispatcher.compile = np.linalg.eigh = np.linalg.inv = np.linalg.svd = happens
+from gradnoise.claims import registry
+found = registry.all_claims()
+modules = {type(c).__module__ for c in found.values()} | {"gradnoise.claims.convergence", "gradnoise.claims.instances"}
+
+def built(values):
+    for name, value in values.items():
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else [value]
+        for part in parts:
+            module = type(part).__module__
+            if module.startswith(("gradnoise.theory", "gradnoise.simulations")) and not hasattr(part, "__dataclass_fields__"):
+                yield f"{name}: {part!r}"
+
+everything = [vars(sys.modules[m]) for m in modules] + [vars(b) for c in found.values() for b in type(c).__mro__]
+print(sorted({b for values in everything for b in built(values)}))
+"""
+
+
+def test_nothing_is_compiled_built_or_drawn_when_the_claims_are_imported():
+    found = subprocess.run([sys.executable, "-c", NOTHING_HAPPENS], capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
+
+
+@pytest.mark.parametrize("module", [claims, judgement, registry, report], ids=lambda m: m.__name__)
+def test_examples_in_the_docstrings_run(module):
+    failed, attempted = doctest.testmod(module)
+    assert attempted and not failed
+
+
+def test_what_is_public_has_an_example():
+    for name in ("Claim", "Run", "claim", "computed", "entries", "both_ways"):
+        assert ">>>" in inspect.getdoc(getattr(claims, name))
+    assert all(">>>" in inspect.getdoc(f) for f in (judgement.judge, Computed, registry.verify, report.Report))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "measured"),
+    [
+        (Computed(0.25, rounding=1e-12), "0.25 (exact)"),
+        (Computed(1.997, approximation=0.01), "1.997 ± 0.01 (approximation)"),
+        (Proportion(5_000, 10_000), "0.5 ± 0.005"),
+    ],
+)
+def test_a_reader_sees_what_a_number_may_be_wrong_by(quantity, measured):
+    entry = registry.verify("zhu2019.trace-norm").entries[0]
+    component = Component.of("q", quantity, AtLeast(0.0), 0.1, registry.LEVEL)
+    assert summary(dataclasses.replace(entry, components=(component,))) == ("≥ 0", measured)
 
 
 def test_a_corrected_statement_can_be_verified_alone():
@@ -169,3 +352,12 @@ def test_the_json_report_has_its_promised_shape(tmp_path):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         registry.verify(**arguments)
+
+
+def test_a_claim_of_no_kind_or_of_a_known_id_is_not_registered():
+    for kind, id, message in (
+        ("tautology", "zhu2019.d1", f"kind must be one of {KINDS[0]}"),
+        ("exact", "zhu2019.d1", "id must.*d1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            claims.claim(id, "One is one", kind=kind, source="nowhere")(type(CLAIMS["zhu2019.d1"]))

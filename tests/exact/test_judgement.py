@@ -62,7 +62,16 @@ def test_an_interval_that_cannot_be_trusted_decides_nothing():
     ],
 )
 def test_computed_quantities_are_judged_by_rounding(value, prediction, verdict):
-    assert judge(Computed(value, 1e-12), prediction, margin=99.0, level=LEVEL).verdict == verdict
+    for error in ("rounding", "approximation"):
+        assert judge(Computed(value, **{error: 1e-12}), prediction, margin=99.0, level=LEVEL).verdict == verdict
+
+
+def test_what_is_left_out_is_not_called_rounding_and_both_add_up():
+    assert (Computed(1.0).tolerance, Computed(1.0).error_kind) == (0.0, "rounding")
+    both = Computed(1.0, rounding=0.25, approximation=0.5)
+    assert (both.tolerance, both.error_kind) == (0.75, "approximation")
+    with pytest.raises(ValueError, match="approximation must be >= 0, got -1"):
+        Computed(1.0, approximation=-1)
 
 
 def test_a_vector_holds_if_all_hold_and_is_refuted_if_any_is():
