@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, VALUES
@@ -185,6 +184,8 @@ class Printed:
 
     def p_value(self, other: Printed) -> float:
         """Two-sided p-value of Welch's test."""
+        from scipy import stats  # here, as its import takes long
+
         a, b = self, other
         return float(
             stats.ttest_ind_from_stats(a.mean, a.deviation, a.n_runs, b.mean, b.deviation, b.n_runs, equal_var=False).pvalue

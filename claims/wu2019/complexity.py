@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import AtLeast, AtMost, Computed
@@ -177,6 +176,8 @@ class GaussianAndRademacherComplexityAgree(Claim):
 
     def _largest_signed(self) -> float:
         """E max g_i, without the modulus, by quadrature."""
+        from scipy import stats  # here, as its import takes long
+
         return float(stats.norm().expect(lambda x: self.n * x * stats.norm.cdf(x) ** (self.n - 1), lb=-12, ub=12))
 
 
