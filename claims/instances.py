@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import expm
-from scipy.optimize import minimize
+import scipy
 
 __all__ = [
     "GRADIENTS",
@@ -50,7 +49,9 @@ def search_minimum(
 ) -> tuple[float, np.ndarray]:
     """Adversarial search: the lowest value that Nelder-Mead finds from several starts, and where."""
     found = [
-        minimize(function, x, method="Nelder-Mead", options={"maxfev": evaluations, "xatol": 1e-10, "fatol": 1e-14})
+        scipy.optimize.minimize(
+            function, x, method="Nelder-Mead", options={"maxfev": evaluations, "xatol": 1e-10, "fatol": 1e-14}
+        )
         for x in starts
     ]
     best = min(found, key=lambda r: r.fun)
@@ -61,7 +62,7 @@ def covariance_by_exponential(hessian: np.ndarray, covariance: np.ndarray, t: fl
     """Van Loan's formula for ∫e^{−Hs}Σe^{−Hs}ds, with time halved until the exponential is harmless."""
     d, halvings = len(hessian), max(0, int(np.ceil(np.log2(max(np.linalg.norm(hessian, 2) * t, 1)))))
     h = t / 2**halvings
-    block = expm(np.block([[hessian, covariance], [np.zeros((d, d)), -hessian]]) * h)
+    block = scipy.linalg.expm(np.block([[hessian, covariance], [np.zeros((d, d)), -hessian]]) * h)
     decay = block[d:, d:]
     result = decay.T @ block[:d, d:]
     for _ in range(halvings):  # C(2h) = C(h) + e^{−Hh} C(h) e^{−Hh}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from scipy.optimize import root_scalar
+import scipy
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
@@ -34,7 +34,7 @@ class SpectrumDecaysFastEnough(Claim):
     dimension, index, level = 11_330, 140, 0.01
 
     def measure(self, run: Run) -> Quantities:
-        d = root_scalar(lambda x: self.dimension**-x - self.level, bracket=(0, 2), xtol=1e-14).root
+        d = scipy.optimize.root_scalar(lambda x: self.dimension**-x - self.level, bracket=(0, 2), xtol=1e-14).root
         # A spectrum no better than the figure tells, with noise along u₁ as (16) has it and the rest where H is zero.
         spectrum = np.concatenate([np.ones(self.index - 1), np.full(self.dimension - self.index + 1, self.level)])
         aligned = spectrum[0] / spectrum.sum()
@@ -144,7 +144,9 @@ class CoefficientsMatchTheTrace(Claim):
         law = product_rule(dimension=3)
         noise = law.vectors @ psd_axes(shape).T
         power = law.probabilities @ (noise**2).sum(axis=1)
-        found = root_scalar(lambda c: c**2 * power - np.trace(NOISE_COVARIANCE) / self.m, bracket=(0, 10), xtol=1e-14)
+        found = scipy.optimize.root_scalar(
+            lambda c: c**2 * power - np.trace(NOISE_COVARIANCE) / self.m, bracket=(0, 10), xtol=1e-14
+        )
         return float(found.root)
 
     def _shapes(self) -> dict[str, np.ndarray]:
