@@ -150,7 +150,9 @@ def _sparse_gaussian(noise: classes.SparseGaussian) -> WeightRule:
 
 @COMPILED.of(classes.GaussianMinibatch)
 def _gaussian_minibatch(noise: classes.GaussianMinibatch) -> WeightRule:
-    return WeightRule(_GAUSSIAN_MINIBATCH, noise.batch_size, noise.noise_scale, noise.centered, noise.replacement)
+    return WeightRule(
+        _GAUSSIAN_MINIBATCH, noise.batch_size, scale=noise.noise_scale, centered=noise.centered, replacement=noise.replacement
+    )
 
 
 COMPILED.missing[classes.Enhanced] = "has no compiled form: it is made of two vectors of its base"
@@ -216,13 +218,12 @@ def fill_weights(rule, generator, w, space):
         counts[:] = 0.0
         for k in range(size):
             counts[chosen[k]] += 1
-        _fill_sparse(rule, generator, w, counts)
+        _fill_sparse(generator, kind, scale, size, counts, w)
 
 
 @kernel
-def _fill_sparse(rule, generator, w, counts):
+def _fill_sparse(generator, kind, scale, size, counts, w):
     """Noise on the samples that were chosen: a normal for each that carries noise, in the order of the samples."""
-    kind, size, scale = rule.kind, rule.size, rule.scale
     n, total = w.shape[0], 0.0
     for i in range(n):
         if kind == _PRINTED:
