@@ -22,7 +22,7 @@ def run(paper: str | None, extra: str | None, as_json: bool) -> None:
         return
     table = Table(title=f"{len(rows)} claims", title_justify="left")
     for column, style in (("claim", "bold"), ("what it says", ""), ("where", "dim"), ("kind", "dim"), ("expected", "")):
-        table.add_column(column, style=style, overflow="fold")
+        table.add_column(column, style=style, overflow="fold", no_wrap=column == "claim")  # an id is copied whole
     for row in rows:
         table.add_row(*(str(row[key] or "to be measured") for key in ("id", "statement", "source", "kind", "expected")))
     console.print(table)
