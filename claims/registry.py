@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from joblib import parallel_config
-from joblib.parallel import get_active_backend
 
 from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
@@ -233,9 +232,7 @@ def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
     """Joblib's active configuration with this number of workers, or as it is for None, which joblib would take for one."""
     if n_jobs is None:
         return contextlib.nullcontext()
-    # The backend must be named: where none is, a preference for threads resets the number of workers to one.
-    backend, _ = get_active_backend(prefer="threads")
-    return parallel_config(backend, n_jobs=n_jobs)
+    return parallel_config(n_jobs=n_jobs)
 
 
 def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, float]) -> Quantities:

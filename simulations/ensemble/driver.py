@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 
 from gradnoise.simulations.ensemble.block_store import Block, BlockStore
 from gradnoise.simulations.ensemble.progress import Progress, reporter
@@ -101,6 +102,9 @@ def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
 
     A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
     """
+    if n_jobs is None:
+        # Where the active configuration has a number of workers but no backend, joblib's preference for threads sets it to one.
+        n_jobs = get_active_backend()[1]
     with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
         window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
         while batch := list(itertools.islice(tasks, window)):

@@ -221,6 +221,7 @@ class CountsWorkers(Claim):
         ({"backend": "threading", "n_jobs": 2}, None, 2),  # a nested n_jobs=None would make it one
         ({"backend": "threading", "n_jobs": 2}, 1, 1),
         ({"backend": "threading", "n_jobs": 1}, 2, 2),
+        ({"n_jobs": 2}, None, 2),
     ],
 )
 def test_workers_come_from_the_active_configuration_unless_verify_is_told(active, n_jobs, workers, monkeypatch):

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import threading
 import time
 import weakref
 
@@ -94,6 +95,17 @@ def test_configured_backend_is_used_and_an_explicit_n_jobs_of_one_is_not_paralle
         assert os.getpid() not in _run(10, kernel=process)
         assert set(_run(10, kernel=process, n_jobs=1)) == {os.getpid()}
     assert set(_run(10, kernel=process, n_jobs=2)) == {os.getpid()}
+
+
+def test_a_configured_number_of_workers_counts_without_a_backend():
+    def thread(n_paths, generator):
+        time.sleep(0.01)  # so that every worker gets some
+        return (np.full(n_paths, threading.get_ident()),)
+
+    assert len(set(_run(10, kernel=thread))) == 1
+    with joblib.parallel_config(n_jobs=2):
+        assert len(set(_run(10, kernel=thread))) == 2
+        assert len(set(_run(10, kernel=thread, n_jobs=1))) == 1
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
