@@ -3,7 +3,7 @@
 - `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default
 - `BlockStore` keeps finished blocks in a folder, under a key of all that decides their numbers
 - `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
-- `JsonResult` is the base of what studies return, `versions` what made it
+- `JsonResult` is the base of what studies return, `versions` what made it, `replacing` writes a file whole or not at all
 - `kernel` compiles a function when it is first called; `referenced_globals` and `fingerprint` tell what it depends on
 """
 
@@ -16,6 +16,7 @@ from gradnoise.simulations.ensemble.jit import kernel
 from gradnoise.simulations.ensemble.progress import Progress, reporter, without_bars
 from gradnoise.simulations.ensemble.provenance import versions
 from gradnoise.simulations.ensemble.results import JsonResult, finite
+from gradnoise.simulations.ensemble.whole_files import replacing
 
 __all__ = [
     "BLOCK_SIZE",
@@ -28,6 +29,7 @@ __all__ = [
     "finite",
     "kernel",
     "referenced_globals",
+    "replacing",
     "reporter",
     "run",
     "versions",

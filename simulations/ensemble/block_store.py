@@ -17,8 +17,6 @@ import json
 import numbers
 import os
 import platform
-import sys
-import tempfile
 from abc import ABC
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -28,6 +26,7 @@ from typing import Any, Generic, Protocol
 import numpy as np
 
 from gradnoise.simulations.ensemble.function_identity import referenced_globals
+from gradnoise.simulations.ensemble.whole_files import replacing
 from gradnoise.simulations.seeds import Stream
 
 __all__ = ["BlockStore", "source_hash"]
@@ -96,17 +95,8 @@ class BlockStore:
     def save(self, index: int, size: int, arrays: Block) -> None:
         """Write a block so that it is there whole or not at all, also after a power cut."""
         named: dict[str, Any] = {f"array_{i}": a for i, a in enumerate(arrays)}
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".block-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, sha256=np.array(_checksum(arrays)), **named)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path(index, size))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync_folder(self.folder)
+        with replacing(self._path(index, size)) as file:
+            np.savez(file, sha256=np.array(_checksum(arrays)), **named)
 
     def _path(self, index: int, size: int) -> Path:
         return self.folder / f"block-{index:08d}-{size}.npz"
@@ -221,12 +211,3 @@ def _function_of(member: Any) -> Any:
         case property(fget=inner) | cached_property(func=inner) | staticmethod(__func__=inner) | classmethod(__func__=inner):
             return inner
     return member
-
-
-def _sync_folder(folder: Path) -> None:
-    if sys.platform != "win32":  # a folder cannot be opened there
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gradnoise.simulations.ensemble import Progress, reporter
+from gradnoise.simulations.ensemble import Progress, replacing, reporter
 from gradnoise.simulations.neural.dynamics import Dynamics
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.theory._validation import as_count
@@ -127,10 +126,12 @@ def _save(place: Path | None, identity: dict[str, Any], parts: Mapping[str, Any]
     if place is None:
         return
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    _replace(place / METRICS, lambda file: file.write(lines.encode()))
+    with replacing(place / METRICS) as file:
+        file.write(lines.encode())
     states = {name: part.state_dict() for name, part in parts.items()}
     content = {"settings": json.dumps(identity, sort_keys=True), "records": json.dumps(records), **states}
-    _replace(place / CHECKPOINT, lambda file: torch.save(content, file))
+    with replacing(place / CHECKPOINT) as file:
+        torch.save(content, file)
 
 
 def _resume(place: Path, identity: dict[str, Any], parts: Mapping[str, Any]) -> list[Record]:
@@ -145,17 +146,3 @@ def _resume(place: Path, identity: dict[str, Any], parts: Mapping[str, Any]) -> 
     for name, part in parts.items():
         part.load_state_dict(content[name])
     return json.loads(content["records"])
-
-
-def _replace(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write a file so that a cut leaves the old one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
