@@ -5,6 +5,7 @@
 - `fit_order` fits an `Order` of convergence with its error, and refuses what is below the noise
 - `plan_sample_size`: how many samples decide, from a pilot
 - `tail_index`: whether a noise has heavy tails
+- `with_error` writes a number and its error as text, as ``str`` of an estimate does
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from gradnoise.simulations.statistics.convergence_order import Order, fit_order
 from gradnoise.simulations.statistics.estimates import Difference, Estimate, Measured, Moments, Proportion, merge_moments
 from gradnoise.simulations.statistics.joint_moments import JointMoments, merge_joint_moments
 from gradnoise.simulations.statistics.plan import plan_sample_size
+from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.tail_index import tail_index
 
 __all__ = [
@@ -28,4 +30,5 @@ __all__ = [
     "merge_moments",
     "plan_sample_size",
     "tail_index",
+    "with_error",
 ]

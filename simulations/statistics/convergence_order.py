@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.statistics.estimates import Estimate, as_level, quantile
 from gradnoise.simulations.statistics.joint_moments import JointMoments
+from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_matching, as_nonnegative
 
 __all__ = ["Order", "fit_order"]
@@ -55,6 +56,9 @@ class Order(Estimate):
     log_constant: float = math.nan
     next_term: float = 0.0
     largest_relative_error: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"Order({with_error(self.value, self.standard_error)}, from {sum(self.used)} of {len(self.used)} step sizes)"
 
     def valid(self, level: float) -> bool:
         """Whether `interval` keeps its level: also, whether all errors are so well known that their logs are nearly normal."""

@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.theory._validation import as_array, as_count, as_real
 
 __all__ = ["Difference", "Estimate", "Measured", "Moments", "Proportion", "as_level", "merge_moments"]
@@ -77,6 +78,9 @@ class Estimate:
     n: int
     skewness: float | None = None
     support: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        return f"{with_error(self.value, self.standard_error)} (standard error)"
 
     @classmethod
     def of(cls, samples: ArrayLike, support: tuple[float, float] | None = None) -> Estimate:
@@ -157,6 +161,9 @@ class Proportion:
         as_count(self.n, "n")
         as_count(self.successes, "successes", at_least=0, at_most=self.n)
 
+    def __str__(self) -> str:
+        return f"{with_error(self.value, self.standard_error)} (standard error), {self.successes:,} of {self.n:,}"
+
     @property
     def value(self) -> float:
         """Frequency."""
@@ -195,6 +202,9 @@ class Difference:
 
     first: Measured
     second: Measured
+
+    def __str__(self) -> str:
+        return f"{with_error(self.value, self.standard_error)} (standard error)"
 
     @property
     def value(self) -> float:

@@ -1,10 +1,13 @@
 """Estimates and their intervals, against definitions, SciPy and exact coverage.
 
 It would catch moments that depend on how a sample was cut into blocks, an interval that misses its level (also at 1 - 1e-9, where
-a verdict needs it), a normal interval that is trusted where it is not valid, and a plan whose sample is too small for its margin.
+a verdict needs it), a normal interval that is trusted where it is not valid, a plan whose sample is too small for its margin, and
+digits that are shown but not known, or known but not shown.
 """
 
 import math
+import re
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -13,7 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from gradnoise.simulations.statistics import Difference, Estimate, Moments, Proportion, merge_moments, plan_sample_size
+from gradnoise.simulations.statistics import (
+    Difference,
+    Estimate,
+    Moments,
+    Proportion,
+    fit_order,
+    merge_moments,
+    plan_sample_size,
+    with_error,
+)
 
 FAR = 1 - 1e-9
 finite = st.floats(-1e3, 1e3).map(lambda x: round(x, 6))  # so that a spread is zero or well above rounding
@@ -254,3 +266,55 @@ def test_an_estimate_in_other_units_is_that_of_the_samples_in_them():
         )
         assert found.n == 500 and found.support == tuple(sorted((offset, 20 * factor + offset)))
     assert Estimate(1.0, 0.1, 10).transformed(2.0) == Estimate(2.0, 0.2, 10)
+
+
+magnitudes = st.builds(lambda m, k: float(f"{m}e{k}"), st.floats(1, 10), st.integers(-320, 305)) | st.floats(0.001, 1e6)
+
+
+@given(magnitudes.map(float) | st.just(0.0), magnitudes.filter(bool), st.sampled_from([1, -1]), st.floats(-3, 3))
+def test_printed_digits_are_those_that_the_error_leaves(value, error, sign, z):
+    """Both to half of a digit in which they end together, and to a twentieth of the error; or the value as it is."""
+    for number in (sign * value, z * error, sign * value + z * error):
+        if math.isfinite(number):
+            shown, shown_error, unit = printed(with_error(number, error))
+            off, error_off = abs(shown - Decimal(number)), abs(shown_error - Decimal(error))
+            assert max(error_off, off if unit else 0) <= Decimal("0.0501") * Decimal(error)
+            assert max(error_off, off) <= unit / 2 if unit else float(shown) == number
+
+
+def printed(text):
+    """Value, error, and the unit of the digit in which both end, or None where they do not."""
+    *numbers, exponent = (re.fullmatch(r"\((\S+) ± (\S+)\)e([+-]\d\d+)", text) or re.fullmatch(r"(\S+) ± (\S+)()", text)).groups()
+    value, error = (Decimal(number).scaleb(int(exponent or 0)) for number in numbers)
+    places = {x.as_tuple().exponent for x in (value, error)}
+    return value, error, Decimal(1).scaleb(places.pop()) if len(places) == 1 else None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.2427, 0.0001, "0.2427 ± 0.0001"),
+        (0.24274, 0.0001, "0.24274 ± 0.00010"),
+        (0.2427, 0.00996, "0.243 ± 0.010"),
+        (-1.25e-7, 3e-9, "(-1.25 ± 0.03)e-07"),
+        (-1e-9, 5.5, "0.0 ± 5.5"),
+        (999.96, 0.42, "999.96 ± 0.42"),
+        (1e300, 1e-300, "1e+300 ± 1.0e-300"),
+        (1.5, 0.0, "1.5 ± 0.0"),
+        (1.5, math.inf, "1.5 ± inf"),
+        (math.nan, 0.1, "nan ± 0.1"),
+        (-math.inf, math.nan, "-inf ± nan"),
+    ],
+)
+def test_a_number_and_its_error_as_text(value, error, text):
+    assert with_error(value, error) == text
+    assert str(Estimate(value, error, 10)) == f"{text} (standard error)"
+
+
+def test_estimates_of_every_kind_are_readable():
+    often, seldom = Proportion(750, 1_000), Proportion(250, 1_000)
+    assert str(often) == "0.750 ± 0.014 (standard error), 750 of 1,000"
+    assert str(Difference(often, seldom)) == "0.500 ± 0.019 (standard error)"
+    order = fit_order([1, 2, 4, 8], [1, 4, 16, 1e-9], [0.01, 0.04, 0.16, 1.0])
+    assert str(order) == "2.0 ± 0.0 (standard error)".replace("2.0 ± 0.0", with_error(order.value, order.standard_error))
+    assert repr(order) == f"Order({with_error(order.value, order.standard_error)}, from 3 of 4 step sizes)"
