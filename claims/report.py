@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
-from gradnoise.simulations.ensemble import finite
+from gradnoise.simulations.ensemble import JsonResult, finite, replacing
 
 __all__ = ["Component", "Entry", "Report", "Twin"]
 
@@ -129,8 +128,8 @@ class Entry:
         return {"name": twin.name, "predicted": column[0] if len(column) == 1 else column, "verdict": twin.verdict}
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(JsonResult):
     """What `gradnoise.claims.registry.verify` returns.
 
     Attributes
@@ -174,6 +173,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Report as written to JSON."""
         return {
+            "result": "Report",
             "version": self.environment["gradnoise"],
             "seed": self.seed if isinstance(self.seed, int) else list(self.seed),
             "budget": self.budget,
@@ -181,10 +181,6 @@ class Report:
             "environment": self.environment,
             "claims": [e.to_dict() for e in self.entries],
         }
-
-    def to_json(self) -> str:
-        """Report as JSON text, without NaN."""
-        return json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
     def to_markdown(self) -> str:
         """Report as a Markdown document."""
@@ -216,9 +212,15 @@ class Report:
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         paths = target / "report.json", target / "report.md"
-        paths[0].write_text(self.to_json(), encoding="utf-8")
-        paths[1].write_text(self.to_markdown(), encoding="utf-8")
+        for path, text in zip(paths, (self.to_json(), self.to_markdown()), strict=True):
+            with replacing(path) as file:
+                file.write(text.encode())
         return paths
+
+    def __repr__(self) -> str:
+        verdicts = [e.verdict for e in self.entries]
+        counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts)) or "no claims"
+        return f"Report({counts}; seed {self.seed}, budget={self.budget!r}, sabotage={self.sabotage})"
 
 
 def summary(entry: Entry) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json
 
 
 def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
-    p = study.parameters
+    p = study.arguments
     what = "mean-square distance" if study.kind == "strong" else "difference of E L"
     table = Table(title=f"{study.kind} error of {p['problem']}, {p['drift']} drift, T = {p['time']:g}", title_justify="left")
     for name in ("step size", what, "± standard error", "reference: bias below", "local slope"):

@@ -204,7 +204,7 @@ def _band(ax: Any, x: FloatArray, values: FloatArray, name: str, label: str | No
 
 def _entitle(figure: Any, found: Comparison, more: str = "") -> None:
     """Write above a figure what was run, the task and below it the settings."""
-    p, facts = found.protocol, found.parameters["data"]
+    p, facts = found.protocol, found.arguments["data"]
     images, network = _NAMES[p.experiment.removesuffix("-clean")]
     wrong = f" with {facts['n_corrupted']} wrong labels" if facts["n_corrupted"] else ""
     task = f"{images}, {facts['n_train']} images{wrong}, {network}, {facts['n_test']} images to test"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, kernel
+from gradnoise.simulations.ensemble import PathsResult, Progress, kernel
+from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_count, as_psd, as_real
 from gradnoise.theory.escape import PlanarLandscape
@@ -17,8 +19,8 @@ from gradnoise.theory.escape import PlanarLandscape
 __all__ = ["LangevinResult", "simulate"]
 
 
-@dataclass(frozen=True)
-class LangevinResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class LangevinResult(PathsResult):
     """Three numbers of each path, whose expectations Ito's formula relates.
 
     Attributes
@@ -26,14 +28,71 @@ class LangevinResult:
     increase : (n_paths,) ndarray
         L(theta_t) - L(theta_0). Units: loss.
     dissipation : (n_paths,) ndarray
-        Integral of ||grad L||^2 over time.
+        Integral of ||grad L||^2 over time. Units: loss.
     injection : (n_paths,) ndarray
-        Integral of Tr(H Sigma) over time.
+        Integral of Tr(H Sigma) over time. Units: loss.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import langevin
+    >>> from gradnoise.theory.escape import PlanarLandscape
+    >>> valley = PlanarLandscape(quadratic=1.0, stiffness=2.0)
+    >>> found = langevin.simulate(valley, [[0.5, 0.0], [0.0, 0.5]], (0.0, 0.0), 0.01, 100, 2_000, rng=1)
+    >>> round(float(found.injection.mean()), 6)  # a quadratic has the same Tr(H Sigma) everywhere: 0.5 + 1
+    1.5
+    >>> abs(found.imbalance.value) < 4 * found.imbalance.standard_error
+    True
     """
 
     increase: np.ndarray
     dissipation: np.ndarray
     injection: np.ndarray
+
+    @property
+    def imbalance(self) -> Estimate:
+        """E[L(theta_t) - L(theta_0)] less what Eq. (11) says it is, with the error of the steps' size in it."""
+        return Estimate.of(self.increase + self.dissipation - self.injection / 2)
+
+    def _found(self) -> dict[str, Any]:
+        parts = {name: Estimate.of(getattr(self, name)) for name in ("increase", "dissipation", "injection")}
+        return {**parts, "imbalance": self.imbalance}
+
+    def _headline(self) -> str:
+        mean = Estimate.of(self.increase)
+        return f"loss increases by {with_error(mean.value, mean.standard_error)}, mean of {mean.n:,} paths"
+
+    def plot(self, ax: Any = None, *, level: float = 0.95) -> Any:
+        """Draw both sides of Ito's balance, Eq. (11), with their intervals: the loss, and what noise and descent make of it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        level : float
+            Of the intervals.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax, gain = self._axes(ax), self.injection / 2
+        bars = {
+            "noise\n" + r"$\frac{1}{2}\int E\,\mathrm{Tr}(H\Sigma)\,dt$": (gain, "#E69F00"),
+            "descent\n" + r"$-\int E\,\|\nabla L\|^2\,dt$": (-self.dissipation, "#56B4E9"),
+            "noise and descent": (gain - self.dissipation, "#999999"),
+            "loss\n" + r"$E\,[L(\theta_t) - L(\theta_0)]$": (self.increase, "#0072B2"),
+        }
+        for place, (samples, color) in enumerate(bars.values()):
+            mean = Estimate.of(samples)
+            low, high = mean.interval(level)
+            ax.bar(place, mean.value, color=color, width=0.6)
+            ax.errorbar(place, mean.value, yerr=[[mean.value - low], [high - mean.value]], color="black", capsize=4)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(bars)), list(bars))
+        off = with_error(self.imbalance.value, self.imbalance.standard_error)
+        ax.set(ylabel=f"units of the loss, with {100 * level:g} % intervals", title=f"last two: apart by {off}")
+        return ax
 
 
 def simulate(
@@ -82,17 +141,26 @@ def simulate(
     step, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps")
     factor = psd_root(Sigma)
     shape = np.array([landscape.quadratic, landscape.quartic, landscape.tilt, landscape.stiffness, landscape.shear])
+    stream = Stream.of(rng)
     (paths,) = ensemble.run(
         _block,
         (shape, Sigma, factor, origin, step, n_steps),
         n_paths,
-        rng=rng,
+        rng=stream,
         reduce=ensemble.concatenate,
         n_jobs=n_jobs,
         progress=progress,
     )
     increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
-    return LangevinResult(increase, paths[:, 2], paths[:, 3])
+    arguments = {
+        "landscape": asdict(landscape),
+        "covariance": Sigma.tolist(),
+        "start": origin.tolist(),
+        "step_size": step,
+        "n_steps": n_steps,
+        "n_paths": len(paths),
+    }
+    return LangevinResult(increase, paths[:, 2], paths[:, 3], arguments=arguments, stream=stream)
 
 
 def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.ensemble import JsonResult
+from gradnoise.simulations.ensemble import Result
+from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray, as_choice
 
@@ -20,6 +21,7 @@ __all__ = ["EQUIVALENCE_MARGIN", "PROTOCOLS", "Comparison", "Protocol"]
 EQUIVALENCE_MARGIN = 0.03
 
 _DIGITS = 6  # significant ones of a number that is written
+_RECORDS = ("values", "descent", "eigenvalues")
 
 ACCURACIES = ("train_loss", "train_accuracy", "test_accuracy")
 NOISE = ("gradient_norm_squared", "trace_covariance")
@@ -144,8 +146,8 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison(JsonResult):
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Result):
     """Result of `gradnoise.simulations.neural.comparison.compare`.
 
     Attributes
@@ -157,15 +159,28 @@ class Comparison(JsonResult):
         Of gradient descent before that: loss and accuracies alone.
     eigenvalues : (seeds, k) ndarray
         Largest ones of the Hessian where the dynamics begin, falling.
-    parameters : dict
-        What made it.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.network_protocols import Comparison, Protocol
+    >>> from gradnoise.simulations.seeds import Stream
+    >>> protocol = Protocol(
+    ...     experiment="digits", dynamics=("gd", "sgd"), learning_rate=0.1, batch_size=5, n_steps=3, every=3
+    ... )
+    >>> values = np.zeros((4, 2, 2, 3))  # four seeds, two dynamics, two records of three metrics
+    >>> values[:, 1, 1, 2] = [0.9, 0.8, 0.8, 0.9]
+    >>> made_by = {"arguments": {}, "stream": Stream.of(1)}
+    >>> found = Comparison(protocol, values, np.empty((4, 0, 3)), np.empty((4, 0)), **made_by)
+    >>> print(found.difference("sgd", "gd"))
+    0.850 ± 0.029 (standard error)
     """
 
     protocol: Protocol
     values: FloatArray
     descent: FloatArray
     eigenvalues: FloatArray
-    parameters: dict[str, Any]
 
     @property
     def n_seeds(self) -> int:
@@ -200,15 +215,14 @@ class Comparison(JsonResult):
         pairs = (self.of(name, metric)[:, -last:].mean(axis=1) for name in (dynamics, other))
         return Estimate.of(next(pairs) - next(pairs))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Result with lists and numbers only, rounded to what a figure shows."""
-        return {
-            "protocol": asdict(self.protocol),
-            "values": _rounded(self.values),
-            "descent": _rounded(self.descent),
-            "eigenvalues": _rounded(self.eigenvalues),
-            "parameters": self.parameters,
-        }
+    def _found(self) -> dict[str, Any]:
+        """Protocol and records, these rounded to what a figure shows."""
+        return {"protocol": self.protocol, **{name: _rounded(getattr(self, name)) for name in _RECORDS}}
+
+    def _headline(self) -> str:
+        end = {name: self.of(name, "test_accuracy")[:, -1].mean() for name in self.protocol.dynamics}
+        shown = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in end.items())
+        return f"test accuracy at the end: {shown}; {self.n_seeds} seeds of {self.protocol.experiment}"
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Comparison:
@@ -222,8 +236,8 @@ class Comparison(JsonResult):
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["protocol"].items()}
-            arrays = {k: np.array(content[k], dtype=np.float64) for k in ("values", "descent", "eigenvalues")}
-            return cls(Protocol(**fields), **arrays, parameters=content["parameters"])
+            arrays = {name: np.array(content[name], dtype=np.float64) for name in _RECORDS}
+            return cls(Protocol(**fields), **arrays, **_made_by(content))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"path must be of a comparison, got {os.fspath(path)!r}, which is none: {error}") from None
 
@@ -231,6 +245,15 @@ class Comparison(JsonResult):
 def _recorded(n_steps: int, every: int) -> FloatArray:
     """Steps that `gradnoise.simulations.neural.training.train` records."""
     return np.array(sorted({*range(0, n_steps + 1, every), n_steps}), dtype=np.float64)
+
+
+def _made_by(content: dict[str, Any]) -> dict[str, Any]:
+    """What made a result, of a file; those that come with gradnoise have it all under one name."""
+    made = content.get("parameters", content)
+    entropy, key, name = (made["stream"][part] for part in ("entropy", "spawn_key", "bit_generator"))
+    stream = Stream(tuple(entropy) if isinstance(entropy, list) else entropy, tuple(key), name)
+    arguments = made["arguments"] if made is content else {name: made[name] for name in ("data", "device")}
+    return {"arguments": arguments, "stream": stream, "versions": made["versions"]}
 
 
 def _rounded(values: FloatArray) -> Any:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, versions
+from gradnoise.simulations.ensemble import Progress, Result, kernel
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate, Moments, Proportion
+from gradnoise.simulations.statistics import Estimate, Moments, Proportion, with_error
 from gradnoise.theory import escape
 from gradnoise.theory._linalg import psd_eigh, triangular_root
 from gradnoise.theory._validation import as_array, as_choice, as_matching, as_psd, as_real, as_whole_steps
@@ -25,8 +25,8 @@ _BLOCK_SIZE = 8192
 _LANES = 64  # part of the contract, as it decides the order in which normals are drawn
 
 
-@dataclass(frozen=True)
-class OUResult(JsonResult):
+@dataclass(frozen=True, eq=False, repr=False)
+class OUResult(Result):
     """Statistics of theta_t.
 
     Attributes
@@ -39,25 +39,27 @@ class OUResult(JsonResult):
         Sample mean of theta_t theta_t', whose expectation is the covariance, as the process starts at zero.
     covariance_error : (d, d) ndarray
         Standard errors of its entries.
-    parameters : dict
-        What made it: arguments, seed and versions.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import ornstein_uhlenbeck
+    >>> found = ornstein_uhlenbeck.simulate([[2.0]], [[1.0]], 0.5, 1_000, rng=1, deltas=[0.3])
+    >>> found.exceedance[0].n, found.covariance.shape
+    (1000, (1, 1))
+    >>> again = ornstein_uhlenbeck.simulate(**found.arguments, rng=found.stream)
+    >>> again.loss == found.loss
+    True
     """
 
     loss: Estimate
     exceedance: tuple[Proportion, ...]
     covariance: np.ndarray
     covariance_error: np.ndarray
-    parameters: dict[str, Any] = field(repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Result with lists and numbers only."""
-        return {
-            "parameters": self.parameters,
-            "loss": {"value": self.loss.value, "standard_error": self.loss.standard_error, "n": self.loss.n},
-            "exceedance": [{"successes": p.successes, "n": p.n} for p in self.exceedance],
-            "covariance": self.covariance.tolist(),
-            "covariance_error": self.covariance_error.tolist(),
-        }
+    def _headline(self) -> str:
+        return f"E L {with_error(self.loss.value, self.loss.standard_error)} of {self.loss.n:,} paths"
 
 
 def simulate(
@@ -146,7 +148,7 @@ def simulate(
     for (i, j), product in zip(zip(*np.triu_indices(len(H)), strict=True), products, strict=True):
         second[i, j] = second[j, i] = product.value
         error[i, j] = error[j, i] = product.standard_error
-    parameters = {
+    arguments = {
         "hessian": H.tolist(),
         "covariance": Sigma.tolist(),
         "time": t,
@@ -154,10 +156,9 @@ def simulate(
         "method": method,
         "step_size": step_size,
         "deltas": levels.tolist(),
-        "stream": asdict(stream),
-        "versions": versions(),
     }
-    return OUResult(loss, tuple(Proportion(int(c), loss.n) for c in counts), second, error, parameters)
+    exceedance = tuple(Proportion(int(c), loss.n) for c in counts)
+    return OUResult(loss, exceedance, second, error, arguments=arguments, stream=stream)
 
 
 def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:

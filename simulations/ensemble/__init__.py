@@ -3,7 +3,8 @@
 - `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default
 - `BlockStore` keeps finished blocks in a folder, under a key of all that decides their numbers
 - `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
-- `JsonResult` is the base of what studies return, `versions` what made it, `replacing` writes a file whole or not at all
+- `Result` is the base of what studies return: what was asked, what came out, what made it; `PathsResult` has each path's numbers
+- `JsonResult` is anything that can be JSON, `versions` what numbers depend on, `replacing` a file that is written whole or not
 - `kernel` compiles a function when it is first called; `referenced_globals` and `fingerprint` tell what it depends on
 """
 
@@ -15,7 +16,7 @@ from gradnoise.simulations.ensemble.function_identity import fingerprint, refere
 from gradnoise.simulations.ensemble.jit import kernel
 from gradnoise.simulations.ensemble.progress import Progress, reporter, without_bars
 from gradnoise.simulations.ensemble.provenance import versions
-from gradnoise.simulations.ensemble.results import JsonResult, finite
+from gradnoise.simulations.ensemble.results import JsonResult, PathsResult, Result, finite
 from gradnoise.simulations.ensemble.whole_files import replacing
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "Block",
     "BlockStore",
     "JsonResult",
+    "PathsResult",
     "Progress",
+    "Result",
     "concatenate",
     "fingerprint",
     "finite",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import JsonResult, Progress, kernel, versions
+from gradnoise.simulations.ensemble import Progress, Result, kernel
 from gradnoise.simulations.sampling import COMPILED, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
+from gradnoise.simulations.statistics import Estimate, Moments, merge_moments, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
@@ -25,8 +25,8 @@ _GROUP = 4  # samples side by side: their four sums hide the latency of each oth
 _HELD = 2**18  # normals of a step in NumPy, of all paths that go side by side; it decides the order in which they are drawn
 
 
-@dataclass(frozen=True)
-class RiskCurve(JsonResult):
+@dataclass(frozen=True, eq=False, repr=False)
+class RiskCurve(Result):
     """Estimated excess risks after different numbers of steps of the same replicates.
 
     Attributes
@@ -35,33 +35,52 @@ class RiskCurve(JsonResult):
         n, in ascending order.
     averaged, last : tuple of Estimate
         Excess risk of the mean of theta_0 ... theta_n, and of theta_n. Units: loss.
-    parameters : dict
-        What made it: arguments, seed and versions.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import least_squares
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> problem = LeastSquares([1.0, 0.3], initial_error=[1.0, 1.0], noise_std=0.5)
+    >>> curve = least_squares.simulate_curve(problem, Minibatch(16, 3, replacement=False), 0.1, [0, 40], 2_000, rng=1)
+    >>> curve.n_steps, round(curve.averaged[0].value, 6)  # (1 + 0.3) / 2 before the first step
+    ((0, 40), 0.65)
+    >>> curve.averaged[1].value > curve.last[1].value  # the mean still remembers the start
+    True
     """
 
     n_steps: tuple[int, ...]
     averaged: tuple[Estimate, ...]
     last: tuple[Estimate, ...]
-    parameters: dict[str, Any] = field(repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Result with lists and numbers only."""
-        return {
-            "parameters": self.parameters,
-            "n_steps": list(self.n_steps),
-            **{name: [asdict(e) for e in getattr(self, name)] for name in ("averaged", "last")},
-        }
+    def _headline(self) -> str:
+        last = self.averaged[-1]
+        return f"excess risk {with_error(last.value, last.standard_error)} after {self.n_steps[-1]:,} steps"
 
     def plot(self, ax: Any = None, *, level: float = 0.95, **style: Any) -> Any:
-        """Draw the averaged iterate's excess risk with its intervals, log-log; return the axes."""
-        from matplotlib import pyplot
+        """Draw the averaged iterate's excess risk with its intervals, log-log.
 
-        ax = pyplot.gca() if ax is None else ax
-        intervals = np.array([e.interval(level) for e in self.averaged]).T
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        level : float
+            Of the intervals.
+        **style
+            Of matplotlib's ``errorbar``.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = self._axes(ax)
         values = np.array([e.value for e in self.averaged])
+        low, high = np.array([e.interval(level) for e in self.averaged]).T
+        below = np.minimum(values - low, 0.9 * np.abs(values))  # a bar that reaches zero would leave a logarithmic plot
         options = {"marker": "o", "linestyle": "none", "capsize": 2, **style}
-        ax.errorbar(np.array(self.n_steps) + 1, values, yerr=np.abs(intervals - values), **options)
-        ax.set(xscale="log", yscale="log", xlabel="$n + 1$", ylabel="excess risk")
+        ax.errorbar(np.array(self.n_steps) + 1, values, yerr=[below, high - values], **options)
+        ax.set(xscale="log", yscale="log", xlabel="$n + 1$", ylabel=r"excess risk of the mean of $\theta_0 \ldots \theta_n$")
         return ax
 
 
@@ -185,17 +204,16 @@ def simulate_curve(
         progress=progress,
     )
     estimates = tuple(moments.estimates())
-    parameters = {
+    arguments = {
         "spectrum": problem.spectrum.tolist(),
         "initial_error": problem.initial_error.tolist(),
         "noise_std": problem.noise_std,
         "noise": repr(noise),
         "step_size": eta,
         "n_replicates": n_replicates,
-        "stream": asdict(stream),
-        "versions": versions(),
     }
-    return RiskCurve(tuple(wanted), estimates[: len(wanted)], estimates[len(wanted) :], parameters)
+    averaged, last = estimates[: len(wanted)], estimates[len(wanted) :]
+    return RiskCurve(tuple(wanted), averaged, last, arguments=arguments, stream=stream)
 
 
 def _start(spectrum: FloatArray, initial_error: FloatArray, noise_std: float, step_size: float) -> tuple[FloatArray, FloatArray]:

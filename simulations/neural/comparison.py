@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -84,10 +83,9 @@ def compare(
             _repetition, (protocol, place.type, folder, identity), as_count(n_seeds, "n_seeds"),
             rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,
         )  # fmt: skip
-    made_by = {
-        "data": facts, "stream": asdict(stream), "device": place.type, "versions": {**versions(), "torch": torch.__version__},
-    }  # fmt: skip
-    return Comparison(protocol, values, descent, eigenvalues, made_by)
+    arguments = {"n_seeds": n_seeds, "data": facts, "device": place.type}
+    made_with = {**versions(), "torch": str(torch.__version__)}
+    return Comparison(protocol, values, descent, eigenvalues, arguments=arguments, stream=stream, versions=made_with)
 
 
 def _repetition(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradnoise.simulations.ensemble import JsonResult, Progress, reporter, versions
+from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.escape import STAGES, Escape, escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate, tail_index
+from gradnoise.simulations.statistics import Estimate, tail_index, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import Gaussian, SamplingNoise
 
@@ -27,8 +27,8 @@ __all__ = ["Diagnosis", "diagnose"]
 _HELD = 2**22  # weights held at once
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis(Escape, JsonResult):
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis(Escape):
     """Result of `diagnose`: that of `gradnoise.simulations.neural.escape.escape`, and more.
 
     Attributes
@@ -45,8 +45,18 @@ class Diagnosis(Escape, JsonResult):
         Of the noise along random directions, exact for the sampling noise, the mean over the directions; zero if Gaussian.
     tail_index, gaussian_tail_index : Estimate
         α of the stable law that the noise along random directions looks like, and of Gaussian noise with the same covariance.
-    parameters : dict
-        What made it.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.diagnosis import diagnose
+    >>> inputs, targets = torch.eye(3), torch.tensor([0, 1, 1])
+    >>> model, loss = torch.nn.Linear(3, 2, bias=False), torch.nn.CrossEntropyLoss(reduction="none")
+    >>> found = diagnose(model, loss, (inputs, targets), 1, rng=1, n_probes=20, n_draws=1_000)
+    >>> len(found.hessian_eigenvalues), len(found.covariance_eigenvalues), found.ratio.value > 0  # at most d - 1 and n - 1
+    (5, 2, True)
     """
 
     ratio: Estimate
@@ -55,14 +65,36 @@ class Diagnosis(Escape, JsonResult):
     excess_kurtosis: float
     tail_index: Estimate
     gaussian_tail_index: Estimate
-    parameters: dict[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Result with numbers, lists and dicts only."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            k: asdict(v) if isinstance(v, Estimate) else v.tolist() if isinstance(v, np.ndarray) else v for k, v in found.items()
-        }
+    def _headline(self) -> str:
+        here, ratio = self.indicator, self.ratio
+        shown = with_error(here.value, here.standard_error), with_error(ratio.value, ratio.standard_error)
+        return "Tr(HΣ) {}, {} times that of isotropic noise".format(*shown)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the spectra of Hessian and gradient noise, each against its largest eigenvalue, which the legend tells.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        ax = self._axes(ax)
+        spectra = (
+            ("Hessian $H$", self.hessian_eigenvalues, "loss/parameter²", "o", "#0072B2"),
+            ("noise $\\Sigma$", self.covariance_eigenvalues, "(loss/parameter)²", "s", "#D55E00"),
+        )
+        for name, values, unit, marker, color in spectra:
+            label = f"{name}: $\\lambda_1$ = {values[0]:.3g} {unit}"
+            ax.plot(np.arange(1, len(values) + 1), values / values[0], marker=marker, color=color, markersize=5, label=label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set(xlabel="index $k$", ylabel=r"eigenvalue $\lambda_k / \lambda_1$")
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.legend()
+        return ax
 
     def __str__(self) -> str:
         rows = (
@@ -151,20 +183,19 @@ def diagnose(
         tails = _tail_index(noise, values, n_draws, stream.child(3))
         control = _tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4))
         report(1)
+    made_by = {
+        "noise": repr(noise), "n": n, "dimension": operators.dimension, "n_probes": n_probes, "n_eigenvalues": k,
+        "n_directions": n_directions, "n_draws": n_draws, "dtype": str(theta.dtype), "device": str(theta.device),
+    }  # fmt: skip
     return Diagnosis(
-        **vars(found),
+        **vars(found) | {"arguments": made_by, "stream": stream},
         ratio=_quotient(found.indicator, found.isotropic_indicator),
         covariance_eigenvalues=covariance_values.double().cpu().numpy(),
         sharpness=sharpness,
         excess_kurtosis=float(np.mean([noise.cumulant(4, v) / noise.cumulant(2, v) ** 2 for v in values])),
         tail_index=tails,
         gaussian_tail_index=control,
-        parameters={
-            "noise": repr(noise), "n": n, "dimension": operators.dimension, "n_probes": n_probes, "n_directions": n_directions,
-            "n_draws": n_draws, "dtype": str(theta.dtype), "device": str(theta.device), "stream": asdict(stream),
-            "versions": {**versions(), "torch": torch.__version__},
-        },
-    )  # fmt: skip
+    )
 
 
 def _equal_batch(noise: SamplingNoise) -> float:
@@ -191,4 +222,4 @@ def _quotient(first: Estimate, second: Estimate) -> Estimate:
 
 
 def _shown(value: Estimate | float) -> str:
-    return f"{value.value:.4g} ± {value.standard_error:.2g}" if isinstance(value, Estimate) else f"{value:.4g}"
+    return with_error(value.value, value.standard_error) if isinstance(value, Estimate) else f"{value:.4g}"

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
+from gradnoise.simulations.ensemble import Result, versions
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Estimate
+from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import SamplingNoise
 
@@ -22,8 +23,8 @@ __all__ = ["STAGES", "Escape", "escape"]
 STAGES = 3  # of about equal length: two traces, and the eigenvalues
 
 
-@dataclass(frozen=True, eq=False)
-class Escape:
+@dataclass(frozen=True, eq=False, repr=False)
+class Escape(Result):
     """Result of `escape`; Σ is the covariance of the stochastic gradient.
 
     Attributes
@@ -38,6 +39,21 @@ class Escape:
         ‖∇L‖² and TrΣ.
     hessian_eigenvalues : (k,) ndarray
         Largest ones, falling.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`. The stream is that of the search for eigenvalues.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.escape import escape
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> inputs, targets = torch.eye(3), torch.tensor([0, 1, 1])
+    >>> loss = torch.nn.CrossEntropyLoss(reduction="none")
+    >>> operators = LossOperators(torch.nn.Linear(3, 2, bias=False), loss, inputs, targets)
+    >>> found = escape(operators, Minibatch(3, 1), torch.Generator().manual_seed(1), n_probes=None)
+    >>> found.indicator.value > 0, found.indicator.standard_error  # nothing is drawn
+    (True, 0.0)
     """
 
     indicator: Estimate
@@ -46,6 +62,11 @@ class Escape:
     gradient_norm_squared: float
     trace_covariance: float
     hessian_eigenvalues: FloatArray
+
+    def _headline(self) -> str:
+        here, isotropic = self.indicator, self.isotropic_indicator
+        found = (with_error(e.value, e.standard_error) for e in (here, isotropic))
+        return "Tr(HΣ) {}, of isotropic noise {}".format(*found)
 
 
 def escape(
@@ -89,7 +110,7 @@ def escape(
     ----------
     zhu2019, Eq. (9), (14) and (16), Figures 5 and 7.
     """
-    d = operators.dimension
+    d, stream = operators.dimension, Stream.of(rng)
     k = min(as_count(k, "k"), d - 1)
     covariance, hessian = NoiseCovariance(operators, noise), operators.hessian_here()
     gradient = covariance.gradient
@@ -101,7 +122,7 @@ def escape(
     report(1)
     of_hessian = trace_hessian(operators, n_probes, generator, hessian=hessian)
     report(1)
-    values, vectors = leading_eigenpairs(hessian, gradient, k, rng=Stream.of(rng).sequence())
+    values, vectors = leading_eigenpairs(hessian, gradient, k, rng=stream.sequence())
     report(1)
     first = operators.tensor(vectors[:, 0])
     return Escape(
@@ -111,4 +132,16 @@ def escape(
         gradient_norm_squared=covariance.gradient_norm_squared,
         trace_covariance=trace,
         hessian_eigenvalues=values,
+        arguments={
+            "noise": repr(noise),
+            "n": operators.n,
+            "dimension": d,
+            "n_probes": n_probes,
+            "seed_of_probes": generator.initial_seed(),
+            "k": k,
+            "dtype": str(operators.parameters.dtype),
+            "device": str(operators.parameters.device),
+        },
+        stream=stream,
+        versions={**versions(), "torch": str(torch.__version__)},
     )

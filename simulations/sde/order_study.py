@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradnoise.simulations.ensemble import JsonResult
-from gradnoise.simulations.statistics import Estimate, JointMoments, Order, fit_order
+from gradnoise.simulations.ensemble import Result
+from gradnoise.simulations.statistics import Estimate, JointMoments, Order, fit_order, with_error
 
 __all__ = ["OrderStudy"]
 
 
-@dataclass(frozen=True, eq=False)
-class OrderStudy(JsonResult):
+@dataclass(frozen=True, eq=False, repr=False)
+class OrderStudy(Result):
     """Result of `gradnoise.simulations.sde.strong_error` and `weak_error`.
 
     Attributes
@@ -28,15 +28,24 @@ class OrderStudy(JsonResult):
     reference_errors : (k,) ndarray
         What the reference solution is off by, measured: its distance, in the same sense, from one with twice its step, and
         twice the standard error of that. See `largest_biases` for what it does to the errors.
-    parameters : dict
-        What made it: arguments, seed and versions.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import sde
+    >>> problem = sde.standard_problems.logistic(n=7)
+    >>> study = sde.strong_error(problem, [1 / 2, 1 / 4, 1 / 8], 1.0, 1_000, batch_size=2, rng=1, refinement=16)
+    >>> study.kind, study.errors.shape, bool((study.errors[:-1] > study.errors[1:]).all())
+    ('strong', (3,), True)
+    >>> study.order.used  # which errors are well above the noise
+    (True, True, True)
     """
 
     kind: str
     step_sizes: NDArray[np.float64]
-    moments: JointMoments = field(repr=False)
+    moments: JointMoments
     reference_errors: NDArray[np.float64]
-    parameters: dict[str, Any] = field(repr=False)
 
     @property
     def errors(self) -> NDArray[np.float64]:
@@ -90,16 +99,22 @@ class OrderStudy(JsonResult):
             moments=self.moments,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Result with lists and numbers only; without an order, there is the reason."""
+    def _found(self) -> dict[str, Any]:
+        """Errors by step size, and the orders; without an order, there is the reason."""
+        names = ("kind", "step_sizes", "errors", "standard_errors", "reference_errors", "largest_biases")
         orders = {"order": self._fit_or_reason(False), "leading_order": self._fit_or_reason(True)}
-        names = ("step_sizes", "errors", "standard_errors", "reference_errors", "largest_biases")
-        lists = {name: getattr(self, name).tolist() for name in names}
-        return {"kind": self.kind, "parameters": self.parameters, **lists, **orders}
+        return {**{name: getattr(self, name) for name in names}, **orders}
 
-    def _fit_or_reason(self, next_term: bool) -> dict[str, Any]:
+    def _headline(self) -> str:
+        order, count = self._fit_or_none(False), len(self.step_sizes)
+        if order is None:
+            return f"no {self.kind} order resolved, from {count} step sizes"
+        used = f"{sum(order.used)} of {count} step sizes"
+        return f"{self.kind} order {with_error(order.value, order.standard_error)}, from {used}"
+
+    def _fit_or_reason(self, next_term: bool) -> Order | dict[str, str]:
         try:
-            return asdict(self.fit(next_term=next_term))
+            return self.fit(next_term=next_term)
         except ValueError as error:
             return {"refused": str(error)}
 
@@ -142,9 +157,7 @@ class OrderStudy(JsonResult):
         -------
         matplotlib Axes
         """
-        from matplotlib import pyplot
-
-        ax = pyplot.gca() if ax is None else ax
+        ax = self._axes(ax)
         errors, eta = np.abs(self.errors), self.step_sizes
         half = np.array([(high - low) / 2 for low, high in (e.interval(level) for e in self.estimates)])
         below = np.minimum(half, 0.9 * errors)  # a bar that reaches zero would leave a logarithmic plot

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, kernel, versions
+from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.simulations.sde.coupled_paths import Coupling, final_points, sensitivities
 from gradnoise.simulations.sde.order_study import OrderStudy
 from gradnoise.simulations.sde.problem import Problem, compiled, written
@@ -171,7 +170,7 @@ def _study(
     checked = min(n_paths, max(_CHECKED_PATHS, n_paths // _CHECKED_SHARE))
     check = run(coupling.of_reference(), checked, stream.child(1), False)
     differences = [check.along(unit) for unit in np.eye(len(coupling.multiples))]
-    parameters = {
+    arguments = {
         "problem": problem.name,
         "n": problem.n,
         "start": problem.start.tolist(),
@@ -182,15 +181,14 @@ def _study(
         "refinement": coupling.refinement,
         "shared_increments": coupling.shared,
         "test_function": None if function is None else f"{function.__module__}.{function.__qualname__}",
-        "stream": asdict(stream),
-        "versions": versions(),
     }
     return OrderStudy(
         "strong" if function is None else "weak",
         coupling.finest * np.array(coupling.multiples, dtype=np.float64),
         moments,
         np.array([abs(e.value) + 2 * e.standard_error for e in differences]),
-        parameters,
+        arguments=arguments,
+        stream=stream,
     )
 
 

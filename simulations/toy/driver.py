@@ -5,18 +5,16 @@ Each path has data of its own. The kernel is in `gradnoise.simulations.toy.kerne
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, versions
+from gradnoise.simulations.ensemble import PathsResult, Progress
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Proportion
+from gradnoise.simulations.statistics import Proportion, with_error
 from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, run_paths
 from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
@@ -32,8 +30,8 @@ RECORDS = ("trajectory", "indicator", "loss")
 _BLOCK_SIZE = 1024
 
 
-@dataclass(frozen=True)
-class ToyResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class ToyResult(PathsResult):
     """Paths of the toy.
 
     Attributes
@@ -50,8 +48,18 @@ class ToyResult:
         Tr(H C) at theta_t, where recorded; C is the covariance of the noise that the step from theta_t adds to the parameter.
     loss : (n_paths, n_steps + 1) ndarray or None
         Mean loss of the path's data at theta_t, where recorded.
-    parameters : dict
-        What made it: arguments, seed and versions.
+    arguments, stream, versions
+        What made it; see `gradnoise.simulations.ensemble.Result`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import toy
+    >>> found = toy.simulate("gd", 1_000, rng=1, n_steps=100)
+    >>> found.success_rate.successes, found.final.shape  # without noise no path leaves the sharp minimum
+    (0, (1000, 2))
+    >>> again = toy.simulate(**found.arguments, rng=found.stream)
+    >>> np.array_equal(found.final, again.final)
+    True
     """
 
     success: np.ndarray
@@ -60,7 +68,6 @@ class ToyResult:
     trajectory: np.ndarray | None
     indicator: np.ndarray | None
     loss: np.ndarray | None
-    parameters: dict[str, Any] = field(repr=False)
 
     @property
     def success_rate(self) -> Proportion:
@@ -87,25 +94,16 @@ class ToyResult:
 
     def escape_law(self) -> np.ndarray:
         """P(escaped by step t) for t = 0 ... n_steps, the empirical law of the escape time."""
-        n_steps = self.parameters["n_steps"]
+        n_steps = self.arguments["n_steps"]
         counts = np.bincount(self.escape_step[self.escape_step >= 0], minlength=n_steps + 1)
         return np.cumsum(counts) / len(self.escape_step)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Summary with lists and numbers only."""
-        low, high = self.success_rate.interval(0.95)
-        return {
-            "parameters": self.parameters,
-            "success_rate": self.success_rate.value,
-            "success_interval_95": [low, high],
-            "ever_escaped": self.ever_escaped.value,
-            "n_paths": len(self.success),
-        }
+    def _found(self) -> dict[str, Any]:
+        return {"success_rate": self.success_rate, "ever_escaped": self.ever_escaped}
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all arrays, and what made them, to an ``.npz`` file."""
-        arrays: dict[str, Any] = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
-        np.savez_compressed(Path(path), parameters=np.array(json.dumps(self.parameters)), **arrays)
+    def _headline(self) -> str:
+        rate = self.success_rate
+        return f"success rate {with_error(rate.value, rate.standard_error)} of {rate.n:,} paths"
 
     def plot(self, ax: Any = None) -> Any:
         """Plot the law of the escape time.
@@ -118,11 +116,9 @@ class ToyResult:
         -------
         matplotlib Axes
         """
-        from matplotlib import pyplot
-
-        ax = pyplot.subplots()[1] if ax is None else ax
-        ax.step(np.arange(self.parameters["n_steps"] + 1), self.escape_law(), where="post", label=self.parameters["dynamics"])
-        ax.set(xlabel="step t", ylabel="share escaped by t", ylim=(0, None))
+        ax, n_steps = self._axes(ax), self.arguments["n_steps"]
+        ax.step(np.arange(n_steps + 1), self.escape_law(), where="post", label=self.arguments["dynamics"])
+        ax.set(xlabel="step $t$", ylabel="share of the paths that escaped by $t$", xlim=(0, n_steps), ylim=(0, None))
         return ax
 
 
@@ -226,7 +222,7 @@ def simulate(
         store=store,
         progress=progress,
     )
-    parameters = {
+    arguments = {
         "dynamics": dynamics,
         "n_paths": n_paths,
         "n_steps": n_steps,
@@ -235,12 +231,11 @@ def simulate(
         "convention": convention,
         "n_data": n_data,
         "batch_size": batch_size,
+        "record": list(record),
         "tie_direction": tie.tolist(),
-        "stream": asdict(stream),
-        "versions": versions(),
     }
-    kept = {name: a if flag else None for name, a, flag in zip(RECORDS, (trajectory, indicator, loss), flags, strict=True)}
-    return ToyResult(success, escape_step, final, **kept, parameters=parameters)
+    kept = [array if flag else None for array, flag in zip((trajectory, indicator, loss), flags, strict=True)]
+    return ToyResult(success, escape_step, final, *kept, arguments=arguments, stream=stream)
 
 
 def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:

@@ -120,7 +120,7 @@ def test_a_study_prints_its_order_and_writes_its_picture(tmp_path):
         assert text in result.stdout
     assert picture.stat().st_size > 10_000
     study = json.loads(file.read_text())
-    assert 1.8 < study["order"]["value"] < 2.5 and study["parameters"]["drift"] == "plain"
+    assert 1.8 < study["order"]["value"] < 2.5 and study["arguments"]["drift"] == "plain"
 
 
 def test_a_study_without_an_order_says_why_and_still_shows_its_errors():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
+from gradnoise.simulations.seeds import Stream
 
 PROTOCOL = Protocol(
     experiment="digits", dynamics=("gd", "sgd"), learning_rate=0.1, batch_size=5, n_steps=5, every=2, descent_steps=4,
@@ -20,7 +21,9 @@ PROTOCOL = Protocol(
 def comparison(values=None):
     rng = np.random.default_rng(0)
     values = rng.random((3, 2, 4, 4)) if values is None else values
-    return Comparison(PROTOCOL, values, rng.random((3, 5, 3)), rng.random((3, 0)), {"seed": 1})
+    return Comparison(
+        PROTOCOL, values, rng.random((3, 5, 3)), rng.random((3, 0)), arguments={"device": "cpu"}, stream=Stream.of(1)
+    )
 
 
 def test_metrics_are_found_by_name():
@@ -47,7 +50,8 @@ def test_a_file_keeps_the_result_to_six_digits(tmp_path):
     found = comparison()
     found.save(tmp_path / "found.json")
     read = Comparison.load(tmp_path / "found.json")
-    assert read.protocol == found.protocol and read.parameters == found.parameters
+    assert read.protocol == found.protocol and (read.arguments, read.stream) == (found.arguments, found.stream)
+    assert read.versions == found.versions
     for name in ("values", "descent", "eigenvalues"):
         np.testing.assert_allclose(getattr(read, name), getattr(found, name), rtol=1e-5)
         assert getattr(read, name).shape == getattr(found, name).shape

@@ -145,7 +145,7 @@ def test_results_do_not_depend_on_workers_and_resume(study, tmp_path):
 def test_a_study_is_written_and_drawn_also_without_an_order(study, tmp_path):
     study.save(tmp_path / "study.json")
     data = json.loads((tmp_path / "study.json").read_text())
-    assert data["kind"] == "strong" and len(data["errors"]) == 3 and data["parameters"]["n_paths"] == 600
+    assert data["kind"] == "strong" and len(data["errors"]) == 3 and data["arguments"]["n_paths"] == 600
     assert "at least 4" in data["leading_order"]["refused"]
     few = sde.weak_error(logistic(n=3), STEPS, TIME, 8, batch_size=1, rng=5, refinement=4)
     with pytest.raises(ValueError, match="take more paths"):

@@ -49,7 +49,7 @@ def test_dynamics_begin_alike_and_seeds_do_not_depend_on_processes_or_resumes(tm
     rest = compare(SMALL, 3, rng=5, n_jobs=1, device="cpu", store=tmp_path)
     np.testing.assert_array_equal(rest.values, whole.values)
     assert len(computed) == 1  # the others were kept
-    assert rest.parameters["data"] | {"sha256": ""} == {"n_train": 300, "n_corrupted": 50, "n_test": 597, "sha256": ""}
+    assert rest.arguments["data"] | {"sha256": ""} == {"n_train": 300, "n_corrupted": 50, "n_test": 597, "sha256": ""}
 
 
 @pytest.mark.parametrize("name", ["perceptron", "tied"])

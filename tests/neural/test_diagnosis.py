@@ -8,12 +8,14 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 
 from gradnoise.simulations.neural import traces
 from gradnoise.simulations.neural.diagnosis import diagnose
+from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch
@@ -99,6 +101,33 @@ def test_gaussian_noise_has_no_kurtosis_and_a_tail_index_of_two():
     assert found.excess_kurtosis == pytest.approx(0, abs=1e-12)
     for estimate in (found.tail_index, found.gaussian_tail_index):
         assert abs(estimate.value - 2) < Z * estimate.standard_error < 0.3
+
+
+def test_a_diagnosis_is_shown_written_and_drawn(tmp_path):
+    """Catches arrays in its ``repr``, and spectra that change places or lose their scale."""
+    found = diagnose(MODEL, LOSS, (X, Y), 3, rng=4, n_probes=5, n_draws=200, n_eigenvalues=4)
+    assert repr(found).startswith("Diagnosis(Tr(HΣ) ") and repr(found).endswith("device='cpu', seed 4)")
+    assert "array" not in repr(found) and "\n" not in repr(found)
+    found.save(tmp_path / "found.json")
+    read = json.loads((tmp_path / "found.json").read_text())
+    assert read["result"] == "Diagnosis" and read["stream"]["entropy"] == 4 and read["versions"]["torch"] == torch.__version__
+    assert read["arguments"]["noise"] == repr(Minibatch(N, 3)) and read["indicator"]["value"] == found.indicator.value
+    ax = found.plot()
+    curves = {line.get_label()[0]: line.get_ydata() for line in ax.get_lines() if ":" in line.get_label()}
+    np.testing.assert_allclose(curves["H"] * found.hessian_eigenvalues[0], found.hessian_eigenvalues)
+    np.testing.assert_allclose(curves["n"] * found.covariance_eigenvalues[0], found.covariance_eigenvalues)
+    assert f"{found.hessian_eigenvalues[0]:.3g} loss/parameter²" in ax.get_legend().get_texts()[0].get_text()
+    assert ax.get_xlabel() and ax.get_ylabel()
+    pyplot.close(ax.figure)
+
+
+def test_what_made_an_escape_is_recorded():
+    """Catches a stream that is not the one of the search for eigenvalues, and probes whose seed is not told."""
+    found = escape(OPERATORS, Minibatch(N, 3), torch.Generator().manual_seed(8), n_probes=5, k=2, rng=6)
+    asked = {"n": N, "dimension": D, "n_probes": 5, "seed_of_probes": 8, "k": 2, "dtype": "torch.float64"}
+    assert asked.items() <= found.arguments.items() and found.stream.entropy == 6
+    again = escape(OPERATORS, Minibatch(N, 3), torch.Generator().manual_seed(8), n_probes=5, k=2, rng=found.stream)
+    assert again.to_dict() == found.to_dict() and repr(found).startswith("Escape(Tr(HΣ) ")
 
 
 def test_one_seed_gives_one_diagnosis():

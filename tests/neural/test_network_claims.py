@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from gradnoise.claims import registry, training
 from gradnoise.claims.judgement import combine, judge
 from gradnoise.simulations.network_protocols import Comparison
+from gradnoise.simulations.seeds import Stream
 
 
 def test_they_are_of_the_extra_alone():
@@ -43,7 +44,7 @@ def made_up(claim, right):
     """Records of 64 repetitions in which what the paper says is plain, or the contrary is."""
     p = claim.protocol
     rng = np.random.default_rng(1)
-    steps = Comparison(p, np.empty((0, 0, 0, 0)), *2 * (np.empty((0, 0, 0)),), {}).steps
+    steps = Comparison(p, np.empty((0, 0, 0, 0)), *2 * (np.empty((0, 0, 0)),), arguments={}, stream=Stream.of(1)).steps
     values = np.empty((64, len(p.dynamics), len(steps), len(p.metrics)))
     typical = {
         "train_loss": 0.1, "train_accuracy": 1.0, "test_accuracy": 0.8, "gradient_norm_squared": 0.5, "trace_covariance": 1.0,
@@ -51,7 +52,7 @@ def made_up(claim, right):
     }  # fmt: skip
     for m, metric in enumerate(p.metrics):
         values[..., m] = typical[metric] * (1 + 0.001 * rng.standard_normal(values.shape[:-1]))
-    found = Comparison(p, values, np.empty((64, 0, 3)), np.empty((64, 0)), {})
+    found = Comparison(p, values, np.empty((64, 0, 3)), np.empty((64, 0)), arguments={}, stream=Stream.of(1))
     leavers = {"sgd", "gld_leading", "gld_hessian", "gld_eigvec"} if right else {"gd", "gld_const", "gld_dynamic", "gld_diag"}
     for name in p.dynamics:
         if name in leavers:

@@ -166,7 +166,7 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     assert code == 0 and "test accuracy" in shown.out and len((run / METRICS).read_text().splitlines()) == 3
     code, shown = command(monkeypatch, capsys, "diagnose", run, "--probes", 4, "--device", "cpu", "--json", "-")
     found = json.loads(shown.out)
-    assert code == 0 and found["parameters"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
+    assert code == 0 and found["arguments"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
     assert found["ratio"]["value"] == pytest.approx(found["indicator"]["value"] / found["isotropic_indicator"]["value"])
     assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
     code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)
