@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gradnoise.theory._validation import as_choice, as_count, as_real
 
-__all__ = ["ClippedNetwork", "lenet", "perceptron", "vgg11"]
+__all__ = ["ClippedPerceptron", "lenet", "perceptron", "vgg11"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -78,7 +78,7 @@ def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), a
     return nn.Sequential(*layers, nn.Linear(width, as_count(n_classes, "n_classes")))
 
 
-class ClippedNetwork(nn.Module):
+class ClippedPerceptron(nn.Module):
     """One hidden layer of ReLUs, fixed output weights ±1/√m, and an output that is clipped to [δ, 1 − δ].
 
     `gradnoise.theory.curvature.ClippedNetwork` has the same network with its Fisher and Hessian in closed form.
@@ -93,6 +93,14 @@ class ClippedNetwork(nn.Module):
     References
     ----------
     zhu2019, Proposition 2, Section 5.2 and Appendix D.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.models import ClippedPerceptron
+    >>> outputs = ClippedPerceptron(n_inputs=2, width=7, delta=0.1)(torch.randn(5, 2))
+    >>> outputs.shape, bool((0.1 <= outputs).all() and (outputs <= 0.9).all())
+    (torch.Size([5]), True)
     """
 
     output_weights: Tensor

@@ -137,7 +137,7 @@ def test_corrupted_labels():
         (lambda: data.corrupt(np.zeros(3), 4, 10, rng=0), "n_corrupted must be between 0 and 3"),
         (lambda: data.subset(data.load(), 2000, rng=0), "n_train must be between 1 and 1200"),
         (lambda: models.perceptron(4, 2, activation="sine"), "activation must be one of relu, tanh"),
-        (lambda: models.ClippedNetwork(2, 4, 0.5), "delta must be < 0.5"),
+        (lambda: models.ClippedPerceptron(2, 4, 0.5), "delta must be < 0.5"),
     ],
 )
 def test_bad_arguments_are_named(call, message, monkeypatch):
@@ -219,7 +219,7 @@ def test_sizes_of_the_networks():
 
 
 def test_the_clipped_network_is_that_of_the_theory():
-    model = models.ClippedNetwork(2, 6, 0.1).double()
+    model = models.ClippedPerceptron(2, 6, 0.1).double()
     x = torch.randn(20, 2, dtype=torch.float64)
     labels = np.arange(20) % 2
     inputs = np.column_stack([x.numpy(), np.ones(20)])
