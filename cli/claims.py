@@ -12,7 +12,7 @@ from gradnoise.cli.common import console
 __all__ = ["run"]
 
 
-def run(paper: str | None, extra: str | None, as_json: bool) -> None:
+def run(*, paper: str | None, extra: str | None, as_json: bool) -> None:
     """Print the claims of one paper, or of all, of the core or of an extra."""
     if paper is not None and paper not in registry.PAPERS:
         raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")

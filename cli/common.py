@@ -97,7 +97,10 @@ def write_json(result: WithJson, json: Path | None) -> None:
     if str(json) == "-":
         sys.stdout.write(result.to_json())
     else:
-        json.write_text(result.to_json(), encoding="utf-8")
+        from gradnoise.simulations.ensemble import replacing  # here, as its import takes long
+
+        with replacing(json) as file:
+            file.write(result.to_json().encode())
         console.print(f"wrote {json}", highlight=False, soft_wrap=True)
 
 

@@ -18,6 +18,7 @@ _LEVEL = 0.95
 
 
 def run(
+    *,
     figure: str,
     budget: str,
     seeds: int,

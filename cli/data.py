@@ -11,7 +11,7 @@ from gradnoise.cli.common import console, needs_torch
 __all__ = ["run"]
 
 
-def run(name: str | None, folder: Path | None, download: bool) -> None:
+def run(*, name: str | None, folder: Path | None, download: bool) -> None:
     """List the data sets, after fetching one if that is wanted."""
     needs_torch()
     from gradnoise.simulations.neural import fetch

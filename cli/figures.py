@@ -15,7 +15,7 @@ __all__ = ["run"]
 FORMATS = ("png", "pdf", "svg")
 
 
-def run(names: list[str], list_only: bool, format: str, budget: str, seed: int | None, jobs: int, out: Path | None) -> None:
+def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: int | None, jobs: int, out: Path | None) -> None:
     """List figures, or draw them into a folder."""
     if list_only:
         table = Table(title="figures", title_justify="left")

@@ -9,26 +9,17 @@ from typing import Annotated
 import typer
 
 from gradnoise.cli.common import console, user_errors, worker_count
+from gradnoise.cli.options import Budget, DataDir, Device, Extra, Jobs, Json, Out, Seed, Store
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="The numerical referee of SGD-noise theory: verify the claims of four papers, and draw their figures.",
     epilog="Results do not depend on --jobs. The seed is printed; the same seed gives the same numbers.",
 )
-
-Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
-Seed = Annotated[int | None, typer.Option("--seed", help="seed of all random numbers; fixed and printed if not given", min=0)]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="workers; 0 takes all processors")]
-Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="folder to write to; for figures ./results if not given", metavar="DIR")
-]
-
-Extra = Annotated[str | None, typer.Option("--extra", help="neural: claims about networks; they need PyTorch", metavar="NAME")]
 
 
 def _version(wanted: bool) -> None:
@@ -37,11 +28,13 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:  # typer's own no_args_is_help would exit with 2, as if that were a mistake
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -55,7 +48,7 @@ def verify(
     jobs: Jobs = 0,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="also judge wrong formulas, which must all be refuted")] = False,
     extra: Extra = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the report as JSON; - for stdout", metavar="FILE")] = None,
+    json: Json = None,
     out: Out = None,
 ) -> None:
     """Measure claims, judge their predictions, and print one table.
@@ -66,7 +59,11 @@ def verify(
     from gradnoise.cli import verify as command
 
     with user_errors():
-        raise typer.Exit(command.run(ids or [], paper or [], budget, seed, worker_count(jobs), sabotage, extra, json, out))
+        code = command.run(
+            ids=ids or [], papers=paper or [], budget=budget, seed=seed, jobs=worker_count(jobs), sabotage=sabotage,
+            extra=extra, json=json, out=out,
+        )  # fmt: skip
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -79,7 +76,7 @@ def claims(
     from gradnoise.cli import claims as command
 
     with user_errors():
-        command.run(paper, extra, as_json)
+        command.run(paper=paper, extra=extra, as_json=as_json)
 
 
 @app.command()
@@ -99,7 +96,9 @@ def figures(
     from gradnoise.cli import figures as command
 
     with user_errors():
-        command.run(names or [], list_only, format, budget, seed, worker_count(jobs), out)
+        command.run(
+            names=names or [], list_only=list_only, format=format, budget=budget, seed=seed, jobs=worker_count(jobs), out=out
+        )
 
 
 @app.command()
@@ -118,10 +117,8 @@ def study(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="of a step; the problem's own")] = None,
     refinement: Annotated[int | None, typer.Option("--refinement", help="reference steps in a step; 32")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="write the order plot: .png, .pdf or .svg", metavar="FILE")] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the study as JSON; - for stdout", metavar="FILE")] = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="keep finished blocks there, so that a study can be resumed", metavar="DIR")
-    ] = None,
+    json: Json = None,
+    store: Store = None,
     seed: Seed = None,
     jobs: Jobs = 0,
 ) -> None:
@@ -137,14 +134,7 @@ def study(
             kind=kind, problem=problem, paths=paths, drift=drift, n_steps=n_steps, largest_step=largest_step, time=time,
             batch_size=batch_size, refinement=refinement,
         )  # fmt: skip
-        command.run(settings, seed, worker_count(jobs), plot, json, store)
-
-
-Device = Annotated[str, typer.Option("--device", help="auto takes CUDA where there is some", metavar="auto|cpu|cuda")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR"),
-]
+        command.run(settings, seed=seed, jobs=worker_count(jobs), plot=plot, json=json, store=store)
 
 
 @app.command()
@@ -192,7 +182,7 @@ def train(
             batch_size=batch_size, large_batch_size=large_batch_size, optimizer=optimizer, momentum=momentum, start=start,
             device=device,
         )  # fmt: skip
-        command.train(settings, seed, data_dir, out)
+        command.train(settings, seed=seed, data=data_dir, out=out)
 
 
 @app.command()
@@ -206,10 +196,8 @@ def compare(
     data_dir: DataDir = None,
     seed: Seed = None,
     jobs: Jobs = 0,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="keep finished repetitions there, so that a run can be resumed", metavar="DIR")
-    ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the records as JSON; - for stdout", metavar="FILE")] = None,
+    store: Store = None,
+    json: Json = None,
 ) -> None:
     """Train networks by all the dynamics of a figure from the same start. Needs PyTorch.
 
@@ -218,7 +206,10 @@ def compare(
     from gradnoise.cli import compare as command
 
     with user_errors():
-        command.run(figure, budget, seeds, seed, worker_count(jobs), device, data_dir, store, json)
+        command.run(
+            figure=figure, budget=budget, seeds=seeds, seed=seed, jobs=worker_count(jobs), device=device, data=data_dir,
+            store=store, json=json,
+        )  # fmt: skip
 
 
 @app.command()
@@ -229,7 +220,7 @@ def diagnose(
     device: Device = "auto",
     data_dir: DataDir = None,
     seed: Seed = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the diagnosis as JSON; - for stdout", metavar="FILE")] = None,
+    json: Json = None,
 ) -> None:
     """Measure noise and curvature of a trained network: Tr(HΣ), spectra, sharpness, tails. Needs PyTorch.
 
@@ -238,7 +229,7 @@ def diagnose(
     from gradnoise.cli import train as command
 
     with user_errors():
-        command.diagnose(folder, batch_size, probes, seed, device, data_dir, json)
+        command.diagnose(folder, batch_size=batch_size, probes=probes, seed=seed, device=device, data=data_dir, json=json)
 
 
 @app.command()
@@ -251,7 +242,7 @@ def data(
     from gradnoise.cli import data as command
 
     with user_errors():
-        command.run(name, data_dir, fetch)
+        command.run(name=name, folder=data_dir, download=fetch)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ class Settings:
     refinement: int | None
 
 
-def run(settings: Settings, seed: int | None, jobs: int, plot: Path | None, json: Path | None, store: Path | None) -> None:
+def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, json: Path | None, store: Path | None) -> None:
     """Run a study; print its errors and its order; write what was asked for."""
     as_choice(settings.kind, "KIND", ("strong", "weak"))
     as_choice(settings.problem, "--problem", tuple(STANDARD))

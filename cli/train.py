@@ -32,7 +32,7 @@ class Settings:
     device: str
 
 
-def train(settings: Settings, seed: int | None, data: Path | None, out: Path | None) -> None:
+def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path | None) -> None:
     """Train; print the records, or the last ones of many."""
     if out is not None:
         check_writable(out, "--out")
@@ -67,7 +67,7 @@ def train(settings: Settings, seed: int | None, data: Path | None, out: Path | N
 
 
 def diagnose(
-    folder: Path, batch_size: int | None, probes: int, seed: int | None, device: str, data: Path | None, json: Path | None
+    folder: Path, *, batch_size: int | None, probes: int, seed: int | None, device: str, data: Path | None, json: Path | None
 ) -> None:
     """Diagnose the network of a run; print the numbers, or write them as JSON."""
     to_stdout = goes_to_stdout(json)

@@ -20,6 +20,7 @@ _COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow"}
 
 
 def run(
+    *,
     ids: list[str],
     papers: list[str],
     budget: str,

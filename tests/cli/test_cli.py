@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from gradnoise.claims import registry
@@ -109,6 +110,23 @@ def test_help_and_version_answer_without_numba():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0 and "verify" in result.stdout
     assert run("--version").stdout.startswith("gradnoise ")
+
+
+def test_without_arguments_it_says_what_it_can_do():
+    """And that is no mistake: the exit code is zero."""
+    result = run()
+    assert result.exit_code == 0 and result.stdout == run("--help").stdout
+    assert "verify" in result.stdout and not result.stderr
+
+
+def test_an_option_of_several_commands_is_one():
+    """Catches a shared option that a command writes anew, with a help text or a default of its own."""
+    options = {}
+    for command in get_command(app).commands.values():
+        for parameter in command.params:
+            options.setdefault(parameter.name, []).append((parameter.opts, parameter.help, parameter.default))
+    for shared in ("seed", "jobs", "device", "data_dir", "extra", "store"):
+        assert len(options[shared]) > 1 and all(found == options[shared][0] for found in options[shared]), shared
 
 
 def test_a_study_prints_its_order_and_writes_its_picture(tmp_path):
