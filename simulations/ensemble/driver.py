@@ -102,11 +102,10 @@ def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
 
     A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
     """
-    if n_jobs is None:
-        # Where the active configuration has a number of workers but no backend, joblib's preference for threads sets it to one.
-        n_jobs = get_active_backend()[1]
-    with Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
-        window = _WINDOW * max(effective_n_jobs(n_jobs), 1)  # type: ignore[arg-type]
+    # Where the active configuration has a number of workers but no backend, joblib's preference for threads sets it to one.
+    workers: Any = get_active_backend()[1] if n_jobs is None else n_jobs
+    with Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
+        window = _WINDOW * max(effective_n_jobs(workers), 1)
         while batch := list(itertools.islice(tasks, window)):
             yield from parallel(batch)  # type: ignore[misc]
 
