@@ -48,7 +48,7 @@ lint: $(BIN)/python
 	$(call install,[dev])
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli
+	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests
 
 bench: $(BIN)/python
 	$(call install,[benchmark])

@@ -10,7 +10,7 @@ import numpy as np
 
 __all__ = ["RNG", "Stream"]
 
-RNG = None | int | np.random.SeedSequence | np.random.Generator
+RNG = None | int | np.integer[Any] | np.random.SeedSequence | np.random.Generator
 
 
 @dataclass(frozen=True)

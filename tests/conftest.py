@@ -14,6 +14,7 @@ def _numba_cache() -> str:
     digest = hashlib.sha256()
     for package in ("gradnoise.theory", "gradnoise.simulations"):
         spec = importlib.util.find_spec(package)
+        assert spec is not None and spec.submodule_search_locations
         for folder in spec.submodule_search_locations:
             for path in sorted(Path(folder).rglob("*.py")):
                 digest.update(path.read_bytes())

@@ -177,6 +177,7 @@ def test_edited_kernel_shares_no_block(tmp_path):
         file = tmp_path / "edited_kernel.py"
         file.write_text(f"import numpy as np\ndef kernel(n, generator): return (np.full(n, {constant}),)\n")
         spec = importlib.util.spec_from_file_location("edited_kernel", file)
+        assert spec is not None
         module = importlib.util.module_from_spec(spec)
         exec(compile(file.read_text(), file, "exec"), vars(module))  # the loader would take the edit's bytecode from its cache
         (joined,) = ensemble.run(module.kernel, (), 3, rng=5, reduce=ensemble.concatenate, store=tmp_path / "store")

@@ -5,6 +5,7 @@ rounding, and a descent that does not follow the gradient.
 """
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ SEPARABLE = np.diag([0.5, 0.5, 0.0, 0.0])[:, :3]
         (lambda: ClippedNetwork([[1.0]], [2.0], [1.0], 0.1), "labels must be 0 or 1, got 2"),
         (lambda: ClippedNetwork([[1.0]], [1.0, 0.0], [1.0], 0.1), "inputs must have a row for each of the 2 labels"),
         (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.5), "delta must be < 0.5, got 0.5"),
-        (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.1, slopes=(1.0,)), "slopes must be two numbers"),
+        (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.1, slopes=cast(Any, (1.0,))), "slopes must be two numbers"),
         (lambda: ClippedNetwork([[1.0]], [1.0], [1.0], 0.1).losses([1.0, 2.0]), r"weights must have shape \(1, 1\)"),
         (lambda: Curvature(np.ones((2, 3)), np.ones(2)), "jacobian must have a column for each of the 2 residuals"),
         (lambda: Curvature(np.zeros((2, 3)), np.ones(3)).mean_share, "the Hessian must not be zero"),

@@ -7,6 +7,7 @@ a bound with a wrong constant or exponent.
 
 import itertools
 import math
+from typing import Any, cast
 
 import mpmath
 import numpy as np
@@ -130,8 +131,9 @@ def test_the_geometric_motion_by_quadrature():
     def density(z):
         return mpmath.exp(-z * z / 2) / mpmath.sqrt(2 * mpmath.pi)
 
-    one = mpmath.quad(lambda z: (factors(z)[0] - factors(z)[1]) ** 2 * density(z), [-12, 0, 12])
-    two = mpmath.quad(
+    quad = cast(Any, mpmath.quad)  # which may also return an error estimate
+    one = quad(lambda z: (factors(z)[0] - factors(z)[1]) ** 2 * density(z), [-12, 0, 12])
+    two = quad(
         lambda z, w: (factors(z)[0] * factors(w)[0] - factors(z)[1] * factors(w)[1]) ** 2 * density(z) * density(w),
         [-9, 0, 9],
         [-9, 0, 9],
@@ -139,7 +141,7 @@ def test_the_geometric_motion_by_quadrature():
     assert geometric_motion.strong_error(a, eta, 1, b, start) == pytest.approx(float(start**2 * one), rel=1e-10)
     assert geometric_motion.strong_error(a, eta, 2, b, start) == pytest.approx(float(start**2 * two), rel=1e-8)
     assert geometric_motion.mean_square_gradient(a, eta, 1, b, start) == pytest.approx(a**2 * start**2)  # largest at the start
-    grown = mpmath.quad(lambda z: (a * (1 + a * eta - c * z)) ** 2 * density(z), [-12, 0, 12])
+    grown = quad(lambda z: (a * (1 + a * eta - c * z)) ** 2 * density(z), [-12, 0, 12])
     growing = geometric_motion.mean_square_gradient(-a, eta, 1, b, start)
     assert growing == pytest.approx(float(start**2 * grown), rel=1e-10)
 
@@ -205,7 +207,7 @@ def test_the_strong_bounds_solve_the_inequalities_that_they_come_from():
         (lambda: diffusion.strong_error(X, Y, START, 0.3, 1, 1.0), ValueError, "whole number of steps"),
         (lambda: diffusion.strong_error(X, Y, START, 0.5, Minibatch(3, 1), 1.0), TypeError, "a Gaussian noise"),
         (lambda: diffusion.svag_noise(Minibatch(3, 1), 0), ValueError, "amplification must be >= 1"),
-        (lambda: diffusion.svag_noise(3, 1), TypeError, "noise must be a SamplingNoise"),
+        (lambda: diffusion.svag_noise(cast(Any, 3), 1), TypeError, "noise must be a SamplingNoise"),
         (lambda: diffusion.strong_error_bound(0.1, -1, 1, 1), ValueError, "time must be >= 0"),
         (lambda: geometric_motion.strong_error(1, 0.1, 1, 0.5, 1), ValueError, "batch_size must be >= 1"),
     ],

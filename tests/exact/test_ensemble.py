@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 import weakref
+from typing import Any, cast
 
 import joblib
 import numpy as np
 import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, sampling, toy
+from gradnoise.simulations.seeds import RNG
 from gradnoise.theory.sampling import GaussianMinibatch
 
 H, SIGMA = [[2.0, 0.3], [0.3, 1.0]], [[1.0, -0.4], [-0.4, 0.5]]
@@ -31,20 +33,20 @@ def _digest(*parts):
     return digest.hexdigest()
 
 
-def _toy(rng=11, **how):
+def _toy(rng: RNG = 11, **how):
     records = ("trajectory", "indicator", "loss")
     r = toy.simulate("gld_leading", 2500, rng=rng, n_steps=30, noise_power=0.3, n_data=8, record=records, **how)
     return _digest(r.success, r.escape_step, r.final, r.trajectory, r.indicator, r.loss)
 
 
-def _ornstein_uhlenbeck(rng=11, **how):
+def _ornstein_uhlenbeck(rng: RNG = 11, **how):
     r = ornstein_uhlenbeck.simulate(H, SIGMA, 1.0, 20_000, rng=rng, method="euler", step_size=0.1, deltas=[0.1, 0.5], **how)
     skewness = r.loss.skewness
     found = r.to_dict()
     return _digest({k: found[k] for k in ("loss", "exceedance", "covariance", "covariance_error")}, skewness)
 
 
-def _expectations(rng=11, **how):
+def _expectations(rng: RNG = 11, **how):
     # A ufunc as the statistic, because worker processes can import it whatever the test module is called there.
     found = sampling.expectations(GaussianMinibatch(5, 3, 2.0), np.square, 10_000, rng=rng, **how)
     return _digest([[e.value, e.standard_error, e.n, e.skewness] for e in found])
@@ -70,7 +72,7 @@ def tracked(n_paths, generator, references):
     return (block,)
 
 
-def _run(n_paths, *, kernel=normals, params=(), rng=7, block_size=4, **how):
+def _run(n_paths, *, kernel=normals, params=(), rng: RNG = 7, block_size=4, **how):
     (joined,) = ensemble.run(kernel, params, n_paths, rng=rng, reduce=ensemble.concatenate, block_size=block_size, **how)
     return joined
 
@@ -142,7 +144,7 @@ def test_generator_spawns_one_child(study):
     state = generator.bit_generator.state
     first, second = study(rng=generator), study(rng=generator)
     assert first != second
-    assert generator.bit_generator.seed_seq.n_children_spawned == 2
+    assert cast(np.random.SeedSequence, generator.bit_generator.seed_seq).n_children_spawned == 2
     assert generator.bit_generator.state == state  # spawned from, not drawn from
     fresh = np.random.default_rng(5)
     assert (study(rng=fresh), study(rng=fresh)) == (first, second)
@@ -254,13 +256,13 @@ def test_progress_is_told_how_many_paths_are_done(n_jobs):
 
 
 class _OwnSeeds(np.random.bit_generator.ISeedSequence):
-    def generate_state(self, n_words, dtype=np.uint32):
+    def generate_state(self, n_words, dtype: Any = np.uint32):
         return np.arange(n_words, dtype=dtype)
 
 
 def test_generator_that_cannot_spawn_is_named():
     with pytest.raises(ValueError, match=r"^rng "):
-        _run(3, rng=np.random.Generator(np.random.PCG64(_OwnSeeds())))
+        _run(3, rng=np.random.Generator(np.random.PCG64(cast(Any, _OwnSeeds()))))
 
 
 class _Screen(io.StringIO):
@@ -278,9 +280,10 @@ class _Screen(io.StringIO):
 def test_bar_goes_to_stderr(monkeypatch, capsys, progress, terminal, shown):
     """None on a terminal shows nothing here, as the run is over in less than two seconds."""
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stderr", _Screen(terminal))
+    screen = _Screen(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
     _run(10, progress=progress)
-    assert ("paths" in sys.stderr.getvalue()) == shown
+    assert ("paths" in screen.getvalue()) == shown
     assert capsys.readouterr().out == ""
 
 

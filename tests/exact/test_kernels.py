@@ -8,6 +8,7 @@ The transcriptions loop over paths and samples and know nothing of lanes, sums o
 import itertools
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from gradnoise.theory.sampling import (
 SEED, N_PATHS = 2024, 21
 # Kernel and transcription add in different orders. A step of the toy does not stretch a difference of parameters (|1 - eta
 # lambda| <= 1.4 below), so what is seen stays near 1e-13; the rest is for other compilers. A wrong term is off by over 1e-3.
-CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+CLOSE: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
 
 ACROSS, ALONG = np.array([1.0, -1.0]) / math.sqrt(2), np.array([1.0, 1.0]) / math.sqrt(2)
 SHARP = 20 * np.outer(ACROSS, ACROSS) + 200 * np.outer(ALONG, ALONG)
@@ -52,7 +53,7 @@ def _toy_sample(theta, x):
 
 def _digits(generator, limits):
     """Whole numbers below each of the limits, the largest first: several are digits of one uniform number."""
-    n, found = max(limits), []
+    n, found, u = max(limits), [], 0.0
     together = 3 if n <= 256 else 2 if n <= 8192 else 1
     for k, limit in enumerate(limits):
         if k % together == 0:
@@ -75,6 +76,7 @@ def _toy_noise(dynamics, gradients, H, tie):
 
 def _toy(generator, dynamics, *, n_steps, eta, power, n_data, batch_size, tie=(0.0, 1.0)):
     trajectory, indicator, loss = np.empty((N_PATHS, n_steps + 1, 2)), *np.empty((2, N_PATHS, n_steps + 1))
+    batches = np.empty((0, 0), dtype=int)
     root = math.sqrt(1e-3) * np.outer(ACROSS, ACROSS) + math.sqrt(1e-4) * np.outer(ALONG, ALONG)
     shares = set()
     for group in _groups(N_PATHS):
@@ -118,11 +120,11 @@ def test_toy(dynamics, convention):
     )
     power_of_a_step = power if convention == "released" else eta**2 * power
     trajectory, indicator, loss, shares = _toy(Stream.of(SEED).generator(0), dynamics, eta=eta, power=power_of_a_step, **how)
-    np.testing.assert_allclose(result.trajectory, trajectory, **CLOSE)
+    np.testing.assert_allclose(result.recorded("trajectory"), trajectory, **CLOSE)
     np.testing.assert_allclose(result.final, trajectory[:, -1], **CLOSE)
-    np.testing.assert_allclose(result.indicator, indicator, **CLOSE)
-    np.testing.assert_allclose(result.loss, loss, **CLOSE)
-    below = (trajectory < -0.5).all(axis=2)
+    np.testing.assert_allclose(result.recorded("indicator"), indicator, **CLOSE)
+    np.testing.assert_allclose(result.recorded("loss"), loss, **CLOSE)
+    below = np.asarray((trajectory < -0.5).all(axis=2))
     assert np.array_equal(result.success, below[:, -1])
     assert np.array_equal(result.escape_step, [next((t for t in range(1, n_steps + 1) if path[t]), -1) for path in below])
     assert shares == {0, 1, 2}  # all of the kernel's branches were visited
@@ -141,11 +143,13 @@ def test_toy_without_records_is_the_same_run():
 
 def test_toy_tie_direction():
     how = {"n_steps": 60, "n_data": 7}
+    options: dict[str, Any] = {"noise_power": 1.0, "record": "trajectory"}
     found, other = (
-        toy.simulate("gld_eigvec", N_PATHS, rng=SEED, noise_power=1.0, tie_direction=tie, record="trajectory", **how).trajectory
+        toy.simulate("gld_eigvec", N_PATHS, rng=SEED, tie_direction=tie, **how, **options).trajectory
         for tie in ((6.0, 8.0), (-6.0, 8.0))
     )
     expected, *_ = _toy(Stream.of(SEED).generator(0), "gld_eigvec", eta=0.005, power=1.0, batch_size=None, tie=(0.6, 0.8), **how)
+    assert found is not None and other is not None
     np.testing.assert_allclose(found, expected, **CLOSE)
     assert not np.allclose(other, expected)
 
@@ -181,8 +185,8 @@ def test_ornstein_uhlenbeck(H, Sigma, method, n_paths):
     losses = np.array([x @ H @ x / 2 for x in theta])
     level = float(np.median(losses)) + 1e-3
 
-    step = {"step_size": eta} if method == "euler" else {}
-    result = ornstein_uhlenbeck.simulate(H, Sigma, t, n_paths, rng=SEED, method=method, deltas=[level], **step)
+    step = eta if method == "euler" else None
+    result = ornstein_uhlenbeck.simulate(H, Sigma, t, n_paths, rng=SEED, method=method, step_size=step, deltas=[level])
     np.testing.assert_allclose(result.loss.value, losses.mean(), **CLOSE)
     np.testing.assert_allclose(result.covariance, np.mean([np.outer(x, x) for x in theta], axis=0), **CLOSE)
     assert result.exceedance[0].successes == (losses >= level).sum()
@@ -221,7 +225,7 @@ def test_langevin():
             z = np.array([generator.standard_normal(), generator.standard_normal()])
             theta = theta - step * gradient + math.sqrt(step) * _langevin_root() @ z
         expected = LANDSCAPE.loss(*theta) - LANDSCAPE.loss(-0.8, 0.3), dissipation, injection
-        np.testing.assert_allclose((result.increase[p], result.dissipation[p], result.injection[p]), expected, **CLOSE)
+        np.testing.assert_allclose([result.increase[p], result.dissipation[p], result.injection[p]], np.array(expected), **CLOSE)
 
 
 def test_compiled_kernel_is_its_own_source():
@@ -350,6 +354,7 @@ def _least_squares(generator, problem, noise, eta, steps, n_paths):
         for _ in range(max(steps)):
             w = w if once and w is not None else _weights(noise, generator, pool)
             gradient = np.zeros(d)
+            assert w is not None
             for weight in w[w != 0]:
                 x = np.sqrt(lam) * np.array([generator.standard_normal() for _ in range(d)])
                 gradient += weight * (x @ iterates[-1] - problem.noise_std * generator.standard_normal()) * x

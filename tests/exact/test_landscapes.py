@@ -7,6 +7,7 @@ a wrong variance per step, one step too many, or mass that has left unseen.
 
 import math
 from itertools import pairwise
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -157,7 +158,8 @@ def test_sublevels_without_curvature():
 
 @pytest.mark.parametrize("name", ["quadratic", "quartic", "stiffness", "tilt", "shear"])
 def test_planar_landscape_names_bad_input(name):
-    for value in (math.nan, "1", True, None) + (-1,) * (name not in ("tilt", "shear")):
+    values: tuple[Any, ...] = (math.nan, "1", True, None)
+    for value in values + (-1,) * (name not in ("tilt", "shear")):
         with pytest.raises((TypeError, ValueError), match=name):
             PlanarLandscape(**{name: value})
 
@@ -226,13 +228,13 @@ BAD = [
     (lambda: EulerLaw(WELL, 0, 0, 0.1, 3), "noise"),
     (lambda: EulerLaw(WELL, 1, 0, -0.1, 3), "step_size"),
     (lambda: EulerLaw(WELL, 1, 0, 0.1, 1), "n_steps must be >= 2"),
-    (lambda: EulerLaw(WELL, 1, 0, 0.1, 2.0), "n_steps must be an integer"),
+    (lambda: EulerLaw(WELL, 1, 0, 0.1, cast(Any, 2.0)), "n_steps must be an integer"),
     (lambda: EulerLaw(WELL, 1, math.nan, 0.1, 3), "start"),
-    (lambda: EulerLaw(WELL, 1, None, 0.1, 3), "start"),
+    (lambda: EulerLaw(WELL, 1, cast(Any, None), 0.1, 3), "start"),
     (lambda: EulerLaw(WELL, 1, 0, 0.1, 3, reach=-1), "reach"),
     (lambda: EulerLaw(WELL, 1, 0, 0.1, 3, reach=math.nan), "reach"),
     (lambda: EulerLaw(PlanarLandscape(tilt=1.0), 1, 0, 0.5, 8), "reach = 3 is too small, mass has left"),
-    (lambda: EulerLaw(3, 1, 0, 0.1, 3), "landscape"),
+    (lambda: EulerLaw(cast(Any, 3), 1, 0, 0.1, 3), "landscape"),
 ]
 
 

@@ -51,6 +51,7 @@ PROMISED = {
 
 def folder(package: str) -> Path:
     spec = importlib.util.find_spec(f"gradnoise.{package}")
+    assert spec is not None and spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0])
 
 

@@ -256,7 +256,7 @@ def test_a_risk_is_bias_variance_and_cross_term(first):
     assert _close(bias.total, parts.bias) and _close(variance.total, parts.variance)
     assert _close(parts.total - bias.total - variance.total, parts.cross, rtol=1e3 * CLOSE)  # a difference of larger numbers
     assert _close(mirrored.cross, -parts.cross) and (np.abs(parts.cross) > WRONG * parts.total).all()
-    assert not NORMAL.risk_parts(0.1, 2, [2, 5, 9], first=first).cross.any() and NORMAL.well_specified
+    assert not np.any(NORMAL.risk_parts(0.1, 2, [2, 5, 9], first=first).cross) and NORMAL.well_specified
 
 
 # --- Stability and the limit of many steps -------------------------------------------------------------------------------------

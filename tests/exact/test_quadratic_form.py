@@ -6,6 +6,7 @@ sums of exponentials, where weights come in pairs, in 60 digits; Ruben's series;
 """
 
 import math
+from typing import Any, cast
 
 import mpmath
 import numpy as np
@@ -80,7 +81,7 @@ def test_an_odd_weight_is_one_more_integral(single, weights):
         edges = sorted(
             {min(end, v) for v in (0, 0.5, 1, 2, 4, 8, 16)} | {end * f for f in (0.9, 0.99, 0.9999, 0.999999) if end < 16}
         )
-        integral = mpmath.quad(lambda z, x=x: _pairs(weights, x - single * float(z) ** 2) * mpmath.npdf(z), edges)
+        integral = cast(Any, mpmath.quad)(lambda z, x=x: _pairs(weights, x - single * float(z) ** 2) * mpmath.npdf(z), edges)
         assert abs(quadratic_form_cdf([single, *np.repeat(weights, 2)], x) - 2 * float(integral)) <= DEMANDED
 
 
@@ -91,7 +92,7 @@ def _ruben(weights, x, n_terms):
     g = np.array([(shares**k).sum() / 2 for k in range(n_terms)])
     c = [math.sqrt(np.prod(beta / w))]
     for k in range(1, n_terms):
-        c.append(g[k:0:-1] @ c / k)
+        c.append(float(g[k:0:-1] @ c) / k)
     assert 1 - sum(c) < 1e-13  # the rest of the series
     return np.array([c @ chi2.cdf(v / beta, len(w) + 2 * np.arange(n_terms)) for v in x])
 

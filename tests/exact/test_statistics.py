@@ -8,6 +8,7 @@ digits that are shown but not known, or known but not shown.
 import math
 import re
 from decimal import Decimal
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_single_sample_tells_nothing():
 
 
 def test_valid_far_out_for_many_samples_of_little_skewness_only():
-    z = stats.norm.isf(0.5e-9)
+    z = float(stats.norm.isf(0.5e-9))
     limit = 0.3 * 6 * math.sqrt(100_000) / z**3
     assert Estimate(0.0, 1.0, 100_000, 0.99 * limit).valid(FAR)
     assert not Estimate(0.0, 1.0, 100_000, -1.01 * limit).valid(FAR)
@@ -244,7 +245,7 @@ def test_bad_level_is_named(call):
 
 @pytest.mark.parametrize(("call", "error", "name"), [
     (lambda: Proportion(4, 3), ValueError, "successes"), (lambda: Proportion(-1, 3), ValueError, "successes"),
-    (lambda: Proportion(0, 0), ValueError, "n"), (lambda: Proportion(1.0, 3), TypeError, "successes"),
+    (lambda: Proportion(0, 0), ValueError, "n"), (lambda: Proportion(cast(Any, 1.0), 3), TypeError, "successes"),
     (lambda: Estimate.of([[1.0]]), ValueError, "samples"), (lambda: Estimate.of([1.0, math.nan]), ValueError, "samples"),
     (lambda: Estimate.of(["1"]), TypeError, "samples"), (lambda: Estimate.of([]), ValueError, "samples"),
     (lambda: merge_moments([]), ValueError, "blocks"), (lambda: plan_sample_size(PILOT, 0.0, 0.9), ValueError, "margin"),

@@ -129,8 +129,8 @@ def test_time_zero_and_zero_noise_stay_at_the_minimum():
         (0 * Sigma, 1.0, "exact"),
         (0 * Sigma, 1.0, "euler"),
     ):
-        step = {"step_size": 0.1} if method == "euler" else {}
-        result = ornstein_uhlenbeck.simulate(H, covariance, t, 50, rng=45, method=method, deltas=[0.0, 1e-12], **step)
+        step = 0.1 if method == "euler" else None
+        result = ornstein_uhlenbeck.simulate(H, covariance, t, 50, rng=45, method=method, step_size=step, deltas=[0.0, 1e-12])
         assert result.loss.value == 0
         assert not result.covariance.any()
         assert [proportion.successes for proportion in result.exceedance] == [50, 0]  # L >= delta, not L > delta

@@ -9,6 +9,7 @@ alpha = 1e-3 for all classes and statistics together, by Bonferroni; n = 200,000
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_subclass_of_a_known_class_is_drawn_as_it_or_refused():
 
 def test_draw_refuses_what_is_no_noise_and_wrong_shapes(monkeypatch):
     with pytest.raises(TypeError, match="noise must be a SamplingNoise"):
-        sampling.draw("minibatch", 7, rng=4)
+        sampling.draw(cast(Any, "minibatch"), 7, rng=4)
     with pytest.raises(ValueError, match="size must be >= 1"):
         sampling.draw(Minibatch(5, 3), 0, rng=4)
     monkeypatch.setattr(Multinomial, "draw", lambda self, size, generator: np.ones((self.n, size)))

@@ -7,6 +7,7 @@ below 1e-4. What the reference is off by is allowed for with the measured `refer
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import joblib
 import numpy as np
@@ -69,12 +70,14 @@ def test_the_law_of_iterates_can_fail(ends):
 def test_strong_errors(noise, drift):
     study = sde.strong_error(PROBLEM, STEPS, TIME, 20_000, batch_size=noise, rng=1, drift=drift, refinement=16, n_jobs=2)
     other = "modified" if drift == "plain" else "plain"
+    misses = []
     for e, off, eta in zip(study.estimates, study.reference_errors, STEPS, strict=True):
         exact, wrong = (diffusion.strong_error(X, Y, START, eta, noise, TIME, d) for d in (drift, other))
         allowed = Z * e.standard_error + 4 * off
         assert abs(e.value - exact) < allowed
         assert off < exact / 10
-    assert abs(e.value - wrong) > allowed
+        misses.append(abs(e.value - wrong) / allowed)
+    assert misses[-1] > 1
 
 
 def loss_error(eta, noise, drift):
@@ -114,7 +117,7 @@ def test_controls_have_mean_zero_and_remove_most_of_the_noise():
 
 
 def test_increments_that_are_not_shared_leave_a_distance_of_order_eta():
-    options = {"batch_size": 2, "rng": 4, "n_jobs": 2, "refinement": 8}
+    options: dict[str, Any] = {"batch_size": 2, "rng": 4, "n_jobs": 2, "refinement": 8}
     shared = sde.strong_error(PROBLEM, STEPS, TIME, 20_000, **options)
     apart = sde.strong_error(PROBLEM, STEPS, TIME, 20_000, shared_increments=False, **options)
     assert apart.errors[-1] > 20 * shared.errors[-1]
@@ -171,7 +174,7 @@ def square_losses(theta, data, out):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_paths_that_leave_the_finite_numbers_are_no_result():
     """An exception in a compiled callback cannot pass; it shows as NaN, and so does a step that is too large."""
-    problem = sde.Problem(square_losses, raising_gradients, [[1.0], [2.0]], [0.0])
+    problem = sde.Problem(square_losses, raising_gradients, np.array([[1.0], [2.0]]), np.array([0.0]))
     with pytest.raises(ValueError, match=r"step_sizes must keep all paths finite.*functions raise"):
         sde.strong_error(problem, [0.5, 0.25], 1.0, 2, batch_size=1, rng=1)
     wild = replace(PROBLEM, data=1e3 * PROBLEM.data)

@@ -96,13 +96,13 @@ def test_gradient_descent_never_escapes():
     assert (result.escape_step == -1).all()
     assert (result.indicator == 0).all()
     # It stays in the sharp basin, at the minimum of its data: the loss does not rise, and the parameter moves by the data's mean.
-    assert (np.diff(result.loss, axis=1) <= 1e-12).all()
+    assert (np.diff(result.recorded("loss"), axis=1) <= 1e-12).all()
     assert np.abs(result.final - 1).max() < 6 * math.sqrt(5.5e-4 / 100)
 
 
 def test_population_loss_at_the_start():
     """E of the loss at (1, 1) is the population's 0.02; n = 40,000 paths, alpha = 1e-3."""
-    loss = toy.simulate("gd", N_PATHS, rng=36, n_steps=1, record=("loss",)).loss[:, 0]
+    loss = toy.simulate("gd", N_PATHS, rng=36, n_steps=1, record=("loss",)).recorded("loss")[:, 0]
     sharp, flat = two_basin.population_loss_at_minima()
     bound = norm.isf(ALPHA / 2) * loss.std(ddof=1) / math.sqrt(N_PATHS)
     assert abs(loss.mean() - sharp) < bound
@@ -121,11 +121,11 @@ def test_indicator_of_sgd_is_that_of_the_covariance_of_its_minibatches():
     result = toy.simulate("sgd", 16, rng=37, record=("trajectory", "indicator", "loss"), **how)
     shares = set()
     for path, data in enumerate(_data(37, 16, 12)):
-        for t, theta in enumerate(result.trajectory[path]):
+        for t, theta in enumerate(result.recorded("trajectory")[path]):
             H = two_basin.hessian(theta, data)
             Sigma = gradient_noise.sgd_covariance(two_basin.gradients(theta, data), 3)
-            assert result.indicator[path, t] == pytest.approx(0.011**2 * escape.indicator(H, Sigma), rel=1e-9)
-            assert result.loss[path, t] == pytest.approx(two_basin.losses(theta, data).mean(), rel=1e-9)
+            assert result.recorded("indicator")[path, t] == pytest.approx(0.011**2 * escape.indicator(H, Sigma), rel=1e-9)
+            assert result.recorded("loss")[path, t] == pytest.approx(two_basin.losses(theta, data).mean(), rel=1e-9)
             shares.add(two_basin.sharp_samples(theta, data).mean())
     assert {0.0, 1.0} < shares  # all samples on one branch, all on the other, and both met at once
 
@@ -140,13 +140,13 @@ def test_noise_of_sgd_has_the_covariance_of_its_indicator():
     result = toy.simulate(
         "sgd", N_PATHS, rng=38, n_steps=1, step_size=eta, n_data=n_data, batch_size=batch_size, record=("trajectory", "indicator")
     )
-    H, step = two_basin.SHARP_HESSIAN, result.trajectory[:, 1] - 1
+    H, step = two_basin.SHARP_HESSIAN, result.recorded("trajectory")[:, 1] - 1
     squared = np.einsum("pi,ij,pj->p", step, H, step)
     mean_part = eta**2 * np.trace(H @ H @ H @ two_basin.DATA_COVARIANCE) / n_data
-    excess = squared - result.indicator[:, 0] - mean_part
+    excess = squared - result.recorded("indicator")[:, 0] - mean_part
     bound = norm.isf(ALPHA / 2) * excess.std(ddof=1) / math.sqrt(N_PATHS)
     assert abs(excess.mean()) < bound
-    without_replacement = result.indicator[:, 0] * (n_data - batch_size) / (n_data - 1)
+    without_replacement = result.recorded("indicator")[:, 0] * (n_data - batch_size) / (n_data - 1)
     assert abs((squared - without_replacement - mean_part).mean()) > bound
 
 

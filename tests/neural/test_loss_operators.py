@@ -4,6 +4,8 @@ They would catch a sample that is left out by a chunk, a factor n, a tied parame
 and a loss that is no sum over samples.
 """
 
+from typing import Any, cast
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
@@ -134,7 +136,7 @@ def test_bad_arguments_are_named():
     model, x, y = problem("perceptron")
     operators = LossOperators(model, LOSS, x, y)
     with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module"):
-        LossOperators(lambda x: x, LOSS, x, y)
+        LossOperators(cast(Any, lambda x: x), LOSS, x, y)
     with pytest.raises(ValueError, match="inputs and targets must have as many samples"):
         LossOperators(model, LOSS, x, y[:-1])
     with pytest.raises(ValueError, match=r"v must have shape \(9,\)"):

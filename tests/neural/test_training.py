@@ -38,11 +38,16 @@ def gradient_of(operators, dynamics):
     return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators._shapes})
 
 
+def noise_of(dynamics):
+    assert isinstance(dynamics, WeightedLosses) and dynamics.noise is not None
+    return dynamics.noise
+
+
 @pytest.mark.parametrize("name", [d for d in DYNAMICS if not d.startswith("gld") and d != "gd"])
 def test_weighted_losses_have_the_gradient_of_their_weights(name):
     operators = setup()
     dynamics = build(name, operators, 2, generator(), large_batch_size=4)
-    drawn = weights(dynamics.noise, generator(), dtype=torch.float64)
+    drawn = weights(noise_of(dynamics), generator(), dtype=torch.float64)
     torch.testing.assert_close(gradient_of(operators, dynamics), operators.matrix_product(drawn), rtol=1e-10, atol=1e-12)
 
 
@@ -59,9 +64,9 @@ def test_matched_dynamics_are_as_strong_as_the_minibatch():
     """By the moments that their noises state; what they draw is tested elsewhere."""
     power = float(Minibatch(N, 2).centred_power)
     for name in ("msgd-cov", "msgd-fisher", "msgd-rademacher", "msgd-fisher-b", "msgd-cov-b", "enhanced"):
-        noise = build(name, setup(), 2, generator(), large_batch_size=4).noise
+        noise = noise_of(build(name, setup(), 2, generator(), large_batch_size=4))
         assert float(noise.centred_power) == pytest.approx(power, rel=1e-12), name
-    assert float(build("large-batch-sgd", setup(), 2, generator()).noise.centred_power) == pytest.approx(power / 4)
+    assert float(noise_of(build("large-batch-sgd", setup(), 2, generator())).centred_power) == pytest.approx(power / 4)
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])

@@ -203,12 +203,13 @@ def test_escape_probability_can_fail():
 @given(processes(), times, st.lists(st.integers(-8, 80).map(lambda k: k / 8), min_size=2, max_size=6))
 def test_escape_probability_falls_from_one_and_obeys_markov(pair, t, deltas):
     deltas = np.sort(deltas)
-    p = escape_probability(*pair, t, deltas)
+    H, Sigma = pair
+    p = escape_probability(H, Sigma, t, deltas)
     assert (p[deltas <= 0] == 1).all()
     assert (np.diff(p) <= PROMISED).all() and (p >= 0).all() and (p <= 1).all()
     high = deltas > 0
     assert t > 0 or (p[high] == 0).all()
-    assert (p[high] <= markov_bound(loss_increase(*pair, t), deltas[high]) + PROMISED).all()
+    assert (p[high] <= markov_bound(loss_increase(H, Sigma, t), deltas[high]) + PROMISED).all()
 
 
 def test_far_thresholds_are_never_and_always_met():

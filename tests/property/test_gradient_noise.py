@@ -7,6 +7,7 @@ the rest, and bad arguments that pass.
 
 import itertools
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -135,7 +136,8 @@ def _table_1(dynamics, C, H, k):
         return np.eye(len(C))
     if dynamics == "gld_diag":
         return np.array([[C[i, j] if i == j else 0.0 for j in range(len(C))] for i in range(len(C))])
-    return sum(values[i].real * np.outer(vectors[:, i].real, vectors[:, i].real) for i in order[:k])
+    values, vectors = np.real(values), np.real(vectors)
+    return sum(values[i] * np.outer(vectors[:, i], vectors[:, i]) for i in order[:k])
 
 
 C3 = np.array([[4.0, 1.0, 0.5], [1.0, 3.0, -1.0], [0.5, -1.0, 2.0]])
@@ -181,8 +183,8 @@ BAD = [
     (lambda: sgd_covariance(NAN, 1), ValueError, "gradients must be finite"),
     (lambda: sgd_covariance(I2, 0), ValueError, "batch_size must be >= 1"),
     (lambda: sgd_covariance(I2, 3, replacement=False), ValueError, "batch_size must be between 1 and 2"),
-    (lambda: sgd_covariance(I2, 1.0), TypeError, "batch_size must be an integer"),
-    (lambda: sgd_covariance(I2, 1, 0), TypeError, "replacement must be True or False"),
+    (lambda: sgd_covariance(I2, cast(Any, 1.0)), TypeError, "batch_size must be an integer"),
+    (lambda: sgd_covariance(I2, 1, cast(Any, 0)), TypeError, "replacement must be True or False"),
     (lambda: sgd_covariance([["a"]], 1), TypeError, "gradients must be an array of real numbers"),
     (lambda: fisher([1.0, 2.0]), ValueError, "gradients"),
     (lambda: fisher(np.ones((2, 0))), ValueError, "gradients must have a column per sample"),
@@ -196,8 +198,8 @@ BAD = [
     (lambda: isotropic_equivalent(NAN), ValueError, "covariance must be finite"),
     (lambda: match_trace(I2, -1), ValueError, "trace must be >= 0"),
     (lambda: match_trace(I2, math.nan), ValueError, "trace must be finite"),
-    (lambda: match_trace(I2, "1"), TypeError, "trace"),
-    (lambda: match_trace(I2, [1.0, 2.0]), (TypeError, ValueError), "trace"),
+    (lambda: match_trace(I2, cast(Any, "1")), TypeError, "trace"),
+    (lambda: match_trace(I2, cast(Any, [1.0, 2.0])), (TypeError, ValueError), "trace"),
     (lambda: match_trace(0 * I2, 1), ValueError, "covariance must not be zero"),
     (lambda: dynamics_covariance("sgd", I2, I2, 1), ValueError, "dynamics must be one of gd, gld_const"),
     (lambda: dynamics_covariance("gd", I2, NAN, 1), ValueError, "hessian must be finite"),

@@ -7,6 +7,7 @@ the multiplicative noise; a risk that depends on units, axes or the class of the
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def _share(eta, lam, b):
 
 def _limit(lam, b):
     pole = 2 / (lam.max() * (1 + 1 / b))
-    return brentq(lambda eta: _share(eta, lam, b) - 1, 1e-9 * pole, pole * (1 - 1e-15), xtol=1e-300, rtol=1e-15)
+    return cast(Any, brentq)(lambda eta: _share(eta, lam, b) - 1, 1e-9 * pole, pole * (1 - 1e-15), xtol=1e-300, rtol=1e-15)
 
 
 def _radius(lam, b, eta):

@@ -100,6 +100,7 @@ def _mixture(noise, x):
         draws = itertools.product(range(n), repeat=B) if noise.replacement else itertools.permutations(range(n), B)
         batches = list(draws)
         unit = [Fraction(i == 0) for i in range(n)]
+        scale = Fraction(1)
         if isinstance(noise, SparseGaussian) and noise.form == "cov":
             variance = sum(_sparse_variance(noise, unit, batch) for batch in batches) / len(batches)
             scale = Fraction(n - 1, n) / (n * Fraction(noise.batch_size)) / variance
@@ -110,7 +111,7 @@ def _mixture(noise, x):
                 squares = sum((v - mean) ** 2 for v in drawn) * Fraction(B, B - 1) if noise.centered else sum(v**2 for v in drawn)
                 variance = squares / (B * Fraction(noise.noise_batch_size))
             elif isinstance(noise, SparseGaussian):
-                mean, variance = sum(x) / n, _sparse_variance(noise, x, batch) * (scale if noise.form == "cov" else 1)
+                mean, variance = sum(x) / n, _sparse_variance(noise, x, batch) * scale
             yield Fraction(1, len(batches)), mean, variance
 
 
