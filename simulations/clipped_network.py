@@ -39,13 +39,22 @@ def random_network(
         See `gradnoise.simulations.seeds.Stream.of`.
     n_samples : int
         n >= 2.
-    delta, slopes, halved
+    delta, slopes, halved : optional
         See `ClippedNetwork`.
 
     Returns
     -------
     network : ClippedNetwork
     weights : (m, 3) ndarray
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.clipped_network import random_network
+    >>> network, weights = random_network(4, rng=1)
+    >>> network, weights.shape
+    (ClippedNetwork(n=40, shape=(4, 3), delta=0.1, slopes=(0.0, 1.0)), (4, 3))
+    >>> bool(network.unclipped(weights).all())
+    True
     """
     m, n = as_count(width, "width", at_least=2), as_count(n_samples, "n_samples", at_least=2)
     if m % 2:
@@ -72,6 +81,7 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     Parameters
     ----------
     network : ClippedNetwork
+        Of m hidden units on p inputs.
     weights : (m, p) array_like
         Where to start.
     step_size : float
@@ -88,6 +98,14 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     ------
     ValueError
         If the numbers do not ascend, or the weights do not fit the network.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.clipped_network import descend, random_network
+    >>> network, weights = random_network(4, rng=1)
+    >>> before, after = descend(network, weights, step_size=0.2, record=[0, 100])
+    >>> bool(network.losses(after).mean() < network.losses(before).mean() / 2)
+    True
     """
     w = as_array(weights, "weights", ndim=2)
     if w.shape != network.shape:

@@ -25,6 +25,15 @@ class Stream:
         Where in the tree of spawned sequences this family stands.
     bit_generator : str
         Name of the NumPy bit generator.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.seeds import Stream
+    >>> stream = Stream.of(7)
+    >>> stream.child(3)
+    Stream(entropy=7, spawn_key=(3,), bit_generator='PCG64')
+    >>> bool(stream.generator(0).random() == Stream.of(7).generator(0).random())  # a place has its numbers
+    True
     """
 
     entropy: int | tuple[int, ...]

@@ -33,6 +33,7 @@ def curvature_gap(
     Parameters
     ----------
     model : SoftmaxRegression
+        Whose data are drawn.
     theta : (d,) array_like
         True parameters.
     marginal : (k,) array_like
@@ -45,13 +46,23 @@ def curvature_gap(
         See `gradnoise.simulations.seeds.Stream.of`.
     fitted : bool
         Whether Σ̂ and Ĥ are taken at the maximum likelihood estimate, or at the true parameters.
-    n_jobs, progress
+    n_jobs, progress : optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
     -------
     Estimate
         Of the squared Frobenius norm, in units of H².
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.softmax_regression import curvature_gap
+    >>> from gradnoise.theory.curvature import SoftmaxRegression
+    >>> coin = SoftmaxRegression(design=[[1.0]], n_classes=2)  # Fisher and Hessian agree where it is fitted: p (1 - p)
+    >>> curvature_gap(coin, [0.0], [1.0], n_samples=100, n_paths=50, rng=1).value < 1e-20
+    True
+    >>> curvature_gap(coin, [0.0], [1.0], n_samples=100, n_paths=50, rng=1, fitted=False).value > 1e-6
+    True
     """
     truth, law = as_array(theta, "theta", ndim=1), model.law(theta, marginal)
     params = (model.design, model.n_classes, truth, law, as_count(n_samples, "n_samples"), bool(fitted))

@@ -53,8 +53,10 @@ def sgd_covariance(gradients: ArrayLike, batch_size: int, replacement: bool = Tr
     Examples
     --------
     >>> from gradnoise.theory.gradient_noise import sgd_covariance
-    >>> sgd_covariance([[1.0, -2.0, 4.0, 5.0, 2.0]], 3)
-    array([[2.]])
+    >>> sgd_covariance([[1.0, 3.0]], batch_size=2)  # (F - 2**2) / 2 with F = (1 + 9) / 2
+    array([[0.5]])
+    >>> sgd_covariance([[1.0, 3.0]], batch_size=2, replacement=False)  # all samples: no noise is left
+    array([[0.]])
     """
     G = as_array(gradients, "gradients", ndim=2)
     return Minibatch(G.shape[1], batch_size, replacement).gradient_covariance(G)
@@ -80,8 +82,8 @@ def fisher(gradients: ArrayLike) -> FloatArray:
     Examples
     --------
     >>> from gradnoise.theory.gradient_noise import fisher
-    >>> fisher([[1.0, -2.0, 4.0, 5.0, 2.0]])
-    array([[10.]])
+    >>> fisher([[1.0, 3.0]])  # (1 + 9) / 2
+    array([[5.]])
     """
     G = as_array(gradients, "gradients", ndim=2)
     if G.shape[1] == 0:
@@ -109,10 +111,10 @@ def leading(covariance: ArrayLike, k: int) -> FloatArray:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gradnoise.theory.gradient_noise import leading
-    >>> np.linalg.matrix_rank(leading([[3.0, 1.0], [1.0, 2.0]], 1)).item()
-    1
+    >>> leading([[3.0, 0.0], [0.0, 1.0]], k=1)
+    array([[3., 0.],
+           [0., 0.]])
     """
     C = as_psd(covariance, "covariance")
     k = as_count(k, "k", at_most=len(C))
@@ -139,9 +141,9 @@ def isotropic_equivalent(covariance: ArrayLike) -> FloatArray:
     Examples
     --------
     >>> from gradnoise.theory.gradient_noise import isotropic_equivalent
-    >>> isotropic_equivalent([[3.0, 1.0], [1.0, 2.0]])
-    array([[2.5, 0. ],
-           [0. , 2.5]])
+    >>> isotropic_equivalent([[3.0, 0.0], [0.0, 1.0]])
+    array([[2., 0.],
+           [0., 2.]])
     """
     C = as_psd(covariance, "covariance")
     return np.trace(C) / len(C) * np.eye(len(C))
@@ -173,9 +175,9 @@ def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
     Examples
     --------
     >>> from gradnoise.theory.gradient_noise import match_trace
-    >>> match_trace([[3.0, 1.0], [1.0, 2.0]], 10.0)
-    array([[6., 2.],
-           [2., 4.]])
+    >>> match_trace([[3.0, 0.0], [0.0, 1.0]], trace=1.0)
+    array([[0.75, 0.  ],
+           [0.  , 0.25]])
     """
     C = as_psd(covariance, "covariance")
     return _scaled(C, as_real(trace, "trace", at_least=0), "covariance")
@@ -211,9 +213,13 @@ def dynamics_covariance(
     Examples
     --------
     >>> from gradnoise.theory.gradient_noise import dynamics_covariance
-    >>> dynamics_covariance("gld_diag", [[3.0, 1.0], [1.0, 2.0]], [[4.0, 0.0], [0.0, 1.0]], trace=10.0)
-    array([[6., 0.],
-           [0., 4.]])
+    >>> covariance, hessian = [[3.0, 1.0], [1.0, 1.0]], [[2.0, 0.0], [0.0, 1.0]]
+    >>> dynamics_covariance("gld_diag", covariance, hessian, trace=1.0)
+    array([[0.75, 0.  ],
+           [0.  , 0.25]])
+    >>> dynamics_covariance("gld_eigvec", covariance, hessian, trace=1.0)
+    array([[1., 0.],
+           [0., 0.]])
     """
     as_choice(dynamics, "dynamics", DYNAMICS)
     C, H = as_psd(covariance, "covariance"), as_psd(hessian, "hessian")

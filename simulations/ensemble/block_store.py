@@ -38,7 +38,25 @@ _HASHED_PACKAGES = ("gradnoise.theory", "gradnoise.simulations")
 
 @dataclasses.dataclass(frozen=True)
 class BlockStore:
-    """Folder of one study's blocks."""
+    """Folder of one study's blocks.
+
+    Attributes
+    ----------
+    folder : Path
+        Named by a hash of all that decides the numbers, where `open` made it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from gradnoise.simulations.ensemble import BlockStore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = BlockStore(Path(folder))
+    ...     store.save(0, 2, (np.array([1.0, 2.0]),))
+    ...     print(store.load(0, 2), store.load(1, 2))
+    (array([1., 2.]),) None
+    """
 
     folder: Path
 

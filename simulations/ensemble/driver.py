@@ -80,6 +80,16 @@ def run(
     ------
     ValueError, TypeError
         If an argument is not allowed, or the store cannot be written.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import ensemble
+    >>> def kernel(n_paths, generator, scale):
+    ...     return (scale * generator.standard_normal(n_paths),)
+    >>> (samples,) = ensemble.run(kernel, (2.0,), 10_000, rng=1, reduce=ensemble.concatenate)
+    >>> (fewer,) = ensemble.run(kernel, (2.0,), 5_000, rng=1, reduce=ensemble.concatenate, n_jobs=2)
+    >>> bool((samples[:4096] == fewer[:4096]).all())  # the first block is the same, whoever computes it
+    True
     """
     n_paths = as_count(n_paths, "n_paths")
     block_size = as_count(block_size, "block_size")
@@ -93,7 +103,24 @@ def run(
 
 
 def concatenate(blocks: Iterable[Block]) -> Block:
-    """Keep the results of all paths: the blocks' arrays, joined along their first axis."""
+    """Keep the results of all paths: the blocks' arrays, joined along their first axis.
+
+    Parameters
+    ----------
+    blocks : iterable of tuple of ndarray
+        Results of a kernel.
+
+    Returns
+    -------
+    tuple of ndarray
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations import ensemble
+    >>> ensemble.concatenate([(np.array([1, 2]),), (np.array([3]),)])
+    (array([1, 2, 3]),)
+    """
     return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
 
 

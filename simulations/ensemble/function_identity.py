@@ -15,7 +15,27 @@ __all__ = ["fingerprint", "referenced_globals"]
 
 
 def referenced_globals(function: Callable[..., Any]) -> dict[str, Any]:
-    """Globals that the code of a function reads, by name."""
+    """Globals that the code of a function reads.
+
+    Parameters
+    ----------
+    function : callable
+        Written in Python.
+
+    Returns
+    -------
+    dict
+        By name.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.ensemble import referenced_globals
+    >>> scale = 2.0
+    >>> def scaled(x):
+    ...     return scale * x
+    >>> referenced_globals(scaled)
+    {'scale': 2.0}
+    """
     scope = function.__globals__
     return {name: scope[name] for name in _global_names(function.__code__) if name in scope}
 
@@ -25,6 +45,29 @@ def fingerprint(function: Callable[..., Any], seen: tuple[CodeType, ...] = ()) -
 
     Numbers, strings, arrays and functions count by what they are, all else by which object it is. It is good within one
     process only.
+
+    Parameters
+    ----------
+    function : callable
+        Written in Python.
+    seen : tuple, optional
+        Code of functions that call this one, for those that call each other.
+
+    Returns
+    -------
+    tuple
+        Hashable.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.ensemble import fingerprint
+    >>> scale = 2.0
+    >>> def scaled(x):
+    ...     return scale * x
+    >>> before = fingerprint(scaled)
+    >>> scale = 3.0
+    >>> fingerprint(scaled) == before
+    False
     """
     code = function.__code__
     closed = {f"cell {i}": cell.cell_contents for i, cell in enumerate(function.__closure__ or ())}

@@ -18,7 +18,18 @@ _bars_wanted: ContextVar[bool] = ContextVar("_bars_wanted", default=True)
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Context in which runs show no bar of their own accord, for a caller that has one already."""
+    """Context in which runs show no bar of their own accord, for a caller that has one already.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import ensemble
+    >>> def kernel(n_paths, generator):
+    ...     return (generator.random(n_paths),)
+    >>> with ensemble.without_bars():
+    ...     (samples,) = ensemble.run(kernel, (), 10, rng=1, reduce=ensemble.concatenate)
+    >>> samples.shape
+    (10,)
+    """
     token = _bars_wanted.set(False)
     try:
         yield
@@ -38,6 +49,15 @@ def reporter(progress: Progress, total: int, description: str, unit: str = "path
         Units in all.
     description, unit : str
         Stand before the bar, and behind its numbers.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.ensemble import reporter
+    >>> with reporter(lambda done, total: print(f"{done} of {total}"), 3, "rows") as tell:
+    ...     tell(1)
+    ...     tell(2)
+    1 of 3
+    3 of 3
     """
     if callable(progress):
         done = 0

@@ -9,7 +9,18 @@ __all__ = ["versions"]
 
 
 def versions() -> dict[str, str]:
-    """Versions of gradnoise, Python and the libraries that numbers come from, and the kind of machine."""
+    """Versions of gradnoise, Python and the libraries that numbers come from, and the kind of machine.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.ensemble import versions
+    >>> sorted(versions())
+    ['gradnoise', 'joblib', 'machine', 'numba', 'numpy', 'python', 'scipy']
+    """
     found = {name: importlib.metadata.version(name) for name in ("numpy", "scipy", "numba", "joblib")}
     try:
         found["gradnoise"] = importlib.metadata.version("gradnoise")

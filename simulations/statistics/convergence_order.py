@@ -30,7 +30,7 @@ class Order(Estimate):
     ----------
     value, standard_error : float
         The order, and its standard error; zero where the errors are exact.
-    n, skewness
+    n, skewness, support : int, float or None, and None
         Of the samples behind the errors; see `gradnoise.simulations.statistics.Estimate`.
     floor : tuple of float
         Smallest absolute error that counts as measured, for each step size.
@@ -47,6 +47,15 @@ class Order(Estimate):
         c, where the error was fitted by constant * eta^order * exp(c eta); zero where c was not fitted.
     largest_relative_error : float
         Standard error over error, where that is largest among those used.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import fit_order
+    >>> order = fit_order([0.4, 0.2, 0.1], [3.2, 0.8, 0.2], [0.0, 0.0, 0.0])
+    >>> [round(slope, 10) for slope in order.local_slopes]
+    [2.0, 2.0]
+    >>> order.predict([0.05]).round(10)
+    array([0.05])
     """
 
     floor: tuple[float, ...] = ()
@@ -110,6 +119,13 @@ def fit_order(
     ------
     ValueError
         If an argument is not allowed, fewer than three errors (four with the next term) can be used, or their signs differ.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import fit_order
+    >>> order = fit_order([0.8, 0.4, 0.2, 0.1], [0.64, 0.16, 0.04, 0.3], [1e-3, 1e-3, 1e-3, 1.0])
+    >>> round(order.value, 6), order.used  # the last error is noise
+    (2.0, (True, True, True, False))
     """
     eta, e = as_array(step_sizes, "step_sizes", ndim=1), as_array(errors, "errors", ndim=1)
     se = as_nonnegative(as_array(standard_errors, "standard_errors", ndim=1), "standard_errors")

@@ -27,7 +27,17 @@ _MODERATE_LEVEL = 0.999  # up to here a normal interval needs no large sample, a
 
 
 class Measured(Protocol):
-    """What an estimate of any kind can tell."""
+    """What an estimate of any kind can tell.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate, Measured, Proportion
+    >>> def half_width(measured: Measured) -> float:  # takes any of them
+    ...     low, high = measured.interval(0.95)
+    ...     return (high - low) / 2
+    >>> round(half_width(Estimate(0.0, 1.0, 10**6)), 2), round(half_width(Proportion(0, 10)), 2)
+    (1.96, 0.15)
+    """
 
     @property
     def value(self) -> float:
@@ -71,6 +81,16 @@ class Estimate:
         Of a sample; None where it is not known.
     support : (float, float) or None
         Bounds of a sample, where there are any.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> mean = Estimate.of([1.0, 2.0, 3.0])
+    >>> mean.value, round(mean.standard_error, 6), mean.n  # 1 / sqrt(3)
+    (2.0, 0.57735, 3)
+    >>> low, high = mean.interval(0.95)  # Student's, with 2 degrees of freedom
+    >>> round(low, 4), round(high, 4)
+    (-0.4841, 4.4841)
     """
 
     value: float
@@ -152,6 +172,15 @@ class Proportion:
     ----------
     successes, n : int
         How often it happened, of how many.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Proportion
+    >>> Proportion(3, 4).value
+    0.75
+    >>> low, high = Proportion(0, 10).interval(0.95)
+    >>> low, round(high, 4)  # 1 - 0.025**(1 / 10)
+    (0.0, 0.3085)
     """
 
     successes: int
@@ -198,6 +227,16 @@ class Difference:
     ----------
     first, second : Estimate or Proportion
         The value is first - second.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Difference, Proportion
+    >>> difference = Difference(Proportion(750, 1000), Proportion(250, 1000))
+    >>> difference.value
+    0.5
+    >>> low, high = difference.interval(0.95)  # from both intervals at 0.975
+    >>> round(low, 3), round(high, 3)
+    (0.436, 0.56)
     """
 
     first: Measured
@@ -246,6 +285,15 @@ class Moments:
         Number of samples.
     mean, m2, m3 : (q,) ndarray
         Mean, and sums of squared and cubed deviations from it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.statistics import Moments
+    >>> first, second = Moments.of(np.array([[1.0], [3.0]])), Moments.of(np.array([[5.0]]))
+    >>> both = first.merge(second)
+    >>> both.n, both.mean, both.m2  # 4 + 0 + 4
+    (3, array([3.]), array([8.]))
     """
 
     n: int
@@ -292,7 +340,31 @@ class Moments:
 
 
 def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
-    """Merge blocks made by `Moments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`."""
+    """Merge blocks made by `Moments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`.
+
+    Parameters
+    ----------
+    blocks : iterable of tuple of ndarray
+        At least one.
+
+    Returns
+    -------
+    Moments
+        Of all samples together.
+
+    Raises
+    ------
+    ValueError
+        If there is no block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.statistics import Moments, merge_moments
+    >>> blocks = (Moments.of(np.array(samples)).as_block() for samples in ([[1.0], [3.0]], [[5.0]]))
+    >>> [estimate.value for estimate in merge_moments(blocks).estimates()]
+    [3.0]
+    """
     total: Moments | None = None
     for (block,) in blocks:
         moments = Moments.from_block(block)

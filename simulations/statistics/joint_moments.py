@@ -28,6 +28,15 @@ class JointMoments:
         Sum of products of two deviations from the mean.
     third : (q, q, q) ndarray
         Sum of products of three.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.statistics import JointMoments
+    >>> moments = JointMoments.of(np.array([[1.0, 2.0], [3.0, 4.0]]))  # two quantities that rise together
+    >>> difference = moments.along(np.array([1.0, -1.0]))
+    >>> difference.value, difference.standard_error
+    (-1.0, 0.0)
     """
 
     n: int
@@ -73,6 +82,25 @@ class JointMoments:
 
 
 def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoments:
-    """Merge blocks made by `JointMoments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`."""
+    """Merge blocks made by `JointMoments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`.
+
+    Parameters
+    ----------
+    blocks : iterable of tuple of ndarray
+        At least one.
+
+    Returns
+    -------
+    JointMoments
+        Of all samples together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.statistics import JointMoments, merge_joint_moments
+    >>> blocks = [JointMoments.of(np.array(samples)).as_block() for samples in ([[1.0, 2.0]], [[3.0, 4.0]])]
+    >>> merge_joint_moments(blocks).mean
+    array([2., 3.])
+    """
     parts = (JointMoments(int(n), mean, second, third) for n, mean, second, third in blocks)
     return functools.reduce(JointMoments.merge, parts)

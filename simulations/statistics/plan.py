@@ -35,6 +35,13 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     ------
     ValueError
         If no sample of up to 2^50 resolves the margin.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate, plan_sample_size
+    >>> pilot = Estimate(0.0, 0.1, 100, skewness=0.0)  # samples have a standard deviation of 1
+    >>> 1.2 <= plan_sample_size(pilot, margin=0.1, level=0.95) / (1.96 / 0.05) ** 2 <= 1.22
+    True
     """
     margin, level = as_real(margin, "margin", above=0), as_level(level)
 

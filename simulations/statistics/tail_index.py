@@ -43,6 +43,15 @@ def tail_index(samples: ArrayLike, group_size: int | None = None) -> Estimate:
     References
     ----------
     M. Mohammadi, A. Mohammadpour, H. Ogata, Metrika 78 (2015) 549.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.statistics import tail_index
+    >>> generator = np.random.default_rng(1)
+    >>> normal, cauchy = generator.standard_normal(100_000), generator.standard_cauchy(100_000)
+    >>> abs(tail_index(normal).value - 2) < 0.2 and abs(tail_index(cauchy).value - 1) < 0.1
+    True
     """
     x = as_array(samples, "samples", ndim=1)
     x = x[x != 0]

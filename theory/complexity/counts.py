@@ -40,6 +40,15 @@ def multinomial_counts(n_draws: int, probabilities: FloatArray) -> tuple[Counts,
     ------
     ValueError
         If there are more than two million.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.complexity import multinomial_counts
+    >>> multinomial_counts(2, np.array([0.5, 0.5]))
+    (array([[0, 2],
+           [1, 1],
+           [2, 0]]), array([0.25, 0.5 , 0.25]))
     """
     m = len(probabilities)
     check_size(math.comb(n_draws + m - 1, m - 1))
@@ -53,7 +62,35 @@ def multinomial_counts(n_draws: int, probabilities: FloatArray) -> tuple[Counts,
 
 
 def batch_counts(n: int, batch_size: int, replacement: bool) -> tuple[Counts, FloatArray]:
-    """List the batches: how often each of n samples is in one, and with what probability."""
+    """List the batches: how often each of n samples is in one, and with what probability.
+
+    Parameters
+    ----------
+    n, batch_size : int
+        Samples, and draws from them.
+    replacement : bool
+        Whether a sample can be drawn twice.
+
+    Returns
+    -------
+    counts : (k, n) ndarray of int
+    probabilities : (k,) ndarray
+
+    Raises
+    ------
+    ValueError
+        If there are more than two million.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import batch_counts
+    >>> batch_counts(2, 2, replacement=True)
+    (array([[0, 2],
+           [1, 1],
+           [2, 0]]), array([0.25, 0.5 , 0.25]))
+    >>> batch_counts(2, 2, replacement=False)
+    (array([[1, 1]]), array([1.]))
+    """
     if replacement:
         return multinomial_counts(batch_size, np.full(n, 1 / n))
     check_size(math.comb(n, batch_size))
@@ -64,7 +101,25 @@ def batch_counts(n: int, batch_size: int, replacement: bool) -> tuple[Counts, Fl
 
 
 def batch_types(n: int, batch_size: int, replacement: bool) -> Iterator[tuple[float, dict[int, int]]]:
-    """List the batches up to the order of the samples: a probability, and how many samples have each count."""
+    """List the batches up to the order of the samples.
+
+    Parameters
+    ----------
+    n, batch_size, replacement : int, int and bool
+        See `batch_counts`.
+
+    Yields
+    ------
+    probability : float
+    sizes : dict of int to int
+        How many samples have each count.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import batch_types
+    >>> list(batch_types(4, 2, replacement=True))  # one sample twice, or two once
+    [(0.25, {2: 1, 0: 3}), (0.75, {1: 2, 0: 2})]
+    """
     if not replacement:
         yield 1.0, {1: batch_size, 0: n - batch_size}
         return
@@ -81,6 +136,21 @@ def expected_largest_weight(n: int, batch_size: int) -> float:
 
     P(all counts <= m) is a coefficient of a power of truncated Poisson weights, as independent Poisson counts, given their sum,
     are those of a batch. A sample that is not drawn weighs 1, so that the largest is not below that.
+
+    Parameters
+    ----------
+    n, batch_size : int
+        Samples, and draws from them.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import expected_largest_weight
+    >>> round(expected_largest_weight(4, 2), 10)  # 3 with probability 1/4, else 1
+    1.5
     """
     most = np.arange(batch_size + 1)
     weights, whole = scipy.stats.poisson.pmf(most, batch_size / n), scipy.stats.poisson.pmf(batch_size, batch_size)

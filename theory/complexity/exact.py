@@ -44,6 +44,13 @@ class Bounds:
     Attributes
     ----------
     lower, upper : float
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import Bounds
+    >>> bounds = Bounds(lower=0.25, upper=1.0)
+    >>> bounds.lower <= 0.5 <= bounds.upper
+    True
     """
 
     lower: float
@@ -75,6 +82,14 @@ def rademacher(losses: LossClass, n_samples: int | None = None, probabilities: A
     References
     ----------
     wu2019, Eqs. (9) and (36).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import FiniteLosses, rademacher
+    >>> rademacher(FiniteLosses([[1.0, 1.0]]))  # E |a_1 + a_2| / 2
+    0.5
+    >>> rademacher(FiniteLosses([[1.0, 3.0]]), n_samples=1)  # of a sample drawn from both points
+    2.0
     """
     if n_samples is None:
         _no_probabilities(probabilities)
@@ -105,7 +120,7 @@ def sgd(
         b >= 1; b <= N without replacement.
     replacement : bool
         Whether a sample can be drawn twice. The paper's default is with, its proof of Theorem 1 without replacement.
-    n_samples, probabilities
+    n_samples, probabilities : optional
         See `rademacher`.
 
     Returns
@@ -121,6 +136,12 @@ def sgd(
     References
     ----------
     wu2019, Eqs. (9) and (57).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import FiniteLosses, sgd
+    >>> sgd(FiniteLosses([[1.0, 3.0]]), batch_size=1)  # v is (1, -1) or (-1, 1): |1 - 3| / 2
+    1.0
     """
     as_flag(replacement, "replacement")
     if n_samples is None:
@@ -147,7 +168,7 @@ def gaussian(losses: AffineLosses, n_samples: int | None = None, probabilities: 
     ----------
     losses : AffineLosses
         On N samples, or on the points of a sample space.
-    n_samples, probabilities
+    n_samples, probabilities : optional
         See `rademacher`.
 
     Returns
@@ -163,6 +184,13 @@ def gaussian(losses: AffineLosses, n_samples: int | None = None, probabilities: 
     References
     ----------
     wu2019, Eqs. (9) and (37).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import AffineLosses, gaussian
+    >>> fixed = AffineLosses(values=[3.0, 4.0], gradients=[[0.0, 0.0]], radius=1.0)
+    >>> round(gaussian(fixed), 6)  # sqrt(2 / pi) * 5 / 2
+    1.994711
     """
     if not isinstance(losses, AffineLosses):
         raise TypeError(f"losses must be AffineLosses, got {losses!r}; simulate the Gaussian complexity of other classes")
@@ -195,6 +223,12 @@ def largest_normal(n: int) -> float:
     -------
     float
         Accurate to 1e-12.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import largest_normal
+    >>> round(largest_normal(1), 6), round(largest_normal(2), 6)  # sqrt(2 / pi) and 2 / sqrt(pi)
+    (0.797885, 1.128379)
     """
     n = as_count(n, "n")
 
@@ -228,6 +262,13 @@ def gaussian_bounds(rademacher_complexity: float, n_samples: int, published: boo
     References
     ----------
     wu2019, Theorem 1 (1) and Eqs. (47) and (52).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import gaussian_bounds
+    >>> bounds = gaussian_bounds(1.0, n_samples=2)
+    >>> round(bounds.lower, 6), round(bounds.upper, 6)
+    (0.797885, 1.128379)
     """
     R, N = as_real(rademacher_complexity, "rademacher_complexity", at_least=0), as_count(n_samples, "n_samples")
     if as_flag(published, "published") and N < 2:
@@ -260,6 +301,12 @@ def sgd_bounds(rademacher_complexity: float, n_samples: int, batch_size: int) ->
     References
     ----------
     wu2019, Theorem 1 (2) and Eqs. (55)-(66).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import sgd_bounds
+    >>> sgd_bounds(1.0, n_samples=8, batch_size=4)  # k = 2
+    Bounds(lower=0.25, upper=1.0)
     """
     R = as_real(rademacher_complexity, "rademacher_complexity", at_least=0)
     N, b = as_count(n_samples, "n_samples"), as_count(batch_size, "batch_size")

@@ -31,6 +31,16 @@ class LossClass(ABC):
     ----------
     statistics : (p, n) ndarray
         The supremum for v is a function of ``statistics @ v``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.complexity import LossClass
+    >>> class Single(LossClass):  # one loss: its weighted sum is the only statistic
+    ...     def supremum_of(self, statistics):
+    ...         return np.abs(statistics[:, 0])
+    >>> Single(np.array([[1.0, 3.0]])).supremum([[1.0, 1.0], [1.0, -1.0]])
+    array([4., 2.])
     """
 
     def __init__(self, statistics: FloatArray) -> None:
@@ -115,6 +125,13 @@ class AffineLosses(LossClass):
         g_i, a column per sample.
     radius : float
         δ >= 0.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import AffineLosses
+    >>> losses = AffineLosses(values=[1.0, 1.0], gradients=[[3.0, 0.0], [0.0, 4.0]], radius=0.5)
+    >>> float(losses.supremum([1.0, 1.0]))  # 0.5 |(3, 4)| + |1 + 1|
+    4.5
     """
 
     def __init__(self, values: ArrayLike, gradients: ArrayLike, radius: float) -> None:
@@ -146,6 +163,13 @@ class FiniteLosses(LossClass):
     ----------
     values : (m, n) array_like
         A loss per row, a sample per column.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import FiniteLosses
+    >>> losses = FiniteLosses([[1.0, -1.0], [0.0, 2.0]])
+    >>> losses.supremum([[1.0, 1.0], [1.0, -1.0]])  # of |v_1 - v_2| and |2 v_2|
+    array([2., 2.])
     """
 
     def __init__(self, values: ArrayLike) -> None:
@@ -172,6 +196,13 @@ class LeastSquaresLosses(LossClass):
         θ, the ball's centre.
     radius : float
         δ > 0.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.complexity import LeastSquaresLosses
+    >>> losses = LeastSquaresLosses(X=[[1.0]], y=[0.0], theta=[1.0], radius=2.0)
+    >>> round(float(losses.supremum([1.0])), 8)  # theta' = 3
+    4.5
     """
 
     def __init__(self, X: ArrayLike, y: ArrayLike, theta: ArrayLike, radius: float) -> None:

@@ -33,6 +33,15 @@ class Curvature:
         Outputs less targets.
     halved : bool
         Whether the loss is ½r² or r².
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import Curvature
+    >>> curvature = Curvature(jacobian=[[1.0, 2.0]], residuals=[0.5, 0.5])
+    >>> curvature.hessian, curvature.fisher  # (1 + 4) / 2, and 0.5**2 times that
+    (array([[2.5]]), array([[0.625]]))
+    >>> curvature.eigenvalue_ratios.round(10)
+    array([0.25])
     """
 
     def __init__(self, jacobian: ArrayLike, residuals: ArrayLike, halved: bool = True) -> None:
@@ -174,6 +183,14 @@ def ratio_bounds(delta: float, epsilon: float, halved: bool = True) -> tuple[flo
     References
     ----------
     zhu2019, Proposition 2 and Appendix A.4.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import ratio_bounds
+    >>> ratio_bounds(delta=0.5, epsilon=0.5)
+    (0.25, 1.0)
+    >>> ratio_bounds(delta=0.5, epsilon=0.5, halved=False)
+    (0.5, 2.0)
     """
     delta, epsilon = as_real(delta, "delta", at_least=0), as_real(epsilon, "epsilon", at_least=0)
     scale = 1 if as_flag(halved, "halved") else 2  # misprint: (19) lacks the ½ of (49)
@@ -203,6 +220,15 @@ def alignment_bound(curvature: Curvature, delta: float) -> float:
     References
     ----------
     zhu2019, Proposition 3 and Eqs. (61)-(83).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import Curvature, alignment_bound
+    >>> opposed, equal = Curvature([[1.0, 1.0]], [0.5, -0.5]), Curvature([[1.0, 1.0]], [0.5, 0.5])
+    >>> round(alignment_bound(opposed, delta=0.5), 10)  # no mean gradient: all of F is noise
+    1.0
+    >>> round(alignment_bound(equal, delta=0.5), 10)  # one gradient for all samples: nothing is
+    0.0
     """
     return (1 - curvature.mean_share) * (as_real(delta, "delta", at_least=0) / curvature.largest_residual) ** 2
 
@@ -220,6 +246,12 @@ def printed_alignment_bound(delta: float, epsilon: float, delta_2: float) -> flo
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import printed_alignment_bound
+    >>> printed_alignment_bound(delta=0.5, epsilon=0.5, delta_2=0.25)  # (1 - 2 * 0.25) * (0.5 / 1)**2
+    0.125
     """
     lower, upper = ratio_bounds(as_real(delta, "delta", above=0), epsilon)
     return (1 - 2 * as_real(delta_2, "delta_2", above=0, at_most=0.5)) * lower / upper
@@ -241,6 +273,12 @@ def printed_radius(delta: float, delta_2: float, least_eigenvalue: float, norm: 
     -------
     float
         In units of the parameters.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import printed_radius
+    >>> printed_radius(delta=0.5, delta_2=0.25, least_eigenvalue=1.0, norm=2.0)  # sqrt(0.5**2 * 0.25) / 2
+    0.125
     """
     product = as_real(delta, "delta", above=0) ** 2 * as_real(delta_2, "delta_2", above=0)
     return math.sqrt(product * as_real(least_eigenvalue, "least_eigenvalue", above=0)) / as_real(norm, "norm", above=0)

@@ -29,6 +29,16 @@ class SoftmaxRegression:
     References
     ----------
     zhu2019, Section 4 and Eq. (18).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.curvature import SoftmaxRegression
+    >>> model = SoftmaxRegression(design=[[1.0]], n_classes=2)
+    >>> law = model.law([0.0])  # the model's own, a fair coin
+    >>> law, model.fisher([0.0], law), model.hessian([0.0], law)  # p (1 - p), twice
+    (array([[0.5, 0.5]]), array([[0.25]]), array([[0.25]]))
+    >>> model.fit([[0.75, 0.25]], start=[0.0]).round(6)  # log 3
+    array([1.098612])
     """
 
     def __init__(self, design: ArrayLike, n_classes: int) -> None:

@@ -38,6 +38,16 @@ class AugmentedMoments:
         eta.
     correction : float
         kappa, how much of the modification the drift of the SDE has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.diffusion import AugmentedMoments
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> moments = AugmentedMoments(np.ones((2, 1)), np.array([0.0, 2.0]), Minibatch(2, 1), step_size=0.5)
+    >>> moments.step(moments.start(np.array([0.0])))  # E of (theta, 1) (theta, 1)', where theta is 0 or 1
+    array([[0.5, 0.5],
+           [0.5, 1. ]])
     """
 
     def __init__(self, X: FloatArray, y: FloatArray, noise: SamplingNoise, step_size: float, correction: float = 0.0) -> None:

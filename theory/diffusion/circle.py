@@ -35,6 +35,18 @@ class CircleLosses:
     ------
     ValueError
         If the shapes differ, or n_nodes is even.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.diffusion import CircleLosses
+    >>> circle = CircleLosses(amplitudes=[[1.0], [1.0]], phases=[[0.0], [0.0]], n_nodes=65)
+    >>> circle.losses([0.0, np.pi])  # 1 - cos
+    array([[0., 2.],
+           [0., 2.]])
+    >>> cosine = np.cos(circle.nodes)
+    >>> round(circle.sde_expectation(cosine, np.pi, 1, step_size=0.1, time=1.0), 10)  # without noise it stays on top
+    -1.0
     """
 
     def __init__(self, amplitudes: ArrayLike, phases: ArrayLike, n_nodes: int = 257) -> None:

@@ -41,6 +41,15 @@ def strong_error(curvature: float, step_size: float, n_steps: int, batch_size: f
     ------
     ValueError, TypeError
         If an argument is not allowed.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import geometric_motion
+    >>> geometric_motion.strong_error(1.0, step_size=0.5, n_steps=0, batch_size=4, start=1.0)  # both at the start
+    0.0
+    >>> quiet = geometric_motion.strong_error(1.0, step_size=0.5, n_steps=1, batch_size=1e12, start=1.0)
+    >>> round(quiet, 6)  # (exp(-0.5) - 0.5)**2
+    0.011349
     """
     a, eta, b = _arguments(curvature, step_size, batch_size)
     k, theta = as_count(n_steps, "n_steps", at_least=0), Decimal(as_real(start, "start"))
@@ -54,7 +63,24 @@ def strong_error(curvature: float, step_size: float, n_steps: int, batch_size: f
 
 
 def mean_square_gradient(curvature: float, step_size: float, n_steps: int, batch_size: float, start: float) -> float:
-    """Largest mean square of the gradient along the iterates 0 ... k of M-SGD; arguments as `strong_error`."""
+    """Largest mean square of the gradient along the iterates 0 ... k of M-SGD.
+
+    Parameters
+    ----------
+    curvature, step_size, n_steps, batch_size, start : float
+        See `strong_error`.
+
+    Returns
+    -------
+    float
+        Units: (loss / parameter) squared.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import geometric_motion
+    >>> geometric_motion.mean_square_gradient(2.0, step_size=0.25, n_steps=3, batch_size=1, start=3.0)  # largest at the start
+    36.0
+    """
     a, eta, b = _arguments(curvature, step_size, batch_size)
     growth = float((1 - a * eta) ** 2 + (a * eta) ** 2 / b)
     return float(a) ** 2 * as_real(start, "start") ** 2 * max(1.0, growth ** as_count(n_steps, "n_steps", at_least=0))

@@ -40,6 +40,13 @@ class ParameterMoments(NamedTuple):
     mean : (d,) ndarray
     second_moment : (d, d) ndarray
         E theta theta', about zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.diffusion import ParameterMoments
+    >>> ParameterMoments(mean=np.array([2.0]), second_moment=np.array([[5.0]])).covariance
+    array([[1.]])
     """
 
     mean: FloatArray
@@ -97,9 +104,9 @@ def sgd_moments(
     Examples
     --------
     >>> from gradnoise.theory.diffusion import sgd_moments
-    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
-    >>> sgd_moments(X, y, [0.0], step_size=0.1, batch_size=1, n_steps=1).mean  # eta times the mean of x y
-    array([0.28333333])
+    >>> X, y = [[1.0], [1.0]], [0.0, 2.0]  # theta_1 = eta y is 0 or 1
+    >>> sgd_moments(X, y, [0.0], step_size=0.5, batch_size=1, n_steps=1)
+    ParameterMoments(mean=array([0.5]), second_moment=array([[0.5]]))
     """
     features, labels, start = _problem(X, y, theta0)
     noise = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
@@ -134,8 +141,11 @@ def svag_noise(noise: SamplingNoise, amplification: int) -> Enhanced:
     --------
     >>> from gradnoise.theory.diffusion import svag_noise
     >>> from gradnoise.theory.sampling import Minibatch
-    >>> svag_noise(Minibatch(7, 3), 5)
-    Enhanced(base=Minibatch(n=7, batch_size=3, replacement=True), alpha=2.0)
+    >>> noise = svag_noise(Minibatch(4, 1), amplification=5)
+    >>> noise.alpha  # 2**2 + (1 - 2)**2 = 5
+    2.0
+    >>> float(noise.variance / Minibatch(4, 1).variance)
+    5.0
     """
     return Enhanced(as_noise(noise), (1 + math.sqrt(2 * as_count(amplification, "amplification") - 1)) / 2)
 
@@ -156,12 +166,16 @@ def svag_moments(
 
     Parameters
     ----------
-    X, y, theta0, step_size, batch_size, replacement
-        See `sgd_moments`; the step size and noise of SGD.
+    X, y, theta0 : array_like
+        See `sgd_moments`.
+    step_size, batch_size : float and int or SamplingNoise
+        Those of SGD.
     n_steps : int
         Steps of SGD that are replaced.
     amplification : int
         l >= 1.
+    replacement : bool
+        See `sgd_moments`.
 
     Returns
     -------
@@ -174,11 +188,11 @@ def svag_moments(
 
     Examples
     --------
-    >>> from gradnoise.theory.diffusion import sgd_moments, svag_moments
-    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
-    >>> one, sgd = svag_moments(X, y, [0.0], 0.1, 1, 4, amplification=1), sgd_moments(X, y, [0.0], 0.1, 1, 4)
-    >>> (one.second_moment == sgd.second_moment).all().item()
-    True
+    >>> from gradnoise.theory.diffusion import svag_moments
+    >>> X, y = [[1.0], [1.0]], [0.0, 2.0]
+    >>> moments = svag_moments(X, y, [0.0], step_size=0.5, batch_size=1, n_steps=1, amplification=5)
+    >>> moments.mean.round(8)  # 1 - (1 - 0.5 / 5)**5
+    array([0.40951])
     """
     features, labels, start = _problem(X, y, theta0)
     of_sgd = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
@@ -204,12 +218,16 @@ def sde_moments(
 
     Parameters
     ----------
-    X, y, theta0, step_size, batch_size, replacement
-        See `sgd_moments`; the step size scales the diffusion. d is at most 60.
+    X, y, theta0 : array_like
+        See `sgd_moments`; d is at most 60.
+    step_size, batch_size : float and int or SamplingNoise
+        See `sgd_moments`; the step size scales the diffusion.
     time : float
         t >= 0; a step of SGD takes the time eta.
     drift : {"plain", "modified"}
         Modified: :math:`-\nabla(L + \frac{\eta}{4} \|\nabla L\|^2)`, with which the approximation is weakly of second order.
+    replacement : bool
+        See `sgd_moments`.
 
     Returns
     -------
@@ -222,10 +240,12 @@ def sde_moments(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from gradnoise.theory.diffusion import sde_moments
-    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
-    >>> sde_moments(X, y, [0.0], step_size=0.1, batch_size=1, time=50.0).mean.round(6)  # the least-squares solution
-    array([1.416667])
+    >>> X, y = [[1.0], [1.0]], [0.0, 2.0]  # an Ornstein-Uhlenbeck process around 1, with noise of variance eta per time
+    >>> moments = sde_moments(X, y, [0.0], step_size=0.5, batch_size=1, time=np.log(2))
+    >>> moments.mean.round(8), moments.covariance.round(8)  # 1 - 1/2, and 0.5 (1 - 1/4) / 2
+    (array([0.5]), array([[0.1875]]))
     """
     moments, M = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
     t = as_real(time, "time", at_least=0)
@@ -246,8 +266,14 @@ def strong_error(
 
     Parameters
     ----------
-    X, y, theta0, step_size, batch_size, time, drift, replacement
-        See `sde_moments`; the time must be a whole number of steps. A batch size stands for ``Gaussian(n, batch_size)``.
+    X, y, theta0 : array_like
+        See `sde_moments`.
+    step_size, batch_size : float and int or Gaussian
+        A batch size stands for ``Gaussian(n, batch_size)``.
+    time : float
+        A whole number of steps.
+    drift, replacement : str and bool
+        See `sde_moments`.
 
     Returns
     -------
@@ -266,10 +292,8 @@ def strong_error(
     Examples
     --------
     >>> from gradnoise.theory.diffusion import strong_error
-    >>> X, y = [[1.0], [2.0], [-1.0]], [0.5, 3.0, -2.0]
-    >>> coarse, fine = (strong_error(X, y, [0.0], step, 2, time=1.0) for step in (0.02, 0.01))
-    >>> round(coarse / fine)  # second order in the mean square
-    4
+    >>> round(strong_error([[1.0]], [0.0], [1.0], step_size=0.5, batch_size=1, time=0.5), 6)  # no noise: (exp(-0.5) - 0.5)**2
+    0.011349
     """
     if isinstance(batch_size, SamplingNoise) and type(batch_size) is not Gaussian:  # a subclass may have another law
         raise TypeError(f"batch_size must be an integer or a Gaussian noise, got {batch_size!r}")

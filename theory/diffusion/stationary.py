@@ -35,6 +35,14 @@ class StationaryDensity:
     ------
     ValueError
         If low >= high, the variance is not positive, or the density at an end exceeds 1e-9 of its largest value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.diffusion import StationaryDensity
+    >>> law = StationaryDensity(gradient=lambda x: x, variance=np.ones_like, low=-8.0, high=8.0)  # normal, of variance 1/2
+    >>> round(law.probability(0.0, 8.0), 8), round(law.probability(-1.0, 1.0), 6)  # and erf(1)
+    (0.5, 0.842701)
     """
 
     def __init__(

@@ -61,6 +61,14 @@ def strong_error_bound(step_size: float, time: float, lipschitz: float, gradient
     References
     ----------
     wu2019, Eq. (81).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import strong_error_bound
+    >>> round(strong_error_bound(0.1, time=1.0, lipschitz=1.0, gradient_bound=1.0), 4)  # 16 * 1.1 * 0.01 * exp(4.4)
+    14.3354
+    >>> [strong_error_bound(0.1, T, 1.0, 1.0) > strong_error_bound(0.1, T, 1.0, 1.0, published=True) for T in (0.5, 1.0, 2.0)]
+    [False, False, True]
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     factor = (1 if as_flag(published, "published") else T) + eta
@@ -77,7 +85,7 @@ def sharp_strong_error_bound(
 
     Parameters
     ----------
-    step_size, time, lipschitz
+    step_size, time, lipschitz : float
         See `strong_error_bound`.
     gradient_bound : float
         M; here a bound on the root mean square of the gradients along the iterates is enough.
@@ -93,6 +101,12 @@ def sharp_strong_error_bound(
     ------
     ValueError, TypeError
         If an argument is not allowed.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.diffusion import sharp_strong_error_bound
+    >>> round(sharp_strong_error_bound(0.1, 1.0, 1.0, 1.0, convex=True), 6)  # 2 * 0.01 * (exp(1.2) - 1)
+    0.046402
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     rate = (1 if as_flag(convex, "convex") else 3) + 2 * eta * L

@@ -28,6 +28,15 @@ class PlanarLandscape:
     ----------
     quadratic, quartic, tilt, stiffness, shear : float
         a, q, c, k and m; a, q and k are >= 0.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import PlanarLandscape
+    >>> well = PlanarLandscape(quartic=1.0)
+    >>> well.minima()
+    array([-1.,  1.])
+    >>> float(well.loss(0.0))  # the barrier between them, q / 4
+    0.25
     """
 
     quadratic: float = 0.0
@@ -106,6 +115,16 @@ class EulerLaw:
     ------
     ValueError
         If an argument is not allowed, or more than 1e-9 of the mass has left the interval.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.escape import EulerLaw, PlanarLandscape
+    >>> law = EulerLaw(PlanarLandscape(quadratic=1.0), noise=1.0, start=0.0, step_size=0.5, n_steps=2, reach=6.0)
+    >>> round(law.expectation(np.square), 10)  # 0.5**2 * 0.5 from the first step, and 0.5
+    0.625
+    >>> round(law.probability([(0.0, np.inf)]), 10)
+    0.5
     """
 
     def __init__(

@@ -47,6 +47,12 @@ def indicator(hessian: ArrayLike, covariance: ArrayLike) -> float:
     References
     ----------
     zhu2019, Eq. (13).
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import indicator
+    >>> indicator([[2.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [0.0, 5.0]])  # 2 * 3 + 1 * 5
+    11.0
     """
     H, Sigma = _pair(hessian, covariance)
     return float((H * Sigma).sum())
@@ -77,6 +83,14 @@ def loss_increase(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     References
     ----------
     zhu2019, Eq. (13) and Appendix A.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.escape import loss_increase
+    >>> times = [np.log(2) / 2, 100.0]  # exp(-2 t) is 1/2, and then nothing
+    >>> loss_increase([[1.0]], [[2.0]], times).round(10)
+    array([0.25, 0.5 ])
     """
     lam, s = _spectrum(*_pair(hessian, covariance))
     t = as_nonnegative(time, "time")
@@ -86,11 +100,27 @@ def loss_increase(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
 def loss_increase_linear(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
     """First-order approximation (t/2) Tr(H Sigma) of `loss_increase`, which it never falls below.
 
-    Parameters, units and errors are those of `loss_increase`.
+    Parameters
+    ----------
+    hessian, covariance, time : array_like
+        See `loss_increase`, whose errors it raises, too.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of time. Units: loss.
 
     References
     ----------
     zhu2019, Eq. (13), right; its error lies in [0, (t^2/2) Tr(H^2 Sigma)].
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import loss_increase, loss_increase_linear
+    >>> loss_increase_linear([[1.0]], [[2.0]], [0.01, 1.0])
+    array([0.01, 1.  ])
+    >>> loss_increase([[1.0]], [[2.0]], [0.01, 1.0]).round(4)  # close for a short time only
+    array([0.0099, 0.4323])
     """
     return as_nonnegative(time, "time") / 2 * indicator(hessian, covariance)
 
@@ -128,6 +158,12 @@ def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size:
     References
     ----------
     zhu2019, Eq. (7) on a quadratic.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import discrete_loss_increase
+    >>> discrete_loss_increase([[1.0]], [[2.0]], step_size=1.0, n_steps=[0, 1, 5])  # eta * lambda = 1 forgets in one step
+    array([0., 1., 1.])
     """
     lam, s = _spectrum(*_pair(hessian, covariance))
     eta = as_real(step_size, "step_size", above=0)
@@ -149,7 +185,10 @@ def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     .. math:: \int_0^t e^{-Hs} \Sigma e^{-Hs} ds, \qquad
               (U^T \cdot U)_{ij} = (U^T \Sigma U)_{ij} \frac{1 - e^{-(\lambda_i + \lambda_j) t}}{\lambda_i + \lambda_j}
 
-    Parameters, units and errors are those of `loss_increase`.
+    Parameters
+    ----------
+    hessian, covariance, time : array_like
+        See `loss_increase`, whose errors it raises, too.
 
     Returns
     -------
@@ -159,6 +198,15 @@ def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     References
     ----------
     zhu2019, Eq. (35).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.escape import ou_covariance
+    >>> ou_covariance([[1.0]], [[2.0]], np.log(2) / 2).round(10)  # 2 (1 - exp(-2 t)) / 2
+    array([[0.5]])
+    >>> ou_covariance([[0.0]], [[2.0]], 3.0)  # no curvature: a Brownian motion
+    array([[6.]])
     """
     H, Sigma = _pair(hessian, covariance)
     t = as_nonnegative(time, "time")[..., np.newaxis, np.newaxis]
@@ -195,6 +243,14 @@ def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLik
     References
     ----------
     zhu2019, the second remark on Definition 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory.escape import escape_probability
+    >>> delta = np.log([1.0, 2.0, 4.0])  # in the plane, with Sigma = 2 H, the loss becomes exponential with mean one
+    >>> escape_probability(np.eye(2), 2 * np.eye(2), 100.0, delta).round(8)
+    array([1.  , 0.5 , 0.25])
     """
     H, _ = _pair(hessian, covariance)
     t, d = as_nonnegative(time, "time"), as_array(delta, "delta")
@@ -232,6 +288,12 @@ def markov_bound(expected_increase: ArrayLike, delta: ArrayLike) -> FloatArray:
     References
     ----------
     zhu2019, the second remark on Definition 1.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import markov_bound
+    >>> markov_bound(0.5, [0.1, 2.0])
+    array([1.  , 0.25])
     """
     increase, d = as_nonnegative(expected_increase, "expected_increase"), as_array(delta, "delta")
     if not (d > 0).all():
@@ -269,6 +331,12 @@ def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignm
     References
     ----------
     zhu2019, Proposition 1 and Appendix A.3.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import indicator_ratio_bound
+    >>> round(indicator_ratio_bound(100, n_leading=1, decay=1.0, alignment=1.0), 2)  # 100 / (1 + 99 / 100)**2
+    25.25
     """
     D = as_real(dimension, "dimension", at_least=1)
     k = as_count(n_leading, "n_leading")

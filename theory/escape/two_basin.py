@@ -54,25 +54,82 @@ def losses(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     Returns
     -------
     (n,) ndarray
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import two_basin
+    >>> two_basin.losses([-1.0, 0.0], [[0.0, 0.0], [0.0, 1.0]])  # on the flat branch the squared distance from (-1, -1) + x
+    array([1., 0.])
     """
     return np.minimum(*_branches(*_sides(theta, data)))
 
 
 def sharp_samples(theta: ArrayLike, data: ArrayLike) -> np.ndarray:
-    """Which samples are on the sharp branch, as an (n,) array of bool; arguments as `losses`."""
+    """Which samples are on the sharp branch.
+
+    Parameters
+    ----------
+    theta, data : array_like
+        See `losses`.
+
+    Returns
+    -------
+    (n,) ndarray of bool
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import two_basin
+    >>> two_basin.sharp_samples([1.0, 1.0], [[0.0, 0.0], [0.0, 1.0]])  # the second is where the sharp branch is steep
+    array([ True, False])
+    """
     sharp, flat = _branches(*_sides(theta, data))
     return sharp < flat
 
 
 def gradients(theta: ArrayLike, data: ArrayLike) -> FloatArray:
-    """Gradient matrix, a column per sample, (2, n); arguments as `losses`."""
+    """Gradient matrix.
+
+    Parameters
+    ----------
+    theta, data : array_like
+        See `losses`.
+
+    Returns
+    -------
+    (2, n) ndarray
+        A column per sample.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import two_basin
+    >>> two_basin.gradients([-1.0, 0.0], [[0.0, 0.0], [0.0, 1.0]])
+    array([[0., 0.],
+           [2., 0.]])
+    """
     s, f = _sides(theta, data)
     sharp, flat = _branches(s, f)
     return np.where(sharp < flat, SHARP_HESSIAN @ s.T, FLAT_HESSIAN @ f.T)
 
 
 def hessian(theta: ArrayLike, data: ArrayLike) -> FloatArray:
-    """Hessian of the mean loss, which exists almost everywhere; arguments as `losses`."""
+    """Hessian of the mean loss, which exists almost everywhere.
+
+    Parameters
+    ----------
+    theta, data : array_like
+        See `losses`.
+
+    Returns
+    -------
+    (2, 2) ndarray
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import two_basin
+    >>> two_basin.hessian(two_basin.FLAT_MINIMUM, [[0.0, 0.0]])
+    array([[2., 0.],
+           [0., 2.]])
+    """
     p = sharp_samples(theta, data).mean()
     return p * SHARP_HESSIAN + (1 - p) * FLAT_HESSIAN
 
@@ -81,6 +138,17 @@ def population_loss_at_minima() -> tuple[float, float]:
     """Expected loss at the sharp and at the flat minimum, 0.0200 and 0.0011.
 
     Each is Tr(H Cov x)/2 of its own branch; the chance that the other branch is lower is below 10^-100.
+
+    Returns
+    -------
+    (float, float)
+
+    Examples
+    --------
+    >>> from gradnoise.theory.escape import two_basin
+    >>> sharp, flat = two_basin.population_loss_at_minima()
+    >>> round(sharp, 6), round(flat, 6)
+    (0.02, 0.0011)
     """
     return (
         float(np.trace(SHARP_HESSIAN @ DATA_COVARIANCE) / 2),

@@ -36,6 +36,15 @@ class LeastSquares(OnlineLeastSquares):
     References
     ----------
     wu2020, Section 3.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> problem = LeastSquares(spectrum=[1.0], initial_error=[1.0], noise_std=0.0)
+    >>> round(problem.last_iterate_risk(1 / 3, 1, n_steps=1), 6)  # (1 - 2 eta + 3 eta**2) / 2, as E x**4 = 3
+    0.333333
+    >>> round(problem.stability_limit(1), 6), round(problem.stability_limit(2), 6)  # 2 / (1 + 2 / b)
+    (0.666667, 1.0)
     """
 
     well_specified = True
@@ -98,6 +107,15 @@ class FiniteLeastSquares(OnlineLeastSquares):
     References
     ----------
     wu2020, Section 3.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import FiniteLeastSquares
+    >>> problem = FiniteLeastSquares(features=[[1.0], [1.0]], targets=[0.0, 2.0], initial=[0.0])
+    >>> problem.optimum
+    array([1.])
+    >>> problem.last_iterate_risk(1.0, 1, n_steps=1), problem.last_iterate_risk(1.0, 2, n_steps=1)  # Var y / (2 b)
+    (0.5, 0.25)
     """
 
     def __init__(

@@ -70,6 +70,12 @@ class Assumptions:
         λ of A3, :math:`\Sigma \preceq \lambda I`.
     leverage : float
         K of :math:`E[(x^T \Sigma^{-1} x)\, x x^T] \preceq K \Sigma`, for the two-term bound.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> LeastSquares([1.0, 1.0], [0.0, 0.0], noise_std=0.5).assumptions()  # R**2 = 2 + 2, K = 2 + 2
+    Assumptions(radius_squared=4.0, noise_variance=0.25, largest_eigenvalue=1.0, leverage=4.0)
     """
 
     radius_squared: float
@@ -90,6 +96,12 @@ class StartingPoint:
         d, of Sigma.
     uncorrelated : bool
         Whether bias and variance are.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import StartingPoint
+    >>> StartingPoint(squared_norm=4.0, squared_inverse_norm=2.0, rank=1, uncorrelated=True)  # 2 off, Sigma = 2
+    StartingPoint(squared_norm=4.0, squared_inverse_norm=2.0, rank=1, uncorrelated=True)
     """
 
     squared_norm: float
@@ -108,6 +120,15 @@ class RiskBound:
         On the excess risk of the mean of theta_0 ... theta_n; an array where n_steps was one.
     c1, c2 : float
         The constants.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> bound = LeastSquares([1.0], [1.0], noise_std=1.0).risk_bound(1 / 3, 1, n_steps=9, form="two-term")
+    >>> round(bound.c1, 6), round(bound.c2, 6)
+    (1.0, 9.0)
+    >>> round(bound.bound, 6)  # 1 / 10 + 9 / 100
+    0.19
     """
 
     bound: float | NDArray[np.float64]
@@ -120,10 +141,35 @@ def bound_constants(
 ) -> tuple[float, float]:
     """C_1 and C_2 of a bound of the given form.
 
+    Parameters
+    ----------
+    assumptions : Assumptions
+        Of the problem.
+    start : StartingPoint
+        Of the iterates.
+    step_size : float
+        eta > 0.
+    weights : WeightMoments
+        Of a step.
+    form : {"elementary", "bach-moulines", "two-term"}
+        See this module.
+
+    Returns
+    -------
+    (float, float)
+        Units: loss.
+
     Raises
     ------
     ValueError
         If eta R_b^2 is outside the range in which the bound is proved.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import Assumptions, StartingPoint, WeightMoments, bound_constants
+    >>> assumptions, start = Assumptions(2.0, 1.0, 1.0, 2.0), StartingPoint(1.0, 1.0, 1, uncorrelated=True)
+    >>> bound_constants(assumptions, start, 0.5, WeightMoments.minibatch(1), "two-term")  # eta R**2 = 1
+    (1.0, 4.0)
     """
     a, eta, d = assumptions, step_size, start.rank
     s, q = weights.own, weights.between

@@ -44,6 +44,15 @@ class RiskParts:
         Risk of a start at the optimum.
     cross : float or ndarray
         What the two add together; zero in a well-specified model.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import LeastSquares
+    >>> parts = LeastSquares([1.0], [1.0], noise_std=2.0).risk_parts(0.5, 1, n_steps=1, first=None)
+    >>> parts.bias, parts.variance, parts.cross  # (1 - 2 eta + 3 eta**2) / 2, and (2 eta)**2 / 2
+    (0.375, 0.5, 0.0)
+    >>> parts.total
+    0.875
     """
 
     bias: float | FloatArray
@@ -62,6 +71,15 @@ class OnlineLeastSquares(ABC):
     Throughout, ``batch_size`` is b of SGD, Eq. (3) of wu2020 with the missing 1/b, or a `SamplingNoise` over B fresh samples,
     Eq. (4), or `WeightMoments`; ``n_steps`` may be an array, and the result is one then. Steps cost O(d) for Gaussian
     features and O(m d^2) on m points.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, OnlineLeastSquares
+    >>> gaussian, constant = LeastSquares([1.0], [1.0], 0.0), FiniteLeastSquares([[1.0]], [0.0], [1.0])
+    >>> isinstance(gaussian, OnlineLeastSquares) and isinstance(constant, OnlineLeastSquares)
+    True
+    >>> [round(problem.stability_limit(1), 6) for problem in (gaussian, constant)]  # 2 / E x**4
+    [0.666667, 2.0]
     """
 
     #: Whether it is known that eps has mean zero given x, so that bias and variance are uncorrelated.
