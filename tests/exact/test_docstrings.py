@@ -13,7 +13,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from numpydoc import docscrape, validate
 
@@ -36,7 +35,7 @@ NOT_YET = {
     "simulations.neural.data", "simulations.neural.diagnosis", "simulations.neural.dynamics", "simulations.neural.escape",
     "simulations.neural.experiments", "simulations.neural.fetch", "simulations.neural.loss_operators",
     "simulations.neural.models", "simulations.neural.noise_covariance", "simulations.neural.spectrum",
-    "simulations.neural.traces", "simulations.neural.training", "simulations.neural.weights",
+    "simulations.neural.traces", "simulations.neural.training",
     "simulations.ornstein_uhlenbeck", "simulations.sampling", "simulations.sde", "simulations.toy", "theory.sampling",
 }  # fmt: skip
 
@@ -82,8 +81,8 @@ def _is_record(value: Any, code: str, text: str) -> bool:
 
 
 def examples(module: types.ModuleType) -> list[doctest.DocTest]:
-    """Examples of a module and all that is defined in it. They import what they use, but for NumPy."""
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, globs={"np": np, "__name__": module.__name__})
+    """Examples of a module and all that is defined in it."""
+    found = doctest.DocTestFinder(exclude_empty=True).find(module)
     return [test for test in found if test.examples]
 
 

@@ -8,6 +8,7 @@ class that fails elsewhere than at the method that it lacks. The rules of torch 
 import importlib
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -305,7 +306,7 @@ def test_a_method_or_a_global_that_is_replaced_shares_no_block(tmp_path, module,
 
 
 def test_a_class_typed_into_a_session_is_refused_by_a_store(tmp_path):
-    names = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(OWN, "<stdin>", "exec"), names)
     noise = names["OneHeavy"](N, 4.6)
     risk(noise)

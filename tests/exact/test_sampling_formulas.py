@@ -247,7 +247,8 @@ def test_a_minibatch_has_the_power_that_its_counts_give(n, b, replacement):
 
 def test_a_batch_size_stands_for_the_class_that_is_named():
     assert GIVEN(3) == GIVEN(np.int64(3)) == GIVEN(np.uint8(3)) == Minibatch(11, 3)
-    assert isinstance(GIVEN(np.int64(3)).batch_size, int)
+    batch = GIVEN(np.int64(3))
+    assert isinstance(batch, Minibatch) and isinstance(batch.batch_size, int)
     assert GIVEN(3, replacement=False) == Minibatch(11, 3, replacement=False)
     assert GIVEN(3, default=Gaussian) == Gaussian(11, 3)
     assert GIVEN(3, default=Gaussian, replacement=False) == Gaussian(11, 3, replacement=False)
@@ -318,7 +319,7 @@ BAD = [
     (lambda: GIVEN(8, at_most=7), ValueError, "b must be between 1 and 7, got 8"),
     (lambda: GIVEN(12, replacement=False), ValueError, "b must be between 1 and 11, got 12"),
     (lambda: GIVEN(8, replacement=False, at_most=7), ValueError, "b must be between 1 and 7"),
-    (lambda: GIVEN(3, replacement="no"), TypeError, "replacement must be True or False"),
+    (lambda: GIVEN(3, replacement=cast(Any, "no")), TypeError, "replacement must be True or False"),
     (lambda: GIVEN(Gaussian(7, 3)), ValueError, r"b must be a noise over the 11 samples, got Gaussian\(n=7"),
     (lambda: GIVEN(11, replacement=False, some=True), ValueError, "b must leave some noise, v > c, got Minibatch"),
     (lambda: as_noise(Minibatch(7, 7, False), some=True), ValueError, "noise must leave some noise, v > c, got Minibatch"),
