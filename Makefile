@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 RESULTS ?= results
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint bench bench-check clean
+.PHONY: verify test lint checks architecture bench bench-check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make verify   verify the claims and draw the figures (into $(RESULTS)/)"
 	@echo "make test     run the tests"
-	@echo "make lint     check style and types"
+	@echo "make lint     check style, types and docstrings; make checks does so without a network, as pre-commit does"
+	@echo "make architecture  draw docs/architecture.svg"
 	@echo "make bench    time the kernels beside C, JAX and NumPy (about twenty minutes)"
 	@echo "make bench-check   the same, shorter; fails where a stored ratio has become 20 % worse"
 	@echo "make clean    remove the virtual environment and the results"
@@ -23,9 +24,10 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "no virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-# pip builds a wheel and installs it, so what is tested is what a user gets.
+# pip builds a wheel and installs it, so what is tested is what a user gets. In build/lib may lie files that have moved since.
 define install
 	@echo "installing gradnoise$(1) into $(VENV)"
+	@rm -rf build/lib
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINTS) ".$(1)"
 endef
 
@@ -42,13 +44,25 @@ test: $(BIN)/python
 	$(call install,[test])
 	$(BIN)/python -m pytest --ignore tests/neural
 	$(call install,[neural-test])
-	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py
+	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py tests/exact/test_docstrings.py
 
 lint: $(BIN)/python
 	$(call install,[dev])
+	@$(MAKE) --no-print-directory checks
+
+# What pre-commit runs. It needs no network once `make lint` has installed the tools. The installation is linked to the files here.
+checks:
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+		--config-settings editable_mode=strict --editable .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests
+	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests docs
+	$(BIN)/python -m pytest -q tests/exact/test_docstrings.py -k described
+	$(BIN)/python docs/draw_architecture.py --check
+
+architecture: $(BIN)/python
+	$(call install,)
+	$(BIN)/python docs/draw_architecture.py
 
 bench: $(BIN)/python
 	$(call install,[benchmark])
