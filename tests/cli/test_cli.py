@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -122,8 +123,10 @@ def test_without_arguments_it_says_what_it_can_do():
 
 def test_an_option_of_several_commands_is_one():
     """Catches a shared option that a command writes anew, with a help text or a default of its own."""
-    options = {}
-    for command in get_command(app).commands.values():
+    options: dict = {}
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    for command in group.commands.values():
         for parameter in command.params:
             options.setdefault(parameter.name, []).append((parameter.opts, parameter.help, parameter.default))
     for shared in ("seed", "jobs", "device", "data_dir", "extra", "store"):

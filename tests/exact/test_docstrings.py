@@ -3,7 +3,8 @@
 It would catch an argument that was renamed in the code alone, one that nobody described, a function that does not say what it
 returns, a public name without an example, and an example that shows what is no longer so.
 
-Public is what a door lists, and what a file on an open floor does; see `test_layout`.
+Public is what a door lists, and what a file on an open floor does; see `test_layout`. The interface of the commands is their
+``--help``, and figures are drawn through their registry, so the other files of these two floors do not count.
 """
 
 import doctest
@@ -27,22 +28,20 @@ RULES = {
 #: Modules whose docstrings are still to be brought to the rules.
 NOT_YET = {
     "claims.claim", "claims.covariance", "claims.instances", "claims.judgement", "claims.registry", "claims.report",
-    "cli.claims", "cli.common", "cli.compare", "cli.data", "cli.figures", "cli.main", "cli.study", "cli.train", "cli.verify",
-    "figures.networks", "figures.registry", "figures.style", "figures.wu2019_theorem1", "figures.wu2019_theorem2",
-    "figures.wu2019_theorem3", "figures.wu2020_theorem1", "figures.zhu2019_figure2", "figures.zhu2019_proposition2",
-    "simulations.complexity", "simulations.ensemble", "simulations.langevin", "simulations.least_squares",
+    "figures.registry", "simulations.complexity", "simulations.ensemble", "simulations.langevin", "simulations.least_squares",
     "simulations.network_protocols", "simulations.neural.additive_noise", "simulations.neural.comparison",
     "simulations.neural.data", "simulations.neural.diagnosis", "simulations.neural.dynamics", "simulations.neural.escape",
     "simulations.neural.experiments", "simulations.neural.fetch", "simulations.neural.loss_operators",
     "simulations.neural.models", "simulations.neural.noise_covariance", "simulations.neural.spectrum",
-    "simulations.neural.traces", "simulations.neural.training",
-    "simulations.ornstein_uhlenbeck", "simulations.sampling", "simulations.sde", "simulations.toy", "theory.sampling",
+    "simulations.neural.traces", "simulations.neural.training", "simulations.ornstein_uhlenbeck", "simulations.sampling",
+    "simulations.sde", "simulations.toy", "theory.sampling",
 }  # fmt: skip
 
 
 def open_modules() -> list[str]:
     """Doors, and files that are doors by themselves."""
-    return [m for m in MODULES if m in ROOMS or (m not in PACKAGES and m.rpartition(".")[0] in OPEN and "._" not in m)]
+    doors = [m for m in MODULES if m in ROOMS or (m not in PACKAGES and m.rpartition(".")[0] in OPEN and "._" not in m)]
+    return [m for m in doors if m.partition(".")[0] not in ("cli", "figures") or m == "figures.registry"]
 
 
 def load(name: str) -> types.ModuleType:

@@ -285,10 +285,12 @@ def test_printed_digits_are_those_that_the_error_leaves(value, error, sign, z):
 
 def printed(text):
     """Value, error, and the unit of the digit in which both end, or None where they do not."""
-    *numbers, exponent = (re.fullmatch(r"\((\S+) ± (\S+)\)e([+-]\d\d+)", text) or re.fullmatch(r"(\S+) ± (\S+)()", text)).groups()
+    found = re.fullmatch(r"\((\S+) ± (\S+)\)e([+-]\d\d+)", text) or re.fullmatch(r"(\S+) ± (\S+)()", text)
+    assert found is not None, text
+    *numbers, exponent = found.groups()
     value, error = (Decimal(number).scaleb(int(exponent or 0)) for number in numbers)
     places = {x.as_tuple().exponent for x in (value, error)}
-    return value, error, Decimal(1).scaleb(places.pop()) if len(places) == 1 else None
+    return value, error, Decimal(1).scaleb(int(places.pop())) if len(places) == 1 else None
 
 
 @pytest.mark.parametrize(
