@@ -128,7 +128,7 @@ def test_an_option_of_several_commands_is_one():
     assert isinstance(group, TyperGroup)
     for command in group.commands.values():
         for parameter in command.params:
-            options.setdefault(parameter.name, []).append((parameter.opts, parameter.help, parameter.default))
+            options.setdefault(parameter.name, []).append((parameter.opts, getattr(parameter, "help", None), parameter.default))
     for shared in ("seed", "jobs", "device", "data_dir", "extra", "store"):
         assert len(options[shared]) > 1 and all(found == options[shared][0] for found in options[shared]), shared
 
