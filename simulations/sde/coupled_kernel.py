@@ -1,128 +1,221 @@
-"""The kernel of the coupled paths: groups of them run side by side; see `gradnoise.simulations.sde.coupled_paths`."""
+"""The kernel of the coupled paths: groups of them run side by side; see `gradnoise.simulations.sde.coupled_paths`.
+
+Records stand beside the kernel, as its machine code, once cached, does not see an edit in another file. "Levels" are the step
+sizes of a study. The last axis of a group's arrays is that of its paths, so that the compiler vectorises across them.
+"""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import kernel, part
 
-__all__ = ["ABOVE", "DRAWN_APART", "GAUSSIAN", "LARGEST", "follow_paths"]
+__all__ = ["ABOVE", "DRAWN_APART", "GAUSSIAN", "LARGEST", "Ends", "Model", "NoiseRule", "Scheme", "Study", "follow_paths"]
 
 #: How M-SGD's weights are made: as those of the SDE, or by drawing the samples of the largest increments.
 GAUSSIAN, DRAWN_APART, LARGEST, ABOVE = range(4)
 _DIFFERENCE_STEP = 1e-6  # of the directional derivative of the gradient, in units of the gradient
 
 
+class Model(NamedTuple):
+    """A problem of n samples and d parameters."""
+
+    gradients: Any  # compiled, or None; see `gradnoise.simulations.sde.problem.Problem`
+    vectorized_gradients: Any  # the other one of the two
+    data: np.ndarray  # (n, p)
+    start: np.ndarray  # (d,). Units: parameter
+
+
+class Scheme(NamedTuple):
+    """Steps of the SDE's scheme, or of M-SGD; arrays are (levels,)."""
+
+    every: np.ndarray  # int, steps of the path in one of them
+    step: np.ndarray  # units: time
+    correction: np.ndarray  # h of the drift -(grad L + h/2 H grad L). Units: time
+
+
+class NoiseRule(NamedTuple):
+    """How increments of the path become weights of the samples."""
+
+    kind: int  # of M-SGD's, one of the four above; those of the SDE are Gaussian
+    batch_size: int  # samples that M-SGD draws, 1 if its weights are Gaussian
+    threshold: float  # above which ABOVE draws a sample. Units: standard deviations of its increment
+    scale: float  # scale (I - kappa J/n) is a root of the weights' covariance, J being all ones
+    kappa: float
+    shared: bool  # whether M-SGD takes the increments of the SDE, and does not draw its own
+
+
+class Study(NamedTuple):
+    """What runs beside what."""
+
+    path_step: float  # of the Brownian path. Units: time
+    n_path_steps: int
+    step_sizes: np.ndarray  # (levels,), eta. Units: time
+    every: np.ndarray  # (levels,) int, steps of the path in an eta
+    reference: Scheme  # of the SDE
+    iterate: Scheme  # of M-SGD
+    noise: NoiseRule
+    sensitivities: np.ndarray  # (levels, steps, d), of g to the noise in each eta; no steps, no controls. Units: g / parameter
+
+
+class Ends(NamedTuple):
+    """Where paths end.
+
+    Attributes
+    ----------
+    iterates, references : (n_paths, levels, d) ndarray
+        Last points of M-SGD and of the SDE. Units: parameter.
+    controls : (n_paths, levels) ndarray
+        Control of the difference of g between the two. Units: those of g.
+    """
+
+    iterates: np.ndarray
+    references: np.ndarray
+    controls: np.ndarray
+
+
+class _Process(NamedTuple):
+    """The SDE or M-SGD on the paths of a group."""
+
+    scheme: Scheme
+    sign: float  # of its noise in the controls
+    points: np.ndarray  # (levels, d, lanes), where it is
+    last: np.ndarray  # (levels, n, lanes), W at its last step
+
+
+class _Work(NamedTuple):
+    """What a step writes and the next one overwrites."""
+
+    weights: np.ndarray  # (n, lanes), increments of the path, then the weights that are made of them
+    total: np.ndarray  # (lanes,), sums of the increments, then the noise of a parameter
+    theta: np.ndarray  # (d, lanes), points
+    mean: np.ndarray  # (d, lanes), sums of the samples' gradients there
+    G: np.ndarray  # (d, n, lanes), these gradients
+    point: np.ndarray  # (d,), a point, for functions that take one at a time
+    at_point: np.ndarray  # (d, n), and the gradients there
+
+
+class _Group(NamedTuple):
+    """Paths side by side."""
+
+    path: np.ndarray  # (n, lanes), W. Units: root of time
+    reference: _Process
+    iterate: _Process
+    at_draw: np.ndarray  # (levels, n, lanes), W when the last sample of a batch was drawn
+    counts: np.ndarray  # (levels, n, lanes), how often each sample is in M-SGD's next batch
+    control: np.ndarray  # (levels, lanes)
+
+
 @kernel
-def follow_paths(
-    generator,
-    gradients,
-    vectorized_gradients,
-    lanes,
-    data,
-    start,
-    rule,
-    batch_size,
-    threshold,
-    scale,
-    kappa,
-    shared,
-    fine_step,
-    n_fine,
-    multiples,
-    refinement,
-    substeps,
-    eta,
-    reference_step,
-    reference_correction,
-    iterate_step,
-    iterate_correction,
-    sensitivities,
-    iterates,
-    references,
-    controls,
-):
-    """Follow groups of paths side by side; the last axis of all arrays is that of the paths in a group."""
-    n, d, levels, n_paths = data.shape[0], start.shape[0], multiples.shape[0], iterates.shape[0]
-    root, controlled = np.sqrt(fine_step), sensitivities.shape[1] > 0
-    path = np.empty((n, lanes))  # W, and where it was at the last steps of each kind
-    shape = levels, n, lanes
-    at_reference, at_iterate, at_draw = np.empty(shape), np.empty(shape), np.empty(shape)
-    iterate, reference = np.empty((levels, d, lanes)), np.empty((levels, d, lanes))
-    control, counts = np.empty((levels, lanes)), np.zeros(shape)
-    until_reference, until_iterate, until_draw = np.empty((3, levels), np.int64)
-    steps = np.empty(levels, np.int64)  # that M-SGD has taken
-    weights, total = np.empty((n, lanes)), np.empty(lanes)
-    theta, mean, G = np.empty((d, lanes)), np.empty((d, lanes)), np.empty((d, n, lanes))
-    point, at_point = np.empty(d), np.empty((d, n))
-    for first in range(0, n_paths, lanes):
-        active = min(lanes, n_paths - first)
-        for array in (at_reference, at_iterate, at_draw):
-            array[:] = 0.0
-        path[:] = 0.0
-        control[:] = 0.0
-        for j in range(d):
-            iterate[:, j] = start[j]
-            reference[:, j] = start[j]
-        for level in range(levels):
-            until_reference[level] = multiples[level]
-            until_iterate[level] = multiples[level] * (refinement // substeps)
-            until_draw[level] = multiples[level] * (refinement // batch_size)
-            steps[level] = 0
-        for _ in range(n_fine):
-            for i in range(n):
-                for lane in range(active):
-                    path[i, lane] += root * generator.standard_normal()
-            for level in range(levels):
-                until_reference[level] -= 1
-                if until_reference[level] > 0:
-                    continue
-                until_reference[level] = multiples[level]
-                strength = np.sqrt(eta[level]) * scale
-                step = steps[level] // substeps if controlled else -1
-                _take_increments(path, at_reference, level, weights, total)
-                _gaussian_weights(weights, total, strength, kappa)
-                _euler_step(
-                    gradients, vectorized_gradients, data, reference, level, reference_step[level], reference_correction[level],
-                    weights, sensitivities, step, 1.0, control, theta, G, mean, total, point, at_point,
-                )  # fmt: skip
-                if rule == DRAWN_APART and shared:
-                    until_draw[level] -= multiples[level]
-                    if until_draw[level] == 0:
-                        until_draw[level] = multiples[level] * (refinement // batch_size)
-                        _take_increments(path, at_draw, level, weights, total)
-                        _count_largest(weights, counts, level)
-                until_iterate[level] -= multiples[level]
-                if until_iterate[level] > 0:
-                    continue
-                until_iterate[level] = multiples[level] * (refinement // substeps)
-                _take_increments(path, at_iterate, level, weights, total)
-                if not shared:
-                    _draw_increments(generator, np.sqrt(iterate_step[level]), active, weights, total)
-                    if rule == DRAWN_APART:
-                        _draw_batches(generator, batch_size, active, counts, level)
-                if rule == GAUSSIAN:
-                    _gaussian_weights(weights, total, strength, kappa)
-                else:
-                    if rule == LARGEST:
-                        _mark_largest(weights, batch_size, counts, level)
-                    elif rule == ABOVE:
-                        _mark_above(weights, threshold * np.sqrt(iterate_step[level]), counts, level)
-                    for i in range(n):
-                        for lane in range(lanes):
-                            weights[i, lane] = eta[level] * (counts[level, i, lane] / batch_size - 1.0 / n)
-                            counts[level, i, lane] = 0.0
-                _euler_step(
-                    gradients, vectorized_gradients, data, iterate, level, iterate_step[level], iterate_correction[level],
-                    weights, sensitivities, step, -1.0, control, theta, G, mean, total, point, at_point,
-                )  # fmt: skip
-                steps[level] += 1
+def follow_paths(generator, model, study, lanes, ends):
+    """Follow paths to their ends, `lanes` of them side by side."""
+    n, d = model.data.shape[0], model.start.shape[0]
+    group, work = _new_group(n, d, study, lanes), _new_work(n, d, lanes)
+    for first in range(0, ends.controls.shape[0], lanes):
+        _follow_group(generator, model, study, group, work, first, ends)
+
+
+# The model is no field of the study, nor the work of the group: records of records cost 15 % where a step is short.
+
+
+@part
+def _follow_group(generator, model, study, group, work, first, ends):
+    active, noise = min(group.path.shape[1], ends.controls.shape[0] - first), study.noise
+    draws = noise.kind == DRAWN_APART and noise.shared
+    _begin(group, model.start)
+    for k in range(1, study.n_path_steps + 1):
+        _move_path(generator, np.sqrt(study.path_step), active, group.path)
+        for level in range(study.every.shape[0]):
+            if k % study.reference.every[level] == 0:
+                _sde_step(model, study, group, work, level, k)
+            if draws and k % (study.every[level] // noise.batch_size) == 0:
+                _draw_sample(group, work, level)
+            if k % study.iterate.every[level] == 0:
+                _msgd_step(generator, model, study, group, work, level, k, active)
+    _write_ends(group, first, active, ends)
+
+
+@kernel
+def _new_group(n, d, study, lanes):
+    levels = study.every.shape[0]
+    reference = _Process(study.reference, 1.0, np.empty((levels, d, lanes)), np.empty((levels, n, lanes)))
+    iterate = _Process(study.iterate, -1.0, np.empty((levels, d, lanes)), np.empty((levels, n, lanes)))
+    at_draw, counts = np.empty((levels, n, lanes)), np.zeros((levels, n, lanes))
+    return _Group(np.empty((n, lanes)), reference, iterate, at_draw, counts, np.empty((levels, lanes)))
+
+
+@kernel
+def _new_work(n, d, lanes):
+    theta, mean = np.empty((d, lanes)), np.empty((d, lanes))
+    return _Work(np.empty((n, lanes)), np.empty(lanes), theta, mean, np.empty((d, n, lanes)), np.empty(d), np.empty((d, n)))
+
+
+@part
+def _begin(group, start):
+    group.path[:] = 0.0
+    group.at_draw[:] = 0.0
+    group.control[:] = 0.0
+    for process in (group.reference, group.iterate):
+        process.last[:] = 0.0
+        for j in range(start.shape[0]):
+            process.points[:, j] = start[j]
+
+
+@kernel
+def _move_path(generator, root, active, path):
+    for i in range(path.shape[0]):
         for lane in range(active):
-            for level in range(levels):
-                controls[first + lane, level] = control[level, lane]
-                for j in range(d):
-                    iterates[first + lane, level, j] = iterate[level, j, lane]
-                    references[first + lane, level, j] = reference[level, j, lane]
+            path[i, lane] += root * generator.standard_normal()
+
+
+@part
+def _sde_step(model, study, group, work, level, k):
+    """Take a step of the SDE, with the increments since its last one."""
+    weights, total = work.weights, work.total
+    _take_increments(group.path, group.reference.last, level, weights, total)
+    _gaussian_weights(weights, total, np.sqrt(study.step_sizes[level]) * study.noise.scale, study.noise.kappa)
+    _euler_step(model, study, group.reference, group.control, work, level, k)
+
+
+@part
+def _draw_sample(group, work, level):
+    """Add to M-SGD's next batch the sample of the largest increment since the last one was drawn."""
+    _take_increments(group.path, group.at_draw, level, work.weights, work.total)
+    _count_largest(work.weights, group.counts, level)
+
+
+@part
+def _msgd_step(generator, model, study, group, work, level, k, active):
+    """Take a step of M-SGD, with the increments since its last one, or with some of its own."""
+    noise, weights, total, counts = study.noise, work.weights, work.total, group.counts
+    eta, root = study.step_sizes[level], np.sqrt(study.iterate.step[level])
+    _take_increments(group.path, group.iterate.last, level, weights, total)
+    if not noise.shared:
+        _draw_increments(generator, root, active, weights, total)
+        if noise.kind == DRAWN_APART:
+            _draw_batches(generator, noise.batch_size, active, counts, level)
+    if noise.kind == GAUSSIAN:
+        _gaussian_weights(weights, total, np.sqrt(eta) * noise.scale, noise.kappa)
+    else:
+        if noise.kind == LARGEST:
+            _mark_largest(weights, noise.batch_size, counts, level)
+        elif noise.kind == ABOVE:
+            _mark_above(weights, noise.threshold * root, counts, level)
+        _batch_weights(eta, noise.batch_size, counts, level, weights)
+    _euler_step(model, study, group.iterate, group.control, work, level, k)
+
+
+@part
+def _write_ends(group, first, active, ends):
+    levels, d, _ = group.iterate.points.shape
+    for lane in range(active):
+        for level in range(levels):
+            ends.controls[first + lane, level] = group.control[level, lane]
+            for j in range(d):
+                ends.iterates[first + lane, level, j] = group.iterate.points[level, j, lane]
+                ends.references[first + lane, level, j] = group.reference.points[level, j, lane]
 
 
 # Arrays are passed whole, with an index: counting the references to a row would cost more than what is done with it.
@@ -203,32 +296,43 @@ def _mark_above(increments, threshold, counts, level):
 
 
 @kernel
-def _euler_step(
-    gradients, vectorized_gradients, data, points, level, step, correction, weights, sensitivities, k, sign, control,
-    theta, G, mean, total, point, at_point,
-):  # fmt: skip
+def _batch_weights(eta, batch_size, counts, level, weights):
+    """Write the weights of a batch, less their mean and times eta, and empty the batch."""
+    n, lanes = weights.shape
+    for i in range(n):
+        for lane in range(lanes):
+            weights[i, lane] = eta * (counts[level, i, lane] / batch_size - 1.0 / n)
+            counts[level, i, lane] = 0.0
+
+
+@part
+def _euler_step(model, study, process, control, work, level, k):
     r"""Move points by -step (grad L + correction/2 H grad L) - G weights; add to the controls what the noise does.
 
     The product with the Hessian is a difference of gradients, so that users need not write it.
     """
+    step, correction, points = process.scheme.step[level], process.scheme.correction[level], process.points
+    theta, G, mean, total = work.theta, work.G, work.mean, work.total
     d, n, lanes = G.shape
+    controlled = study.sensitivities.shape[1] > 0
+    now = (k - 1) // study.every[level] if controlled else 0
     for j in range(d):
         for lane in range(lanes):
             theta[j, lane] = points[level, j, lane]
-    _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
+    _write_gradients(model.gradients, model.vectorized_gradients, model.data, theta, G, work.point, work.at_point)
     per_sample = 1.0 / n
     for j in range(d):
-        _sums(G, j, weights, mean, total)
+        _sums(G, j, work.weights, mean, total)
         for lane in range(lanes):
             average = mean[j, lane] * per_sample
             points[level, j, lane] -= step * average + total[lane]
             theta[j, lane] += _DIFFERENCE_STEP * average
-        if k >= 0:
-            push = sign * sensitivities[level, k, j]
+        if controlled:
+            push = process.sign * study.sensitivities[level, now, j]
             for lane in range(lanes):
                 control[level, lane] += push * total[lane]
     if correction != 0.0:
-        _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point)
+        _write_gradients(model.gradients, model.vectorized_gradients, model.data, theta, G, work.point, work.at_point)
         share = 0.5 * step * correction / _DIFFERENCE_STEP * per_sample
         for j in range(d):
             _subtract_sums(G, j, mean)
@@ -275,9 +379,10 @@ def _subtract_sums(G, j, mean):
 
 @kernel
 def _write_gradients(gradients, vectorized_gradients, data, theta, G, point, at_point):
-    """Write the gradients of all samples at each point; NaN is what a function that raises does not write."""
+    """Write the gradients of all samples at each theta; NaN is what a function that raises does not write."""
     d, n, lanes = G.shape
-    if vectorized_gradients is not None:  # two conditions, as Numba leaves out a branch only where its own argument is None
+    # Numba leaves out a branch only where its own argument is None, and a field of a record is no argument.
+    if vectorized_gradients is not None:
         for j in range(d):
             for i in range(n):
                 for lane in range(lanes):

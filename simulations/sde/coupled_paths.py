@@ -26,7 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.sde.coupled_kernel import ABOVE, DRAWN_APART, GAUSSIAN, LARGEST, follow_paths
+from gradnoise.simulations.sde.coupled_kernel import (
+    ABOVE,
+    DRAWN_APART,
+    GAUSSIAN,
+    LARGEST,
+    Ends,
+    Model,
+    NoiseRule,
+    Scheme,
+    Study,
+    follow_paths,
+)
 from gradnoise.simulations.sde.problem import Problem, compiled, written
 from gradnoise.theory._validation import FloatArray
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise
@@ -76,39 +87,42 @@ class Coupling:
         """Return the coupling of the reference with one of twice its step."""
         return replace(self, substeps=self.refinement // 2, shared=True)
 
-    def arguments(self) -> tuple[Any, ...]:
-        """Return what the kernel takes."""
-        noise, r = self.noise, self.refinement
-        rule, batch_size, threshold = _rule(noise) if self.substeps == 1 else (GAUSSIAN, 1, 0.0)
+    def noise_rule(self) -> NoiseRule:
+        """Return how increments become weights.
+
+        Raises
+        ------
+        TypeError
+            If the noise cannot be coupled.
+        """
+        noise = self.noise
+        kind, batch_size, threshold = _drawn(noise) if self.substeps == 1 else (GAUSSIAN, 1, 0.0)
         scale = math.sqrt(noise.centred_power)
         # A root of Var W = (v - c) I + c J is scale (I - kappa J/n); along (1, ..., 1) it shows in the variance of the sum.
         kappa = 1.0 - math.sqrt(noise.sum_variance / (noise.n * noise.centred_power)) if scale > 0 else 0.0
+        return NoiseRule(kind, batch_size, threshold, scale, kappa, self.shared)
+
+    def study(self, dimension: int, sensitivities: FloatArray | None = None) -> Study:
+        """Return what the kernel takes; without sensitivities there are no controls."""
+        r, multiples = self.refinement, np.array(self.multiples, dtype=np.int64)
         eta = self.finest * np.array(self.multiples, dtype=np.float64)
         added = eta if self.modified else np.zeros_like(eta)
         reference_step, iterate_step = eta / r, eta / self.substeps
         corrected = added - iterate_step if self.substeps > 1 else np.zeros_like(eta)
-        return (
-            rule,
-            batch_size,
-            threshold,
-            scale,
-            kappa,
-            self.shared,
-            self.finest / r,
-            self.n_finest * r,
-            np.array(self.multiples, dtype=np.int64),
-            r,
-            self.substeps,
-            eta,
-            reference_step,
-            added - reference_step,
-            iterate_step,
-            corrected,
+        return Study(
+            path_step=self.finest / r,
+            n_path_steps=self.n_finest * r,
+            step_sizes=eta,
+            every=multiples * r,
+            reference=Scheme(multiples, reference_step, added - reference_step),
+            iterate=Scheme(multiples * (r // self.substeps), iterate_step, corrected),
+            noise=self.noise_rule(),
+            sensitivities=np.empty((len(eta), 0, dimension)) if sensitivities is None else sensitivities,
         )
 
 
-def _rule(noise: SamplingNoise) -> tuple[int, int, float]:
-    """Return how weights are made from increments, the batch size, and the increment above which a weight is not zero."""
+def _drawn(noise: SamplingNoise) -> tuple[int, int, float]:
+    """Return the kind, batch size and threshold of a noise's rule."""
     match noise:
         case Gaussian():
             return GAUSSIAN, 1, 0.0
@@ -123,7 +137,7 @@ def _rule(noise: SamplingNoise) -> tuple[int, int, float]:
 
 def final_points(
     n_paths: int, generator: np.random.Generator, problem: Problem, coupling: Coupling, sensitivities: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> Ends:
     """Follow paths to their ends.
 
     Parameters
@@ -139,21 +153,20 @@ def final_points(
 
     Returns
     -------
-    iterates, references : (n_paths, step sizes, d) ndarray
-        Last points of M-SGD and of the SDE.
-    controls : (n_paths, step sizes) ndarray
-        Control of the difference of g between the two.
+    Ends
+        The last points of M-SGD, those of the SDE, and the controls of the difference of g between the two.
     """
     levels, d = len(coupling.multiples), problem.dimension
     iterates, references = np.empty((2, n_paths, levels, d))
-    controls = np.empty((n_paths, levels))
-    weighed = np.empty((levels, 0, d)) if sensitivities is None else sensitivities
+    ends = Ends(iterates, references, np.empty((n_paths, levels)))
+    follow_paths(generator, _model(problem), coupling.study(d, sensitivities), lanes(problem), ends)
+    return ends
+
+
+def _model(problem: Problem) -> Model:
     gradients = compiled(problem.gradients, "gradients", problem.vectorized)
-    follow_paths(
-        generator, *((None, gradients) if problem.vectorized else (gradients, None)), lanes(problem), problem.data, problem.start,
-        *coupling.arguments(), weighed, iterates, references, controls,
-    )  # fmt: skip
-    return iterates, references, controls
+    each, all_at_once = (None, gradients) if problem.vectorized else (gradients, None)
+    return Model(each, all_at_once, problem.data, problem.start)
 
 
 def lanes(problem: Problem) -> int:

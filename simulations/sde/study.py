@@ -216,7 +216,7 @@ def _coupling(
         as_choice(drift, "drift", DRIFTS) == "modified",
         as_flag(shared, "shared_increments"),
     )
-    coupling.arguments()  # raises for a noise that cannot be coupled
+    coupling.noise_rule()  # raises for a noise that cannot be coupled
     return coupling
 
 

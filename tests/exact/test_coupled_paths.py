@@ -177,4 +177,4 @@ def test_strong_studies_need_no_sensitivities():
 
 def test_a_noise_that_cannot_be_coupled_is_refused():
     with pytest.raises(TypeError, match="Gaussian, Minibatch or Bernoulli noise, got Enhanced"):
-        Coupling(Enhanced(Minibatch(N, 1), 0.5), FINEST, MULTIPLES, N_FINEST, 4).arguments()
+        Coupling(Enhanced(Minibatch(N, 1), 0.5), FINEST, MULTIPLES, N_FINEST, 4).noise_rule()

@@ -1,19 +1,71 @@
-"""Compilation: catches a failure where no cache folder can be written, where compiling anew is the right answer."""
+"""Compilation: catches a failure where no cache folder can be written, where compiling anew is the right answer.
+
+And a part of a kernel, which counts no references, that keeps or gives away what others own, or may allocate.
+"""
 
 import pickle
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numba
+import numpy as np
 import pytest
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import kernel, part
 from gradnoise.simulations.toy.kernel import run_paths
 
 
-def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch):
+class Pair(NamedTuple):
+    first: np.ndarray
+    second: np.ndarray
+
+
+def _add_rows(pair):
+    for i in range(pair.first.shape[0]):
+        first, second = pair.first[i], pair.second[i]
+        for j in range(first.shape[0]):
+            first[j] += second[j]
+
+
+def test_a_part_writes_into_records_and_leaves_their_memory_to_the_kernel():
+    add_rows = part(_add_rows)
+
+    @numba.njit
+    def run(outer):
+        inner = Pair(np.ones((3, 4)), outer.second)
+        for _ in range(10):
+            add_rows(inner)
+            add_rows(outer)
+        return inner.first.sum()
+
+    outer = Pair(np.zeros((3, 4)), np.full((3, 4), 2.0))
+    owners = [sys.getrefcount(array) for array in outer]
+    assert run(outer) == 12 + 10 * 24
+    assert (outer.first == 20).all()
+    assert [sys.getrefcount(array) for array in outer] == owners
+
+
+def test_a_part_that_allocates_is_refused():
+    """As nobody would free what it allocates."""
+
+    @kernel
+    def allocating(n):
+        return np.empty(n).shape[0]
+
+    @part
+    def allocating_part(n):
+        return np.empty(n).shape[0]
+
+    assert allocating(3) == 3
+    with pytest.raises(numba.core.errors.NumbaError):
+        allocating_part(3)
+
+
+@pytest.mark.parametrize("decorator", [kernel, part])
+def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch, decorator):
     real = numba.njit
 
     def no_locator(*args, cache=False, **options):
@@ -22,7 +74,7 @@ def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", no_locator)
-    assert kernel(lambda x: x + 1)(1) == 2
+    assert decorator(lambda x: x + 1)(1) == 2
 
 
 def test_a_kernel_is_pickled_by_name():
