@@ -79,7 +79,25 @@ class Run:
 
 
 def place(name: str) -> int:
-    """Place of a name in the tree of seeds."""
+    """Place of a name in the tree of seeds.
+
+    Parameters
+    ----------
+    name : str
+        Of a claim, or of a part of its measurement.
+
+    Returns
+    -------
+    int
+        Below 2^64, from a hash of the name: the same on every machine.
+
+    Examples
+    --------
+    >>> place("zhu2019.d1") == place("zhu2019.d1"), place("zhu2019.d1") == place("zhu2019.d2")
+    (True, False)
+    >>> hex(place(""))  # SHA-256 of nothing begins with it
+    '0xe3b0c44298fc1c14'
+    """
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
@@ -213,6 +231,18 @@ def claim(
 def entries(label: str, array: ArrayLike) -> dict[str, float]:
     """Label the entries of an array, of a symmetric matrix those of its upper triangle.
 
+    Parameters
+    ----------
+    label : str
+        What the names begin with.
+    array : float or (k,) or (k, k) array_like
+        A matrix is taken to be symmetric.
+
+    Returns
+    -------
+    dict of float
+        By name, with places counted from one; of a single number, the label is the name.
+
     Examples
     --------
     >>> entries("Σ", [[2.0, 0.5], [0.5, 1.0]])
@@ -228,6 +258,18 @@ def entries(label: str, array: ArrayLike) -> dict[str, float]:
 
 def computed(label: str, array: ArrayLike) -> dict[str, Any]:
     """Label computed entries, with a bound on their rounding relative to the largest one.
+
+    Parameters
+    ----------
+    label : str
+        What the names begin with.
+    array : float or (k,) or (k, k) array_like
+        As for `entries`.
+
+    Returns
+    -------
+    dict of Computed
+        By name; `Computed.rounding` is the same for all of them.
 
     Examples
     --------

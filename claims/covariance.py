@@ -14,7 +14,28 @@ __all__ = ["stated", "two_numbers"]
 
 
 def two_numbers(prefix: str, law: Outcomes) -> dict[str, Any]:
-    """Variance and covariance of an enumerated sampling vector, and how far it is from exchangeable."""
+    """Variance and covariance of an enumerated sampling vector, and how far it is from exchangeable.
+
+    Parameters
+    ----------
+    prefix : str
+        What the labels begin with.
+    law : Outcomes
+        All outcomes of a sampling vector.
+
+    Returns
+    -------
+    dict of Computed
+        Means of the diagonal and of all else in its covariance, and the larger range of the two: zero if it is exchangeable.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import outcomes
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> found = two_numbers("with", outcomes(Minibatch(2, 1)))  # (1, 0) or (0, 1)
+    >>> {label: quantity.value for label, quantity in found.items()}
+    {'with: variance': 0.25, 'with: covariance': -0.25, 'with: spread of both': 0.0}
+    """
     C = law.covariance()
     diagonal, off = np.diag(C), C[~np.eye(len(C), dtype=bool)]
     spread = max(np.ptp(diagonal), np.ptp(off))
@@ -27,7 +48,26 @@ def two_numbers(prefix: str, law: Outcomes) -> dict[str, Any]:
 
 
 def stated(prefix: str, noise: SamplingNoise) -> dict[str, float]:
-    """Variance and covariance as the theory states them."""
+    """Variance and covariance as the theory states them.
+
+    Parameters
+    ----------
+    prefix : str
+        What the labels begin with.
+    noise : SamplingNoise
+        Of any class.
+
+    Returns
+    -------
+    dict of float
+        Predictions of what `two_numbers` finds.
+
+    Examples
+    --------
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> stated("with", Minibatch(2, 1))
+    {'with: variance': 0.25, 'with: covariance': -0.25, 'with: spread of both': 0.0}
+    """
     return {
         f"{prefix}: variance": noise.variance,
         f"{prefix}: covariance": noise.covariance,

@@ -30,7 +30,28 @@ VALUES = np.array([0.1, -0.4, 2.5, 0.3, -0.2, 0.7])
 
 
 def random_psd(generator: np.random.Generator, dimension: int, rank: int | None = None) -> np.ndarray:
-    """Random positive semi-definite matrix with a spectrum over several decades."""
+    """Random positive semi-definite matrix with a spectrum over several decades.
+
+    Parameters
+    ----------
+    generator : Generator
+        Is used up.
+    dimension : int
+        d.
+    rank : int, optional
+        Of the matrix; d by default.
+
+    Returns
+    -------
+    (d, d) ndarray
+        With the eigenvalues of `random_spectrum`, of which all but `rank` are set to zero, and random eigenvectors.
+
+    Examples
+    --------
+    >>> A = random_psd(np.random.default_rng(1), 4, rank=2)
+    >>> bool((A == A.T).all()), int((np.linalg.eigvalsh(A) > 1e-9).sum())
+    (True, 2)
+    """
     Q, _ = np.linalg.qr(generator.standard_normal((dimension, dimension)))
     values = random_spectrum(generator, dimension)
     if rank is not None:
@@ -40,14 +61,56 @@ def random_psd(generator: np.random.Generator, dimension: int, rank: int | None 
 
 
 def random_spectrum(generator: np.random.Generator, dimension: int) -> np.ndarray:
-    """Positive numbers over several decades."""
+    """Positive numbers over several decades.
+
+    Parameters
+    ----------
+    generator : Generator
+        Is used up.
+    dimension : int
+        How many.
+
+    Returns
+    -------
+    (dimension,) ndarray
+        Between 10^-3 and 10, with uniform logarithms.
+
+    Examples
+    --------
+    >>> values = random_spectrum(np.random.default_rng(1), 5)
+    >>> bool(((values >= 1e-3) & (values < 10)).all())
+    True
+    """
     return 10.0 ** generator.uniform(-3, 1, dimension)
 
 
 def search_minimum(
     function: Callable[[np.ndarray], float], starts: list[np.ndarray], evaluations: int = 400
 ) -> tuple[float, np.ndarray]:
-    """Adversarial search: the lowest value that Nelder-Mead finds from several starts, and where."""
+    """Adversarial search: the lowest value that Nelder-Mead finds from several starts, and where.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a (d,) array and returns a float.
+    starts : list of (d,) ndarray
+        Where a search begins.
+    evaluations : int
+        Of the function, at most, for each start.
+
+    Returns
+    -------
+    value : float
+        The lowest value found.
+    point : (d,) ndarray
+        Where it was found.
+
+    Examples
+    --------
+    >>> value, point = search_minimum(lambda x: (x[0] ** 2 - 4) ** 2 + x[0], [np.array([-1.0]), np.array([1.0])])
+    >>> round(value, 1), point.round(1)  # the lower of two valleys
+    (-2.0, array([-2.]))
+    """
     found = [
         scipy.optimize.minimize(
             function, x, method="Nelder-Mead", options={"maxfev": evaluations, "xatol": 1e-10, "fatol": 1e-14}
@@ -59,7 +122,27 @@ def search_minimum(
 
 
 def covariance_by_exponential(hessian: np.ndarray, covariance: np.ndarray, t: float) -> np.ndarray:
-    """Van Loan's formula for ∫e^{−Hs}Σe^{−Hs}ds, with time halved until the exponential is harmless."""
+    """Van Loan's formula for ∫e^{−Hs}Σe^{−Hs}ds, with time halved until the exponential is harmless.
+
+    Parameters
+    ----------
+    hessian : (d, d) ndarray
+        H, symmetric.
+    covariance : (d, d) ndarray
+        Σ, symmetric.
+    t : float
+        Upper limit of the integral, >= 0; the lower one is zero.
+
+    Returns
+    -------
+    (d, d) ndarray
+
+    Examples
+    --------
+    >>> found = covariance_by_exponential(np.array([[1.0]]), np.array([[2.0]]), np.log(2))  # 1 − e^{−2t}
+    >>> found.round(12)
+    array([[0.75]])
+    """
     d, halvings = len(hessian), max(0, int(np.ceil(np.log2(max(np.linalg.norm(hessian, 2) * t, 1)))))
     h = t / 2**halvings
     block = scipy.linalg.expm(np.block([[hessian, covariance], [np.zeros((d, d)), -hessian]]) * h)

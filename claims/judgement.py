@@ -59,14 +59,40 @@ Quantity = Computed | Measured
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Prediction of an inequality: the quantity is >= bound."""
+    """Prediction of an inequality: the quantity is >= bound.
+
+    Parameters
+    ----------
+    bound : float
+        In the units of the quantity.
+
+    Examples
+    --------
+    >>> judge(Computed(0.5), AtLeast(0.5), margin=0.0, level=0.99).verdict
+    'holds'
+    >>> judge(Computed(0.5), AtLeast(0.6), margin=0.0, level=0.99).verdict
+    'refuted'
+    """
 
     bound: float
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """Prediction of an inequality: the quantity is <= bound."""
+    """Prediction of an inequality: the quantity is <= bound.
+
+    Parameters
+    ----------
+    bound : float
+        In the units of the quantity.
+
+    Examples
+    --------
+    >>> judge(Computed(0.5), AtMost(0.5), margin=0.0, level=0.99).verdict
+    'holds'
+    >>> judge(Computed(0.5), AtMost(0.4), margin=0.0, level=0.99).verdict
+    'refuted'
+    """
 
     bound: float
 
@@ -76,7 +102,18 @@ Prediction = float | AtLeast | AtMost
 
 @dataclass(frozen=True)
 class Absolute:
-    """A margin in the units of the quantity."""
+    """A margin in the units of the quantity.
+
+    Parameters
+    ----------
+    size : float
+        The margin.
+
+    Examples
+    --------
+    >>> Absolute(0.02).of(0.5), Absolute(0.02).of(AtMost(0.0))
+    (0.02, 0.02)
+    """
 
     size: float
 
@@ -87,7 +124,18 @@ class Absolute:
 
 @dataclass(frozen=True)
 class Relative:
-    """A margin as a share of the published prediction."""
+    """A margin as a share of the published prediction.
+
+    Parameters
+    ----------
+    share : float
+        Of the absolute value of what is predicted, or of its bound.
+
+    Examples
+    --------
+    >>> Relative(0.25).of(-2.0), Relative(0.25).of(AtLeast(4.0))
+    (0.5, 1.0)
+    """
 
     share: float
 
@@ -108,6 +156,11 @@ class Judgement:
     verdict : {"holds", "refuted", "inconclusive"}
     n_to_decide : int or None
         Where inconclusive, about how many samples would decide it.
+
+    Examples
+    --------
+    >>> judge(Computed(1 / 3, rounding=1e-12), 0.3, margin=0.0, level=0.99)
+    Judgement(verdict='refuted', n_to_decide=None)
     """
 
     verdict: str

@@ -83,6 +83,13 @@ class Budget:
         Margins of sampled quantities are multiplied by it.
     n_instances : int
         Random instances for an inequality.
+
+    Examples
+    --------
+    >>> BUDGETS["quick"]
+    Budget(name='quick', margin_factor=1.0, n_instances=200)
+    >>> round(0.03 * BUDGETS["full"].margin_factor, 12)  # what it makes of a margin of 0.03
+    0.01
     """
 
     name: str
@@ -96,10 +103,25 @@ BUDGETS = {"quick": Budget("quick", 1.0, 200), "full": Budget("full", 1 / 3, 2_0
 def all_claims(extra: str | None = None) -> dict[str, Claim]:
     """All claims by id, in the order of the papers: those of the core, or those that need an extra.
 
+    Parameters
+    ----------
+    extra : {"neural"}, optional
+        Claims that need this extra, in place of those of the core.
+
+    Returns
+    -------
+    dict of Claim
+
     Raises
     ------
     ValueError
         If the extra is not known, or not installed.
+
+    Examples
+    --------
+    >>> found = all_claims()["zhu2019.trace-norm"]
+    >>> found.paper, found.statement, found.expected
+    ('zhu2019', 'E‖ε‖² = Tr Σ', 'holds')
     """
     names = [f"gradnoise.claims.{module}" for module in (_MODULES if extra is None else _of_extra(extra))]
     for name in names:
@@ -117,13 +139,44 @@ def _of_extra(extra: str) -> tuple[str, ...]:
 
 
 def claim_ids(extra: str | None = None) -> list[str]:
-    """Ids of all claims, each corrected statement after the published one."""
+    """Ids of all claims, each corrected statement after the published one.
+
+    Parameters
+    ----------
+    extra : {"neural"}, optional
+        Claims that need this extra, in place of those of the core.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> [id for id in claim_ids() if id.startswith("zhu2019.toy-minima")]
+    ['zhu2019.toy-minima', 'zhu2019.toy-minima.corrected']
+    """
     claims = all_claims(extra).items()
     return [id for key, c in claims for id in ([key, key + CORRECTED] if c.corrected_statement else [key])]
 
 
 def ledger(extra: str | None = None) -> list[dict[str, str | None]]:
-    """Rows of the ledger: id, paper, kind, statement, source and expected verdict of every claim."""
+    """Rows of the ledger: id, paper, kind, statement, source and expected verdict of every claim.
+
+    Parameters
+    ----------
+    extra : {"neural"}, optional
+        Claims that need this extra, in place of those of the core.
+
+    Returns
+    -------
+    list of dict
+
+    Examples
+    --------
+    >>> (row,) = [row for row in ledger() if row["id"] == "zhu2019.trace-norm"]
+    >>> row["kind"], row["statement"], row["expected"]
+    ('exact', 'E‖ε‖² = Tr Σ', 'holds')
+    """
     rows = []
     for id in claim_ids(extra):
         subject, corrected = CLAIMS[id.removesuffix(CORRECTED)], id.endswith(CORRECTED)
@@ -224,7 +277,28 @@ def verify(
 
 
 def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str, sabotage: bool) -> Report:
-    """Make a report of entries, for instance of those that were judged before an interruption."""
+    """Make a report of entries, for instance of those that were judged before an interruption.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+        In the order of the report.
+    seed : int or tuple of int
+        Entropy of the run.
+    budget : {"quick", "full"}
+        That of the run.
+    sabotage : bool
+        Whether twins were judged.
+
+    Returns
+    -------
+    Report
+
+    Examples
+    --------
+    >>> report_of([], seed=1, budget="quick", sabotage=False)
+    Report(no claims; seed 1, budget='quick', sabotage=False)
+    """
     return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions())
 
 

@@ -35,6 +35,13 @@ class Component:
         Around the prediction, of what was sampled; else the bound on the error.
     n : int or None
         Samples.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> found = Component.of("mean", Estimate(0.25, 0.01, 10**6), 0.24, margin=0.1, level=0.95)
+    >>> found.relation, found.predicted, found.estimate, [round(end, 4) for end in found.interval]
+    ('=', 0.24, 0.25, [0.2304, 0.2696])
     """
 
     label: str
@@ -64,7 +71,23 @@ class Component:
 
 @dataclass(frozen=True)
 class Twin:
-    """A sabotaged prediction and its verdict, which should be "refuted"."""
+    """A sabotaged prediction and its verdict, which should be "refuted".
+
+    Attributes
+    ----------
+    name : str
+        What is wrong with it.
+    predictions : dict
+        By the label of the quantity.
+    verdict : {"holds", "refuted", "inconclusive"}
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import verify
+    >>> (entry,) = verify("zhu2019.trace-norm", sabotage=True).entries
+    >>> [(twin.name, twin.verdict) for twin in entry.sabotaged]
+    [('largest eigenvalue', 'refuted'), ('Frobenius norm', 'refuted')]
+    """
 
     name: str
     predictions: dict[str, Prediction]
@@ -73,7 +96,32 @@ class Twin:
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim with its verdict."""
+    """A claim with its verdict.
+
+    Attributes
+    ----------
+    id, paper, kind, statement, source : str
+        As registered; see `gradnoise.claims.claim.claim`. A corrected statement has an id of its own.
+    verdict : {"holds", "refuted", "inconclusive"}
+        On all components together.
+    expected : {"holds", "refuted"} or None
+        Verdict that was derived by hand; None for what is only measured.
+    components : tuple of Component
+        What was measured.
+    seconds : float
+        Time that the measurement took.
+    n_to_decide : int or None
+        Where inconclusive, about how many samples would decide it.
+    sabotaged : tuple of Twin
+        Empty where none were judged.
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import verify
+    >>> (entry,) = verify("zhu2019.toy-minima.corrected").entries
+    >>> entry.verdict, entry.as_expected, entry.headline().label
+    ('holds', True, 'L(1, 1)')
+    """
 
     id: str
     paper: str

@@ -49,6 +49,14 @@ class WeightRule(NamedTuple):
         As in the class.
     df : float
         Degrees of freedom of Student components.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import lower
+    >>> from gradnoise.theory.sampling import Gaussian
+    >>> rule = lower(Gaussian(4, 4, centered=False))
+    >>> rule.scale, rule.centered  # a variance of 1/(bn)
+    (0.25, False)
     """
 
     kind: int
@@ -69,6 +77,14 @@ class WorkSpace(NamedTuple):
         Indices of a batch.
     pool : (n,) ndarray of int64
         A permutation of 0 ... n - 1, kept between calls.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import lower, work_space
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> space = work_space(lower(Minibatch(7, 3)), 7)
+    >>> space.scratch.shape, space.chosen.shape, space.pool.shape
+    ((7,), (3,), (7,))
     """
 
     scratch: np.ndarray
@@ -105,6 +121,17 @@ def lower(noise: SamplingNoise) -> WeightRule:
 
 def work_space(rule: WeightRule, n: int) -> WorkSpace:
     """Allocate what `fill_weights` needs for n samples.
+
+    Parameters
+    ----------
+    rule : WeightRule
+        From `lower`.
+    n : int
+        Number of samples.
+
+    Returns
+    -------
+    WorkSpace
 
     Examples
     --------
@@ -179,6 +206,16 @@ def fill_weights(rule, generator, w, space):
         Result.
     space : WorkSpace
         From `work_space`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.sampling import fill_weights, lower, work_space
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> rule, w = lower(Minibatch(7, 2, replacement=False)), np.empty(7)
+    >>> fill_weights(rule, np.random.default_rng(1), w, work_space(rule, 7))
+    >>> np.sort(w).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]
     """
     n, kind, size, scale = w.shape[0], rule.kind, rule.size, rule.scale
     if kind in (_GAUSSIAN, _RADEMACHER, _STUDENT):
@@ -309,6 +346,21 @@ def indices_per_uniform(n):
 
     A draw costs more than all else that is done with an index. `Generator.integers` takes ten times as long in a kernel; here
     no index is favoured by more than 2^-27 (2^-53 n if it is the only one).
+
+    Parameters
+    ----------
+    n : int
+        How many indices there are.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sampling import indices_per_uniform
+    >>> indices_per_uniform(100), indices_per_uniform(1_000), indices_per_uniform(10_000)
+    (3, 2, 1)
     """
     return 3 if n <= 2**8 else 2 if n <= 2**13 else 1
 

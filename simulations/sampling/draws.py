@@ -61,6 +61,20 @@ def draw(noise: SamplingNoise, size: int, *, rng: Any) -> np.ndarray:
 def draw_with(noise: SamplingNoise, size: int, generator: np.random.Generator) -> np.ndarray:
     """Draw with a generator that is used up, as a block's kernel does; see `draw`.
 
+    Parameters
+    ----------
+    noise : SamplingNoise
+        As for `draw`.
+    size : int
+        How many.
+    generator : Generator
+        Is used up.
+
+    Returns
+    -------
+    (size, n) ndarray
+        A vector per row.
+
     Examples
     --------
     >>> import numpy as np
@@ -86,7 +100,32 @@ def _draw_enhanced(noise: classes.Enhanced, size: int, generator: np.random.Gene
 
 
 def draw_in_parts(noise: SamplingNoise, size: int, generator: np.random.Generator, held: int = _HELD) -> Iterator[np.ndarray]:
-    """Draw as `draw_with` does, but so many vectors at once as have `held` weights; how many they are decides the numbers."""
+    """Draw as `draw_with` does, but so many vectors at once as have `held` weights; how many they are decides the numbers.
+
+    Parameters
+    ----------
+    noise : SamplingNoise
+        As for `draw`.
+    size : int
+        How many in all.
+    generator : Generator
+        Is used up.
+    held : int
+        Weights in a part, at most, but for a vector longer than that; by default they stay in the processor's cache.
+
+    Yields
+    ------
+    (m, n) ndarray
+        A vector per row; only the last part may have fewer of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.sampling import draw_in_parts
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> [len(part) for part in draw_in_parts(Minibatch(7, 3), 5, np.random.default_rng(1), held=14)]
+    [2, 2, 1]
+    """
     rows = max(held // noise.n, 1)
     for start in range(0, size, rows):
         yield draw_with(noise, min(rows, size - start), generator)
@@ -105,7 +144,9 @@ def expectations(
         f takes (m, n) weights, a vector per row, and returns (m, q) numbers.
     size : int
         Independent draws.
-    rng, n_jobs
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    n_jobs : int, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns

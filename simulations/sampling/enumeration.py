@@ -40,6 +40,16 @@ class Outcomes:
         Outcomes, one a row.
     probabilities : (k,) ndarray
         They sum to one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.sampling import Outcomes
+    >>> law = Outcomes(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.5, 0.5]))
+    >>> law.covariance().tolist()
+    [[0.25, -0.25], [-0.25, 0.25]]
+    >>> law.cumulants([1.0, -1.0])  # of a random sign
+    (0.0, 1.0, 0.0, -2.0)
     """
 
     def __init__(self, vectors: np.ndarray, probabilities: np.ndarray) -> None:
@@ -104,6 +114,23 @@ def outcomes(noise: SamplingNoise) -> Outcomes:
 
 def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int = 1) -> Outcomes:
     """Independent components, each with the given nodes and probabilities; a three-point standard normal by default.
+
+    Parameters
+    ----------
+    rule : tuple of ndarray
+        Nodes (m,) and their probabilities (m,), which sum to one.
+    dimension : int
+        Number of components, d >= 1.
+
+    Returns
+    -------
+    Outcomes
+        All m^d vectors.
+
+    Raises
+    ------
+    ValueError
+        If they are over two million.
 
     Examples
     --------

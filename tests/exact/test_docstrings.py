@@ -27,14 +27,13 @@ RULES = {
 }
 #: Modules whose docstrings are still to be brought to the rules.
 NOT_YET = {
-    "claims.claim", "claims.covariance", "claims.instances", "claims.judgement", "claims.registry", "claims.report",
-    "figures.registry", "simulations.complexity", "simulations.ensemble", "simulations.langevin", "simulations.least_squares",
+    "simulations.complexity", "simulations.ensemble", "simulations.langevin", "simulations.least_squares",
     "simulations.network_protocols", "simulations.neural.additive_noise", "simulations.neural.comparison",
     "simulations.neural.data", "simulations.neural.diagnosis", "simulations.neural.dynamics", "simulations.neural.escape",
     "simulations.neural.experiments", "simulations.neural.fetch", "simulations.neural.loss_operators",
     "simulations.neural.models", "simulations.neural.noise_covariance", "simulations.neural.spectrum",
-    "simulations.neural.traces", "simulations.neural.training", "simulations.ornstein_uhlenbeck", "simulations.sampling",
-    "simulations.sde", "simulations.toy", "theory.sampling",
+    "simulations.neural.traces", "simulations.neural.training", "simulations.ornstein_uhlenbeck",
+    "simulations.sde", "simulations.toy",
 }  # fmt: skip
 
 

@@ -89,7 +89,14 @@ class Gaussian(_IndependentComponents):
 class Rademacher(_IndependentComponents):
     """Random signs as weights; not centred and with replacement it is GD-Rademacher at weight sqrt(n/b).
 
-    Parameters are those of `Gaussian`.
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    batch_size : float
+        b > 0 of the minibatch that is matched; it need not be whole.
+    centered, replacement : bool
+        As for `Gaussian`.
 
     References
     ----------
@@ -117,10 +124,14 @@ class StudentT(_IndependentComponents):
 
     Parameters
     ----------
-    n, batch_size, centered, replacement
-        As for `Gaussian`.
+    n : int
+        Number of samples.
+    batch_size : float
+        b > 0 of the minibatch that is matched; it need not be whole.
     df : float
         Degrees of freedom, > 2; the cumulant of order r exists for df > r, and raises otherwise.
+    centered, replacement : bool
+        As for `Gaussian`.
 
     Examples
     --------
