@@ -30,6 +30,15 @@ _NEWTON_STEPS, _NEWTON_TOLERANCE = 50, 1e-9  # relative, of the step's length; t
 def signs(n: int) -> Rademacher:
     """Return the sampling vector whose v = nW - 1 are independent signs, for the Rademacher complexity.
 
+    Parameters
+    ----------
+    n : int
+        Samples.
+
+    Returns
+    -------
+    Rademacher
+
     Examples
     --------
     >>> from gradnoise.simulations.complexity import signs
@@ -41,6 +50,15 @@ def signs(n: int) -> Rademacher:
 
 def normals(n: int) -> Gaussian:
     """Return the sampling vector whose v = nW - 1 are independent standard normals, for the Gaussian complexity.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+
+    Returns
+    -------
+    Gaussian
 
     Examples
     --------
@@ -77,7 +95,9 @@ def simulate(
         See `gradnoise.simulations.seeds.Stream.of`.
     probabilities : array_like, optional
         Of the points: the N samples are then drawn from them anew for each vector. Without it the points are the samples.
-    n_jobs, store, progress
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns

@@ -121,7 +121,9 @@ def simulate(
         > 0. Units: time.
     n_steps, n_paths : int
         Steps of a path, and paths.
-    rng, n_jobs, progress
+    rng : None, int, SeedSequence or Generator
+    n_jobs : int, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
@@ -132,6 +134,15 @@ def simulate(
     References
     ----------
     zhu2019, Eqs. (9) and (11).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import langevin
+    >>> from gradnoise.theory.escape import PlanarLandscape
+    >>> valley = PlanarLandscape(quadratic=1.0, stiffness=2.0)
+    >>> found = langevin.simulate(valley, [[0.0, 0.0], [0.0, 0.0]], (1.0, 0.0), 0.1, 1, 5, rng=1)
+    >>> round(float(found.increase[0]), 6), round(float(found.dissipation[0]), 6)  # no noise: x from 1 to 0.9, (0.9**2 - 1) / 2
+    (-0.095, 0.1)
     """
     if not isinstance(landscape, PlanarLandscape):
         raise TypeError(f"landscape must be a PlanarLandscape, got {landscape!r}")

@@ -61,6 +61,13 @@ class Protocol:
         Random probes for each.
     n_eigenvalues : int
         Of the Hessian where the dynamics begin.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.network_protocols import Protocol
+    >>> setting = {"experiment": "digits", "dynamics": ("gd", "sgd"), "learning_rate": 0.1, "batch_size": 5}
+    >>> Protocol(**setting, n_steps=100, every=10, measured=("sharpness",)).metrics
+    ('train_loss', 'train_accuracy', 'test_accuracy', 'sharpness')
     """
 
     experiment: str

@@ -95,7 +95,9 @@ def simulate(
         Of "euler"; the time must be a whole number of steps.
     deltas : array_like
         Loss levels whose exceedance is counted.
-    n_jobs, store, progress
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
@@ -110,6 +112,15 @@ def simulate(
     References
     ----------
     zhu2019, Eq. (12).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import ornstein_uhlenbeck
+    >>> found = ornstein_uhlenbeck.simulate([[2.0]], [[1.0]], 50.0, 1_000, rng=1)
+    >>> abs(found.loss.value - 0.25) < 6 * found.loss.standard_error  # Tr Sigma / 4, as the time is long
+    True
+    >>> ornstein_uhlenbeck.simulate([[2.0]], [[1.0]], 0.0, 10, rng=1).covariance  # it starts at zero
+    array([[0.]])
     """
     H, Sigma = as_psd(hessian, "hessian"), as_psd(covariance, "covariance")
     as_matching(H, Sigma, ("hessian", "covariance"))

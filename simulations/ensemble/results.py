@@ -132,6 +132,11 @@ class Result(JsonResult):
 class PathsResult(Result):
     """Base of results with numbers for each path: `save` keeps them, `to_dict` sums them up.
 
+    Attributes
+    ----------
+    arguments, stream, versions
+        As those of a `Result`.
+
     Examples
     --------
     >>> import tempfile

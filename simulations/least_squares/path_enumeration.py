@@ -47,6 +47,16 @@ def excess_risks(
     ------
     ValueError
         If there are over four million paths.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.least_squares import excess_risks
+    >>> from gradnoise.simulations.sampling import outcomes
+    >>> from gradnoise.theory.least_squares import FiniteLeastSquares
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> problem = FiniteLeastSquares(features=[[1.0], [1.0]], targets=[0.0, 2.0], initial=[0.0])
+    >>> excess_risks(problem, lambda X: outcomes(Minibatch(2, 1)), 1.0, 1)  # theta_1 = y is 0 or 2, its mean with theta_0 0 or 1
+    array([0.5 , 0.25])
     """
     X, y, p = problem.features, problem.targets, problem.probabilities
     m, d = X.shape

@@ -112,7 +112,10 @@ def simulate(
         n >= 0.
     n_replicates : int
         Independent runs.
-    rng, n_jobs, store, progress
+    rng : None, int, SeedSequence or Generator
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
@@ -158,14 +161,30 @@ def simulate_curve(
 ) -> RiskCurve:
     """Estimate excess risks after several numbers of steps of the same replicates.
 
-    Parameters are those of `simulate`, except for
-
+    Parameters
+    ----------
+    problem : LeastSquares
+    noise : SamplingNoise
+    step_size : float
+        See `simulate`.
     n_steps : sequence of int
-        The n at which risks are taken, in any order.
+        The n >= 0 at which risks are taken, in any order.
+    n_replicates : int
+        Independent runs.
+    rng : None, int, SeedSequence or Generator
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`.
 
     Returns
     -------
     RiskCurve
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed.
 
     Examples
     --------

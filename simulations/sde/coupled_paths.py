@@ -72,6 +72,14 @@ class Coupling:
     substeps : int
         1 for M-SGD. More replaces it by the reference's own scheme with that many steps in each step, to see how far the
         reference is off.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde import Coupling
+    >>> from gradnoise.theory.sampling import Gaussian
+    >>> coupling = Coupling(Gaussian(20, 4), finest=0.25, multiples=(1, 2), n_finest=8, refinement=6)
+    >>> coupling.of_reference().substeps  # steps that are twice as long as the reference's
+    3
     """
 
     noise: SamplingNoise
@@ -142,8 +150,10 @@ def final_points(
 
     Parameters
     ----------
-    n_paths, generator
-        Of a block.
+    n_paths : int
+        Paths of a block.
+    generator : Generator
+        Its random numbers.
     problem : Problem
         Gradients, data and start.
     coupling : Coupling
@@ -155,6 +165,17 @@ def final_points(
     -------
     Ends
         The last points of M-SGD, those of the SDE, and the controls of the difference of g between the two.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde import Coupling, final_points, standard_problems
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> problem, all_of_them = standard_problems.least_squares(n=5), Minibatch(5, 5, replacement=False)
+    >>> coupling = Coupling(all_of_them, finest=0.125, multiples=(1,), n_finest=1, refinement=4)
+    >>> iterates, references, _ = final_points(3, np.random.default_rng(1), problem, coupling)
+    >>> descent = -0.125 * problem.sample_gradients(problem.start).mean(axis=1)  # one step from the origin, without noise
+    >>> iterates.shape, np.allclose(iterates, descent)
+    ((3, 1, 2), True)
     """
     levels, d = len(coupling.multiples), problem.dimension
     iterates, references = np.empty((2, n_paths, levels, d))

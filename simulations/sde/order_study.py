@@ -186,7 +186,28 @@ class OrderStudy(Result):
 
 
 def draw_slopes(ax: Any, step_sizes: NDArray[Any], largest: float, slopes: tuple[float, ...]) -> None:
-    """Draw thin lines of given slopes through an error at the largest step size, with the slope at their ends."""
+    """Draw thin lines of given slopes through an error at the largest step size, with the slope at their ends.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Logarithmic, as `OrderStudy.plot` makes them.
+    step_sizes : (k,) ndarray
+        The lines go from the smallest to the largest.
+    largest : float
+        Error through which they go.
+    slopes : tuple of float
+        Of the logarithm of the error by that of the step size.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde import draw_slopes
+    >>> from matplotlib.figure import Figure
+    >>> ax = Figure().subplots()
+    >>> draw_slopes(ax, np.array([1.0, 0.5, 0.25]), 8.0, (1.0, 2.0))
+    >>> [line.get_ydata().tolist() for line in ax.lines]  # at 0.25 and at 1
+    [[2.0, 8.0], [0.5, 8.0]]
+    """
     ends = np.array([step_sizes.min(), step_sizes.max()])
     for slope in slopes:
         line = largest * (ends / ends[1]) ** slope

@@ -57,6 +57,19 @@ class Problem:
         once are not those at each.
     TypeError
         If a function cannot be compiled.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde import Problem
+    >>> def losses(theta, data, out):
+    ...     for i in range(data.shape[0]):
+    ...         out[i] = 0.5 * (theta[0] - data[i, 0]) ** 2
+    >>> def gradients(theta, data, out):
+    ...     for i in range(data.shape[0]):
+    ...         out[0, i] = theta[0] - data[i, 0]
+    >>> problem = Problem(losses, gradients, data=[[1.0], [3.0]], start=[0.0])
+    >>> problem.loss([2.0]), problem.sample_gradients([2.0])
+    (0.5, array([[ 1., -1.]]))
     """
 
     losses: Callable[..., None]

@@ -31,7 +31,31 @@ _SOFTNESS = 0.05  # loss units over which the two branches blend
 
 
 def least_squares(n: int = 20, dimension: int = 2, seed: int = 0) -> Problem:
-    """Least squares on Gaussian features with label noise of standard deviation one half, from the origin."""
+    """Least squares on Gaussian features with label noise of standard deviation one half, from the origin.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    dimension : int
+        d, parameters.
+    seed : int
+        Of the data.
+
+    Returns
+    -------
+    Problem
+        Rows of its data are (x, y).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde.standard_problems import least_squares
+    >>> problem = least_squares(n=5)
+    >>> problem.data.shape, problem.start
+    ((5, 3), array([0., 0.]))
+    >>> bool(np.isclose(problem.loss(problem.start), (problem.data[:, 2] ** 2).mean() / 2))
+    True
+    """
     X, generator = _features(n, dimension, seed)
     y = X @ np.ones(dimension) + 0.5 * generator.standard_normal(n)
     return Problem(
@@ -45,14 +69,61 @@ def least_squares(n: int = 20, dimension: int = 2, seed: int = 0) -> Problem:
 
 
 def logistic(n: int = 20, dimension: int = 2, seed: int = 0) -> Problem:
-    """Logistic regression on Gaussian features, one label in ten flipped, from the origin. Rows of the data are y x."""
+    """Logistic regression on Gaussian features, each label flipped with probability 1/10, from the origin.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    dimension : int
+        d, parameters.
+    seed : int
+        Of the data.
+
+    Returns
+    -------
+    Problem
+        Rows of its data are y x.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde.standard_problems import logistic
+    >>> problem = logistic(n=5)
+    >>> round(problem.loss(problem.start), 6)  # log 2
+    0.693147
+    """
     X, generator = _features(n, dimension, seed)
     y = np.where(X.sum(axis=1) > 0, 1.0, -1.0) * np.where(generator.random(n) < 0.1, -1.0, 1.0)
     return Problem(_logistic_losses, _logistic_gradients, X * y[:, np.newaxis], np.zeros(dimension), "logistic", vectorized=True)
 
 
 def tanh_network(n: int = 20, n_hidden: int = 2, seed: int = 0) -> Problem:
-    """Two-layer network on the line with inputs (x, 1): theta holds (w_h, bias_h, a_h) of each hidden unit in turn."""
+    """Two-layer network on the line with inputs (x, 1): theta holds (w_h, bias_h, a_h) of each hidden unit in turn.
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    n_hidden : int
+        Hidden units.
+    seed : int
+        Of the data and the start.
+
+    Returns
+    -------
+    Problem
+        Rows of its data are (x, y).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde.standard_problems import tanh_network
+    >>> problem = tanh_network(n=5, n_hidden=2)
+    >>> problem.dimension
+    6
+    >>> theta = [1.0, 0.0, 0.5, 1.0, 0.0, -0.5]  # two units that cancel: the network is zero
+    >>> bool(np.isclose(problem.loss(theta), (problem.data[:, 1] ** 2).mean() / 2))
+    True
+    """
     n, h = as_count(n, "n"), as_count(n_hidden, "n_hidden")
     generator = np.random.default_rng(seed)
     x = generator.uniform(-2, 2, n)
@@ -62,7 +133,27 @@ def tanh_network(n: int = 20, n_hidden: int = 2, seed: int = 0) -> Problem:
 
 
 def two_basin(n: int = 20, seed: int = 0) -> Problem:
-    """Toy of zhu2019, Section 5.1, with the minimum of its branches softened, from its sharp minimum (1, 1)."""
+    """Toy of zhu2019, Section 5.1, with the minimum of its branches softened, from its sharp minimum (1, 1).
+
+    Parameters
+    ----------
+    n : int
+        Samples.
+    seed : int
+        Of the data.
+
+    Returns
+    -------
+    Problem
+        Rows of its data are x, by which both minima of a sample are moved.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde.standard_problems import two_basin
+    >>> problem = two_basin(n=5)
+    >>> problem.start, problem.data.shape
+    (array([1., 1.]), (5, 2))
+    """
     data = np.random.default_rng(seed).multivariate_normal(np.zeros(2), toy.DATA_COVARIANCE, size=as_count(n, "n"))
     return Problem(_two_basin_losses, _two_basin_gradients, data, _SHARP_MINIMUM, "two-basin", vectorized=True)
 
@@ -77,8 +168,17 @@ class StandardStudy:
         Makes the problem.
     largest_step : float
         Largest step size.
-    time, batch_size
-        Of the study.
+    time : float
+        T.
+    batch_size : int
+        b.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sde.standard_problems import STANDARD
+    >>> study = STANDARD["logistic"]
+    >>> study.build().name, study.largest_step
+    ('logistic', 0.25)
     """
 
     build: Callable[[], Problem]

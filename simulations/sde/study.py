@@ -68,7 +68,9 @@ def strong_error(
         replacement needs, which is a multiple of its size.
     shared_increments : bool
         If not, M-SGD draws normals of its own. Its distance from the SDE then does not vanish like a strong error.
-    n_jobs, store, progress
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
@@ -84,6 +86,14 @@ def strong_error(
     References
     ----------
     wu2019, Eqs. (12), (14), (67) and (68).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import sde
+    >>> problem = sde.standard_problems.least_squares(n=5)
+    >>> study = sde.strong_error(problem, [1 / 8, 1 / 16, 1 / 32], 1.0, 200, batch_size=2, rng=1, refinement=8)
+    >>> abs(study.order.value - 2) < 0.5  # a distance of the order of eta, squared
+    True
     """
     noise = _noise(problem, batch_size, Gaussian)
     coupling = _coupling(noise, step_sizes, time, drift, refinement, shared_increments)
@@ -111,12 +121,24 @@ def weak_error(
 
     Parameters
     ----------
-    problem, step_sizes, time, n_paths, rng, drift, refinement, n_jobs, store, progress
+    problem : Problem
+    step_sizes : sequence of float
+    time : float
+    n_paths : int
         See `strong_error`.
     batch_size : int or SamplingNoise
         A number b stands for the minibatch with replacement, ``Minibatch(n, b)``.
+    rng : None, int, SeedSequence or Generator
+    drift : {"plain", "modified"}
+        See `strong_error`.
     test_function : callable, optional
         Written as the losses of a `Problem`; g is the mean of what it writes. The loss itself if not given.
+    refinement : int, optional
+        See `strong_error`.
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`.
 
     Returns
     -------
@@ -131,6 +153,14 @@ def weak_error(
     References
     ----------
     wu2019, Eqs. (12) and (13).
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import sde
+    >>> problem = sde.standard_problems.least_squares(n=5)
+    >>> study = sde.weak_error(problem, [1 / 8, 1 / 16, 1 / 32], 1.0, 1_000, batch_size=2, rng=1, refinement=8)
+    >>> abs(study.order.value - 1) < 0.3  # expectations differ by about eta
+    True
     """
     noise = _noise(problem, batch_size, Minibatch)
     function = problem.losses if test_function is None else test_function

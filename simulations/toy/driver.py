@@ -170,7 +170,9 @@ def simulate(
     tie_direction : (float, float)
         u_1 of "gld_eigvec" where all samples are on the flat branch and the Hessian is a multiple of I. e_2 is LAPACK's
         choice, hence the released program's.
-    n_jobs, store, progress
+    n_jobs : int, optional
+    store : path, optional
+    progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
     Returns
@@ -185,6 +187,15 @@ def simulate(
     References
     ----------
     zhu2019, Section 5.1, Table 1, Figure 2 and Appendix D.1.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import toy
+    >>> found = toy.simulate("sgd", 10, rng=1, n_steps=3, batch_size=5, record=("trajectory",))
+    >>> found.trajectory.shape
+    (10, 4, 2)
+    >>> found.trajectory[0, 0]  # the sharp minimum
+    array([1., 1.])
     """
     as_choice(dynamics, "dynamics", DYNAMICS)
     as_choice(convention, "convention", CONVENTIONS)

@@ -27,13 +27,11 @@ RULES = {
 }
 #: Modules whose docstrings are still to be brought to the rules.
 NOT_YET = {
-    "simulations.complexity", "simulations.ensemble", "simulations.langevin", "simulations.least_squares",
-    "simulations.network_protocols", "simulations.neural.additive_noise", "simulations.neural.comparison",
-    "simulations.neural.data", "simulations.neural.diagnosis", "simulations.neural.dynamics", "simulations.neural.escape",
+    "simulations.neural.additive_noise", "simulations.neural.comparison", "simulations.neural.data",
+    "simulations.neural.diagnosis", "simulations.neural.dynamics", "simulations.neural.escape",
     "simulations.neural.experiments", "simulations.neural.fetch", "simulations.neural.loss_operators",
     "simulations.neural.models", "simulations.neural.noise_covariance", "simulations.neural.spectrum",
-    "simulations.neural.traces", "simulations.neural.training", "simulations.ornstein_uhlenbeck",
-    "simulations.sde", "simulations.toy",
+    "simulations.neural.traces", "simulations.neural.training",
 }  # fmt: skip
 
 
