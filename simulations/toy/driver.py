@@ -15,7 +15,7 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import PathsResult, Progress
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Proportion, with_error
-from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, run_paths
+from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, Records, Study, run_paths
 from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
 from gradnoise.theory.escape import two_basin
@@ -220,11 +220,11 @@ def simulate(
     stream = Stream.of(rng)
 
     step_power = power if convention == "released" else eta**2 * power  # Eq. (7) has eta eps
-    params = (DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie)
+    study = Study(DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie, psd_root(two_basin.DATA_COVARIANCE))
     flags = tuple(name in record for name in RECORDS)
     success, escape_step, final, trajectory, indicator, loss = ensemble.run(
         _block,
-        params + flags,
+        (study, *flags),
         n_paths,
         rng=stream,
         reduce=ensemble.concatenate,
@@ -249,16 +249,17 @@ def simulate(
     return ToyResult(success, escape_step, final, *kept, arguments=arguments, stream=stream)
 
 
-def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
-    code, n_steps, eta, power, n_data, batch_size, tie, keep_trajectory, keep_indicator, keep_loss = params
-    final = np.empty((n_paths, 2))
-    escape_step = np.empty(n_paths, dtype=np.int64)
-    trajectory = np.empty((n_paths, n_steps + 1 if keep_trajectory else 0, 2))
-    indicator = np.empty((n_paths, n_steps + 1 if keep_indicator else 0))
-    loss = np.empty((n_paths, n_steps + 1 if keep_loss else 0))
-    run_paths(
-        generator, code, n_steps, eta, power, batch_size, tie, psd_root(two_basin.DATA_COVARIANCE), n_data,
-        final, escape_step, trajectory, indicator, loss,
-    )  # fmt: skip
-    success = np.asarray((final < ESCAPED_BELOW).all(axis=1))
-    return success, escape_step, final, trajectory, indicator, loss
+def _block(
+    n_paths: int, generator: np.random.Generator, study: Study, keep_trajectory: bool, keep_indicator: bool, keep_loss: bool
+) -> tuple[np.ndarray, ...]:
+    n = study.n_steps + 1
+    records = Records(
+        final=np.empty((n_paths, 2)),
+        escape_step=np.empty(n_paths, dtype=np.int64),
+        trajectory=np.empty((n_paths, n if keep_trajectory else 0, 2)),
+        indicator=np.empty((n_paths, n if keep_indicator else 0)),
+        loss=np.empty((n_paths, n if keep_loss else 0)),
+    )
+    run_paths(generator, study, records)
+    success = np.asarray((records.final < ESCAPED_BELOW).all(axis=1))
+    return success, records.escape_step, records.final, records.trajectory, records.indicator, records.loss

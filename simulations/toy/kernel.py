@@ -8,14 +8,16 @@ suffice; and where a bound shows that all samples of each path are on one branch
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import kernel, part
 from gradnoise.simulations.sampling import indices_per_uniform
 from gradnoise.theory.escape import two_basin
 from gradnoise.theory.gradient_noise import DYNAMICS
 
-__all__ = ["ESCAPED_BELOW", "run_paths"]
+__all__ = ["ESCAPED_BELOW", "Records", "Study", "run_paths"]
 
 #: Both coordinates below this count as having reached the flat basin.
 ESCAPED_BELOW = -0.5
@@ -50,59 +52,97 @@ _R = float(np.sqrt(0.5))
 _X1, _X2, _Q, _SAMPLE = range(0, 4 * _LANES, _LANES)
 
 
-@kernel
-def run_paths(
-    generator, code, n_steps, eta, power, batch_size, tie, factor, n_data,
-    final, escape_step, trajectory, indicator, loss,
-):  # fmt: skip
-    """Run the paths of a block and write their results; arguments are those of `gradnoise.simulations.toy.simulate`.
+class Study(NamedTuple):
+    """What a study fixes."""
 
-    `power` is the trace of the noise that is added to the parameter, `factor` the symmetric root of the data's covariance.
-    """
-    n_paths = final.shape[0]
-    data, s = np.empty(n_data * _SAMPLE), np.zeros(_END)
-    recorded = trajectory.shape[1] + indicator.shape[1] + loss.shape[1] > 0
-    covariance = code in (_DIAG, _LEADING) or (code == _SGD and indicator.shape[1] > 0)
-    for start in range(0, n_paths, _LANES):
-        lanes = min(_LANES, n_paths - start)
-        _draw_data(generator, factor, n_data, lanes, data)
-        _summarise_data(data, n_data, s)
-        s[_W1 : _W2 + _LANES] = 1.0
-        escape_step[start : start + lanes] = -1
-        for t in range(n_steps + (1 if recorded else 0)):
-            _prepare_test(s)
-            if code != _SGD or recorded:  # SGD itself looks at its batch alone
-                if _undecided(s):
-                    _sharp_sums(data, n_data, covariance or loss.shape[1] > 0, s)
-                _gradient(s)
-                if covariance:
-                    _gradient_covariance(s)
-                _match_trace(code, tie, power, eta, batch_size, s)
-            if recorded:
-                for lane in range(lanes):
-                    if trajectory.shape[1]:
-                        trajectory[start + lane, t, 0], trajectory[start + lane, t, 1] = s[_W1 + lane], s[_W2 + lane]
-                    if loss.shape[1]:
-                        loss[start + lane, t] = _loss(lane, s)
-                    if indicator.shape[1]:
-                        indicator[start + lane, t] = _indicator(lane, s)
-                if t == n_steps:
-                    break  # the last round was for the records
-            if code == _SGD:
-                _minibatch_gradient(generator, data, n_data, batch_size, lanes, s)
-            elif code == _EIGVEC:
-                for lane in range(lanes):
-                    s[_Z1 + lane] = generator.standard_normal()
-            elif code != _GD:
-                for lane in range(lanes):
-                    s[_Z1 + lane] = generator.standard_normal()
-                    s[_Z2 + lane] = generator.standard_normal()
-            _step(eta, s)
-            for lane in range(lanes):
-                if s[_W1 + lane] < ESCAPED_BELOW and s[_W2 + lane] < ESCAPED_BELOW and escape_step[start + lane] < 0:
-                    escape_step[start + lane] = t + 1
+    code: int  # of the dynamics: its place in `gradnoise.simulations.toy.DYNAMICS`
+    n_steps: int
+    step_size: float  # eta
+    power: float  # trace of the covariance of what a step adds to the parameter as noise. Units: parameter squared
+    n_data: int
+    batch_size: int  # of SGD
+    tie: np.ndarray  # (2,), u_1 where the Hessian is a multiple of I
+    data_factor: np.ndarray  # (2, 2), symmetric root of the data's covariance
+
+
+class Records(NamedTuple):
+    """What is written of each path; of the last three, those with room for no step are left out."""
+
+    final: np.ndarray  # (n_paths, 2). Units: parameter
+    escape_step: np.ndarray  # (n_paths,) int
+    trajectory: np.ndarray  # (n_paths, n_steps + 1, 2)
+    indicator: np.ndarray  # (n_paths, n_steps + 1)
+    loss: np.ndarray  # (n_paths, n_steps + 1)
+
+
+@kernel
+def run_paths(generator, study, records):
+    """Run the paths of a block, group by group."""
+    data, s = np.empty(study.n_data * _SAMPLE), np.zeros(_END)
+    for first in range(0, records.final.shape[0], _LANES):
+        _run_group(generator, study, data, s, first, records)
+
+
+@part
+def _run_group(generator, study, data, s, first, records):
+    lanes = min(_LANES, records.final.shape[0] - first)
+    recorded = records.trajectory.shape[1] + records.indicator.shape[1] + records.loss.shape[1] > 0
+    _draw_data(generator, study.data_factor, study.n_data, lanes, data)
+    _summarise_data(data, study.n_data, s)
+    s[_W1 : _W2 + _LANES] = 1.0
+    records.escape_step[first : first + lanes] = -1
+    for t in range(study.n_steps + (1 if recorded else 0)):
+        _prepare_test(s)
+        if study.code != _SGD or recorded:  # SGD itself looks at its batch alone
+            _look_at_all_samples(study, data, s, records)
+        if recorded:
+            _record(first, lanes, t, s, records)
+            if t == study.n_steps:
+                break  # the last round was for the records
+        _step(generator, study, data, lanes, s)
         for lane in range(lanes):
-            final[start + lane, 0], final[start + lane, 1] = s[_W1 + lane], s[_W2 + lane]
+            if s[_W1 + lane] < ESCAPED_BELOW and s[_W2 + lane] < ESCAPED_BELOW and records.escape_step[first + lane] < 0:
+                records.escape_step[first + lane] = t + 1
+    for lane in range(lanes):
+        records.final[first + lane, 0], records.final[first + lane, 1] = s[_W1 + lane], s[_W2 + lane]
+
+
+@part
+def _look_at_all_samples(study, data, s, records):
+    """Write the gradient of the mean loss, and the covariance and factor of the dynamics' noise."""
+    covariance = study.code in (_DIAG, _LEADING) or (study.code == _SGD and records.indicator.shape[1] > 0)
+    if _undecided(s):
+        _sharp_sums(data, study.n_data, covariance or records.loss.shape[1] > 0, s)
+    _gradient(s)
+    if covariance:
+        _gradient_covariance(s)
+    _match_trace(study, s)
+
+
+@part
+def _record(first, lanes, t, s, records):
+    for lane in range(lanes):
+        if records.trajectory.shape[1]:
+            records.trajectory[first + lane, t, 0], records.trajectory[first + lane, t, 1] = s[_W1 + lane], s[_W2 + lane]
+        if records.loss.shape[1]:
+            records.loss[first + lane, t] = _loss(lane, s)
+        if records.indicator.shape[1]:
+            records.indicator[first + lane, t] = _indicator(lane, s)
+
+
+@part
+def _step(generator, study, data, lanes, s):
+    """Take a step of the dynamics: SGD draws a batch, the others normals, as many as their noise has directions."""
+    if study.code == _SGD:
+        _minibatch_gradient(generator, data, study.n_data, study.batch_size, lanes, s)
+    elif study.code == _EIGVEC:
+        for lane in range(lanes):
+            s[_Z1 + lane] = generator.standard_normal()
+    elif study.code != _GD:
+        for lane in range(lanes):
+            s[_Z1 + lane] = generator.standard_normal()
+            s[_Z2 + lane] = generator.standard_normal()
+    _move(study.step_size, s)
 
 
 @kernel
@@ -248,13 +288,14 @@ def _gradient_covariance(s):
         s[_C22 + lane] = c22 if c22 > 0 else 0.0
 
 
-@kernel
-def _match_trace(code, tie, power, eta, batch_size, s):
-    """Covariance of the noise of a dynamics with the trace `power`, from that of the gradients where it needs them."""
+@part
+def _match_trace(study, s):
+    """Covariance of the noise of a dynamics with its trace, from that of the gradients where it needs them."""
+    code, tie, power, eta = study.code, study.tie, study.power, study.step_size
     if code == _SGD:
         for lane in range(_LANES):
             for row in (_C11, _C12, _C22):
-                s[row + lane] *= eta * eta / batch_size
+                s[row + lane] *= eta * eta / study.batch_size
         return
     for lane in range(_LANES):
         p = s[_N + lane]
@@ -283,7 +324,7 @@ def _match_trace(code, tie, power, eta, batch_size, s):
 
 
 @kernel
-def _step(eta, s):
+def _move(eta, s):
     for lane in range(_LANES):
         z1, z2 = s[_Z1 + lane], s[_Z2 + lane]
         s[_W1 + lane] += s[_L11 + lane] * z1 - eta * s[_G1 + lane]
