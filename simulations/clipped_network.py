@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import kernel, part
 from gradnoise.simulations.seeds import Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 from gradnoise.theory.curvature import ClippedNetwork
@@ -115,36 +115,57 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
         raise ValueError(f"record must be ascending numbers of steps, got {times}")
     kept = np.empty((len(times), *w.shape))
     scale = as_real(step_size, "step_size", above=0) * (1 if network.halved else 2) / len(network.labels)
-    data = network.inputs, network.labels, network.output_weights, network.delta, *network.slopes
-    _descend(w.copy(), *data, scale, np.array(times), np.empty_like(w), kept)
+    task = _Task(network.inputs, network.labels, network.output_weights, network.delta, *network.slopes)
+    _descend(w.copy(), task, scale, np.array(times), kept)
     return kept
 
 
+class _Task(NamedTuple):
+    """A network and its data."""
+
+    inputs: np.ndarray  # (n, p)
+    labels: np.ndarray  # (n,)
+    output_weights: np.ndarray  # (m,)
+    delta: float  # distance from 0 and 1 at which outputs are clipped
+    below: float  # slope of the units' activation below zero
+    above: float  # and above
+
+
 @kernel
-def _descend(w, inputs, labels, output_weights, delta, below, above, scale, times, step, kept):
-    m, p = w.shape
-    done = 0
+def _descend(w, task, scale, times, kept):
+    total, done = np.empty_like(w), 0
     for k in range(times.shape[0]):
         while done < times[k]:
-            step[:] = 0.0
-            for i in range(inputs.shape[0]):
-                f = 0.0
-                for j in range(m):
-                    z = 0.0
-                    for q in range(p):
-                        z += w[j, q] * inputs[i, q]
-                    f += output_weights[j] * (above if z > 0 else below) * z
-                if f <= delta or f >= 1 - delta:
-                    continue
-                for j in range(m):
-                    z = 0.0
-                    for q in range(p):
-                        z += w[j, q] * inputs[i, q]
-                    factor = (f - labels[i]) * output_weights[j] * (above if z > 0 else below)
-                    for q in range(p):
-                        step[j, q] += factor * inputs[i, q]
-            for j in range(m):
-                for q in range(p):
-                    w[j, q] -= scale * step[j, q]
+            _step(w, task, scale, total)
             done += 1
         kept[k] = w
+
+
+@part
+def _step(w, task, scale, total):
+    """Move w by -scale times the total gradient, which is written, of half the squared errors."""
+    m, p = w.shape
+    total[:] = 0.0
+    for i in range(task.inputs.shape[0]):
+        f = 0.0
+        for j in range(m):
+            z = _product(w, j, task.inputs, i)
+            f += task.output_weights[j] * (task.above if z > 0 else task.below) * z
+        if f <= task.delta or f >= 1 - task.delta:
+            continue
+        for j in range(m):
+            slope = task.above if _product(w, j, task.inputs, i) > 0 else task.below
+            factor = (f - task.labels[i]) * task.output_weights[j] * slope
+            for q in range(p):
+                total[j, q] += factor * task.inputs[i, q]
+    for j in range(m):
+        for q in range(p):
+            w[j, q] -= scale * total[j, q]
+
+
+@kernel
+def _product(w, j, inputs, i):
+    z = 0.0
+    for q in range(w.shape[1]):
+        z += w[j, q] * inputs[i, q]
+    return z

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import PathsResult, Progress, kernel
+from gradnoise.simulations.ensemble import PathsResult, Progress, kernel, part
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._linalg import psd_root
@@ -150,12 +150,12 @@ def simulate(
     if Sigma.shape != (2, 2) or origin.shape != (2,):
         raise ValueError(f"covariance must have shape (2, 2) and start (2,), got {Sigma.shape} and {origin.shape}")
     step, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps")
-    factor = psd_root(Sigma)
-    shape = np.array([landscape.quadratic, landscape.quartic, landscape.tilt, landscape.stiffness, landscape.shear])
+    shape = _Shape(*(float(getattr(landscape, name)) for name in _Shape._fields))
+    scheme = _Scheme(shape, Sigma, np.sqrt(step) * psd_root(Sigma), origin, step, n_steps)
     stream = Stream.of(rng)
     (paths,) = ensemble.run(
         _block,
-        (shape, Sigma, factor, origin, step, n_steps),
+        (scheme,),
         n_paths,
         rng=stream,
         reduce=ensemble.concatenate,
@@ -174,28 +174,66 @@ def simulate(
     return LangevinResult(increase, paths[:, 2], paths[:, 3], arguments=arguments, stream=stream)
 
 
-def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
+class _Shape(NamedTuple):
+    """Constants of a `gradnoise.theory.escape.PlanarLandscape`."""
+
+    quadratic: float
+    quartic: float
+    tilt: float
+    stiffness: float
+    shear: float
+
+
+class _Scheme(NamedTuple):
+    """What a study fixes."""
+
+    shape: _Shape
+    covariance: np.ndarray  # (2, 2), Sigma. Units: parameter squared / time
+    factor: np.ndarray  # (2, 2), symmetric root of step Sigma. Units: parameter
+    start: np.ndarray  # (2,). Units: parameter
+    step: float  # units: time
+    n_steps: int
+
+
+def _block(n_paths: int, generator: np.random.Generator, scheme: _Scheme) -> tuple[np.ndarray, ...]:
     paths = np.empty((n_paths, 4))
-    _kernel(generator, *params, paths)
+    _run_paths(generator, scheme, paths)
     return (paths,)
 
 
 @kernel
-def _kernel(generator, shape, Sigma, factor, origin, step, n_steps, paths):
+def _run_paths(generator, scheme, paths):
     """Write x, y, and the time integrals of ||grad L||^2 and Tr(H Sigma) of each path."""
-    a, q, c, k, m = shape
-    root = np.sqrt(step)
-    f11, f12, f22 = root * factor[0, 0], root * factor[0, 1], root * factor[1, 1]
     for path in range(paths.shape[0]):
-        x, y, dissipation, injection = origin[0], origin[1], 0.0, 0.0
-        for _ in range(n_steps):
-            pull = k * (y - m * x)
-            g1, g2 = a * x + q * x * (x * x - 1) + c - m * pull, pull
+        x, y, dissipation, injection = scheme.start[0], scheme.start[1], 0.0, 0.0
+        for _ in range(scheme.n_steps):
+            g1, g2 = _gradient(scheme.shape, x, y)
             dissipation += g1 * g1 + g2 * g2
-            h11 = a + q * (3 * x * x - 1) + k * m * m
-            injection += h11 * Sigma[0, 0] - 2 * k * m * Sigma[0, 1] + k * Sigma[1, 1]
-            z1, z2 = generator.standard_normal(), generator.standard_normal()
-            x += f11 * z1 + f12 * z2 - step * g1
-            y += f12 * z1 + f22 * z2 - step * g2
+            injection += _trace(scheme.shape, scheme.covariance, x)
+            x, y = _step(generator, scheme, x, y, g1, g2)
         paths[path, 0], paths[path, 1] = x, y
-        paths[path, 2], paths[path, 3] = step * dissipation, step * injection
+        paths[path, 2], paths[path, 3] = scheme.step * dissipation, scheme.step * injection
+
+
+@part
+def _gradient(shape, x, y):
+    a, q, c, k, m = shape
+    pull = k * (y - m * x)
+    return a * x + q * x * (x * x - 1) + c - m * pull, pull
+
+
+@part
+def _trace(shape, Sigma, x):
+    """Tr(H Sigma)."""
+    a, q, _, k, m = shape
+    h11 = a + q * (3 * x * x - 1) + k * m * m
+    return h11 * Sigma[0, 0] - 2 * k * m * Sigma[0, 1] + k * Sigma[1, 1]
+
+
+@part
+def _step(generator, scheme, x, y, g1, g2):
+    """Take an Euler-Maruyama step against the gradient (g1, g2)."""
+    z1, z2 = generator.standard_normal(), generator.standard_normal()
+    x += scheme.factor[0, 0] * z1 + scheme.factor[0, 1] * z2 - scheme.step * g1
+    y += scheme.factor[0, 1] * z1 + scheme.factor[1, 1] * z2 - scheme.step * g2
+    return x, y

@@ -6,13 +6,13 @@ import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, Result, kernel
+from gradnoise.simulations.ensemble import Progress, Result, kernel, part
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Moments, Proportion, with_error
 from gradnoise.theory import escape
@@ -142,10 +142,10 @@ def simulate(
         eta = as_real(step_size, "step_size", above=0)
         n_steps = as_whole_steps(t, eta)
         shrink, noise = 1 - eta * lam, eta * Sigma
-    factor = triangular_root(U.T @ noise @ U)
+    scheme = _Scheme(n_steps, shrink, triangular_root(U.T @ noise @ U), lam, np.ascontiguousarray(U))
     (moments, counts) = ensemble.run(
         _block,
-        (shrink, factor, lam, U, n_steps, levels),
+        (scheme, levels),
         n_paths,
         rng=stream,
         reduce=_reduce,
@@ -172,11 +172,20 @@ def simulate(
     return OUResult(loss, exceedance, second, error, arguments=arguments, stream=stream)
 
 
-def _block(n_paths: int, generator: np.random.Generator, *params: Any) -> tuple[np.ndarray, ...]:
-    shrink, factor, lam, U, n_steps, levels = params
-    d = len(lam)
+class _Scheme(NamedTuple):
+    """Steps theta <- shrink theta + factor z, z standard normal, in the eigenbasis of H."""
+
+    n_steps: int
+    shrink: np.ndarray  # (d,)
+    factor: np.ndarray  # (d, d), lower triangular. Units: parameter
+    eigenvalues: np.ndarray  # (d,), of H. Units: loss / parameter squared
+    axes: np.ndarray  # (d, d), its eigenvectors, as columns
+
+
+def _block(n_paths: int, generator: np.random.Generator, scheme: _Scheme, levels: np.ndarray) -> tuple[np.ndarray, ...]:
+    d = len(scheme.eigenvalues)
     statistics = np.empty((n_paths, 1 + d * (d + 1) // 2))
-    _kernel(generator, n_steps, shrink, factor, lam, np.ascontiguousarray(U), statistics)
+    _run_paths(generator, scheme, statistics)
     counts = (statistics[:, :1] >= levels).sum(axis=0)
     return (*Moments.of(statistics).as_block(), counts)
 
@@ -187,32 +196,24 @@ def _reduce(blocks: Iterable[tuple[np.ndarray, ...]]) -> tuple[Moments, np.ndarr
 
 
 @kernel
-def _kernel(generator, n_steps, shrink, factor, lam, U, statistics):
+def _run_paths(generator, scheme, statistics):
     """Write the loss and the products theta_i theta_j, i <= j, of each path."""
-    n_paths, d = statistics.shape[0], lam.shape[0]
+    n_paths, d = statistics.shape[0], scheme.eigenvalues.shape[0]
     theta, z, x = np.zeros(d * _LANES), np.zeros(d * _LANES), np.empty(d)  # rows of _LANES
-    for start in range(0, n_paths, _LANES):
-        lanes = min(_LANES, n_paths - start)
+    for first in range(0, n_paths, _LANES):
+        lanes = min(_LANES, n_paths - first)
         theta[:] = 0.0
-        for _ in range(n_steps):
-            for j in range(d):
-                for lane in range(lanes):
-                    z[j * _LANES + lane] = generator.standard_normal()
-            _step(shrink, factor, z, theta)
+        for _ in range(scheme.n_steps):
+            _draw_normals(generator, lanes, z)
+            _step(scheme.shrink, scheme.factor, z, theta)
+        _write_statistics(scheme, theta, x, first, lanes, statistics)
+
+
+@kernel
+def _draw_normals(generator, lanes, z):
+    for row in range(0, z.shape[0], _LANES):
         for lane in range(lanes):
-            loss = 0.0
-            for i in range(d):
-                loss += 0.5 * lam[i] * theta[i * _LANES + lane] * theta[i * _LANES + lane]
-            for i in range(d):
-                x[i] = 0.0
-                for j in range(d):
-                    x[i] += U[i, j] * theta[j * _LANES + lane]
-            statistics[start + lane, 0] = loss
-            column = 1
-            for i in range(d):
-                for j in range(i, d):
-                    statistics[start + lane, column] = x[i] * x[j]
-                    column += 1
+            z[row + lane] = generator.standard_normal()
 
 
 @kernel
@@ -235,3 +236,22 @@ def _step(shrink, factor, z, theta):
             for lane in range(_LANES):
                 row[lane] += c * column[lane]
             j += 1
+
+
+@part
+def _write_statistics(scheme, theta, x, first, lanes, statistics):
+    lam, U, d = scheme.eigenvalues, scheme.axes, x.shape[0]
+    for lane in range(lanes):
+        loss = 0.0
+        for i in range(d):
+            loss += 0.5 * lam[i] * theta[i * _LANES + lane] * theta[i * _LANES + lane]
+        for i in range(d):
+            x[i] = 0.0
+            for j in range(d):
+                x[i] += U[i, j] * theta[j * _LANES + lane]
+        statistics[first + lane, 0] = loss
+        column = 1
+        for i in range(d):
+            for j in range(i, d):
+                statistics[first + lane, column] = x[i] * x[j]
+                column += 1

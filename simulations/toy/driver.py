@@ -220,7 +220,8 @@ def simulate(
     stream = Stream.of(rng)
 
     step_power = power if convention == "released" else eta**2 * power  # Eq. (7) has eta eps
-    study = Study(DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie, psd_root(two_basin.DATA_COVARIANCE))
+    factor = psd_root(two_basin.DATA_COVARIANCE)
+    study = Study(DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie, factor)
     flags = tuple(name in record for name in RECORDS)
     success, escape_step, final, trajectory, indicator, loss = ensemble.run(
         _block,

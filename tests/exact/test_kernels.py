@@ -228,12 +228,15 @@ def test_langevin():
         np.testing.assert_allclose([result.increase[p], result.dissipation[p], result.injection[p]], np.array(expected), **CLOSE)
 
 
-def test_compiled_kernel_is_its_own_source():
-    shape = np.array([0.3, 1.1, -0.2, 0.7, 0.4])
-    arguments = (shape, SIGMA2, _langevin_root(), np.array([-0.8, 0.3]), 0.05, 12)
+def test_compiled_kernel_is_its_own_source(monkeypatch):
+    step = 0.05
+    shape = langevin._Shape(quadratic=0.3, quartic=1.1, tilt=-0.2, stiffness=0.7, shear=0.4)
+    scheme = langevin._Scheme(shape, SIGMA2, math.sqrt(step) * _langevin_root(), np.array([-0.8, 0.3]), step, 12)
     compiled, interpreted = np.empty((3, 4)), np.empty((3, 4))
-    langevin._kernel(np.random.default_rng(SEED), *arguments, compiled)
-    langevin._kernel.py_func(np.random.default_rng(SEED), *arguments, interpreted)
+    langevin._run_paths(np.random.default_rng(SEED), scheme, compiled)
+    for part in ("_gradient", "_trace", "_step"):
+        monkeypatch.setattr(langevin, part, getattr(langevin, part).py_func)
+    langevin._run_paths.py_func(np.random.default_rng(SEED), scheme, interpreted)
     np.testing.assert_allclose(compiled, interpreted, rtol=1e-13)
 
 
