@@ -51,6 +51,23 @@ class AdditiveNoise:
     References
     ----------
     zhu2019, Table 1, Eq. (14) and Appendix D.3, whose coefficients of Hessian and 1st eigvec have the fraction upside down.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> noise = AdditiveNoise("gld_eigvec", operators, 1, torch.Generator().manual_seed(1), period=1_000)
+    >>> drawn = torch.stack([noise.draw() for _ in range(1_000)])
+    >>> bool(drawn[:, 0].abs().max() < 1e-3)  # H = diag(1/2, 2): all noise is along the second axis
+    True
+    >>> strength = float((drawn**2).sum(dim=1).mean())  # of SGD: gradients (-1, 0) and (0, -2), so that Tr Σ = 5/4
+    >>> abs(strength - 1.25) < 0.25
+    True
     """
 
     def __init__(

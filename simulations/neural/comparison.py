@@ -71,6 +71,17 @@ def compare(
     ------
     ValueError
         If an argument is not allowed, or files are missing.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.network_protocols import Protocol
+    >>> from gradnoise.simulations.neural.comparison import compare
+    >>> settings = {"experiment": "digits", "learning_rate": 0.2, "batch_size": 10, "n_steps": 2, "every": 1}
+    >>> found = compare(Protocol(dynamics=("gd", "sgd"), **settings), n_seeds=1, rng=1, device="cpu", n_jobs=1)
+    >>> found.values.shape  # seeds, dynamics, records from step 0 on, and metrics
+    (1, 2, 3, 3)
+    >>> bool((found.values[:, 0, 0] == found.values[:, 1, 0]).all())  # they begin at one point
+    True
     """
     place = pick_device(device)
     stream = Stream.of(rng)

@@ -39,6 +39,13 @@ class Dataset:
         Between 0 and 1.
     train_labels, test_labels : (n,) ndarray of int64
     n_classes : int
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.data import load
+    >>> digits = load("digits")
+    >>> digits.name, digits.n_classes, digits.test_inputs.shape
+    ('digits', 10, (597, 1, 8, 8))
     """
 
     name: str
@@ -69,6 +76,15 @@ def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> 
     ------
     ValueError
         If the data set is not known, a file is missing, or is not what its name says.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.data import load
+    >>> digits = load("digits")
+    >>> digits.train_inputs.shape, digits.train_labels.shape
+    ((1200, 1, 8, 8), (1200,))
+    >>> float(digits.train_inputs.min()), float(digits.train_inputs.max())
+    (0.0, 1.0)
     """
     as_choice(name, "name", tuple(DATASETS))
     if name == "digits":
@@ -79,10 +95,26 @@ def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> 
 def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
     """Return the folder of a data set's files: the one given, or that of the environment.
 
+    Parameters
+    ----------
+    name : str
+        Of the data set, for the message.
+    folder : path or None
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     ValueError
         If there is neither.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.data import folder_of
+    >>> folder_of("svhn", "images").name
+    'images'
     """
     place = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if place is None:
@@ -91,7 +123,24 @@ def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
 
 
 def digest(data: Dataset) -> str:
-    """SHA-256 of all images and labels of a data set."""
+    """SHA-256 of all images and labels of a data set.
+
+    Parameters
+    ----------
+    data : Dataset
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.data import digest, load, subset
+    >>> digits = load("digits")
+    >>> len(digest(digits)), digest(digits) == digest(subset(digits, 1_199, rng=1))
+    (64, False)
+    """
     found = hashlib.sha256()
     for array in (data.train_inputs, data.train_labels, data.test_inputs, data.test_labels):
         found.update(repr((array.shape, array.dtype)).encode())
@@ -109,6 +158,18 @@ def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: Any) 
         Images to keep; all to test on by default.
     rng : None, int, SeedSequence or Generator
         See `gradnoise.simulations.seeds.Stream.of`.
+
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.neural.data import load, subset
+    >>> part = subset(load("digits"), n_train=20, rng=1)
+    >>> np.bincount(part.train_labels).tolist(), len(part.test_labels)  # two of each class; all to test on
+    ([2, 2, 2, 2, 2, 2, 2, 2, 2, 2], 597)
     """
     stream = Stream.of(rng)
     train = _balanced(data.train_labels, as_count(n_train, "n_train", at_most=len(data.train_labels)), stream.generator(0))
@@ -140,6 +201,14 @@ def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: Any,
     Returns
     -------
     (n,) ndarray of int64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.neural.data import corrupt
+    >>> labels = corrupt(np.zeros(6), n_corrupted=2, n_classes=2, rng=1)
+    >>> np.bincount(labels).tolist()  # two of six zeros became ones
+    [4, 2]
     """
     found = np.array(labels, dtype=np.int64)
     k = as_count(n_corrupted, "n_corrupted", at_least=0, at_most=len(found))

@@ -133,8 +133,10 @@ def diagnose(
 
     Parameters
     ----------
-    model, loss, chunk_size
+    model : torch.nn.Module
         See `gradnoise.simulations.neural.loss_operators.LossOperators`.
+    loss : callable
+        A loss for each sample.
     data : (Tensor, Tensor)
         Inputs and targets.
     batch_size : int or SamplingNoise
@@ -147,6 +149,8 @@ def diagnose(
         Of H and of Σ.
     n_directions, n_draws : int
         Random directions along which the noise is looked at, and draws of the noise along each.
+    chunk_size : int, optional
+        Samples taken at once; all by default.
     progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`; counts stages.
 
@@ -162,6 +166,19 @@ def diagnose(
     References
     ----------
     zhu2019, Sections 3 and 5.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.diagnosis import diagnose
+    >>> model, inputs = torch.nn.Linear(3, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0, 3.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> found = diagnose(model, loss, (inputs, torch.ones(3)), 1, rng=1, n_probes=20, n_draws=1_000)
+    >>> found.hessian_eigenvalues.round(3)  # of H = diag(1, 4, 9) / 3 the largest d - 1
+    array([3.   , 1.333])
+    >>> round(found.excess_kurtosis, 3)  # of noise that takes three values, each with probability 1/3
+    -1.5
     """
     operators = LossOperators(model, loss, *data, chunk_size=chunk_size)
     n = operators.n

@@ -31,7 +31,26 @@ __all__ = ["DYNAMICS", "Dynamics", "WeightedLosses", "WithAdditiveNoise", "build
 
 
 class Dynamics(Protocol):
-    """A source of stochastic gradients whose random state can be kept."""
+    """A source of stochastic gradients whose random state can be kept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.dynamics import build
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> dynamics = build("msgd-cov", operators, 1, torch.Generator().manual_seed(1))
+    >>> state = dynamics.state_dict()
+    >>> dynamics.backward()
+    >>> first, model.weight.grad = model.weight.grad, None
+    >>> dynamics.load_state_dict(state)
+    >>> dynamics.backward()
+    >>> torch.equal(model.weight.grad, first)  # the same noise again
+    True
+    """
 
     def backward(self) -> None:
         """Add a stochastic gradient to the parameters' ``.grad``."""
@@ -57,6 +76,19 @@ class WeightedLosses:
         W; samples of weight zero are not looked at.
     generator : torch.Generator
         On the network's device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.dynamics import WeightedLosses
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> WeightedLosses(operators, None, torch.Generator()).backward()
+    >>> model.weight.grad  # mean of (-1, 0) and (0, -2), the gradients of the samples
+    tensor([[-0.5000, -1.0000]])
     """
 
     def __init__(self, operators: LossOperators, noise: SamplingNoise | None, generator: torch.Generator) -> None:
@@ -94,6 +126,21 @@ class WithAdditiveNoise:
     Parameters
     ----------
     noise : AdditiveNoise
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+    >>> from gradnoise.simulations.neural.dynamics import WithAdditiveNoise
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> noise = AdditiveNoise("gld_eigvec", operators, 1, torch.Generator().manual_seed(1))
+    >>> WithAdditiveNoise(noise).backward()
+    >>> round(float(model.weight.grad[0, 0]), 3)  # ∇L = (-1/2, -1), and all noise along the second axis
+    -0.5
     """
 
     def __init__(self, noise: AdditiveNoise) -> None:
@@ -167,10 +214,27 @@ def build(
     k, period : int
         Of `AdditiveNoise`.
 
+    Returns
+    -------
+    Dynamics
+
     Raises
     ------
     ValueError
         If the dynamics is not known, or cannot have that strength.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.dynamics import build
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> build("sgd", operators, 1, torch.Generator().manual_seed(1)).backward()
+    >>> model.weight.grad.tolist() in ([[-1.0, 0.0]], [[0.0, -2.0]])  # the gradient of one of the samples
+    True
     """
     as_choice(name, "dynamics", DYNAMICS)
     b = as_count(batch_size, "batch_size", at_most=operators.n)

@@ -109,6 +109,22 @@ def escape(
     References
     ----------
     zhu2019, Eq. (9), (14) and (16), Figures 5 and 7.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.escape import escape
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> found = escape(operators, Minibatch(2, 1), torch.Generator(), n_probes=None)
+    >>> round(found.indicator.value, 4)  # Tr(HΣ) of H = diag(1/2, 2) and Σ with the diagonal (1/4, 1)
+    2.125
+    >>> round(found.isotropic_indicator.value, 4)  # TrH TrΣ / d = 5/2 · 5/4 / 2
+    1.5625
     """
     d, stream = operators.dimension, Stream.of(rng)
     k = min(as_count(k, "k"), d - 1)

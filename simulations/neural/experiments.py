@@ -41,8 +41,16 @@ class Experiment:
         Images to train on; at most as many as there are.
     corrupted : float
         Share of the labels that are really wrong.
-    learning_rate, batch_size
+    learning_rate : float
+    batch_size : int
         Of the paper, or like it.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS
+    >>> digits = EXPERIMENTS["digits"]
+    >>> digits.n_train, round(digits.corrupted * digits.n_train), digits.batch_size
+    (300, 50, 10)
     """
 
     dataset: str
@@ -80,6 +88,16 @@ class Task:
         Inputs and labels, all of them right.
     facts : dict
         What the data are: ``n_train``, ``n_corrupted``, ``n_test``, and a SHA-256 of all images and labels of the data set.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS, make
+    >>> task = make(EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
+    >>> task.operators.n, len(task.test[1])
+    (300, 597)
+    >>> sorted(task.metrics())
+    ['test_accuracy', 'train_accuracy']
     """
 
     operators: LossOperators
@@ -95,7 +113,35 @@ class Task:
 
 
 def make(experiment: Experiment, *, rng: Any, device: torch.device, data_folder: str | os.PathLike[str] | None = None) -> Task:
-    """Load the data, corrupt labels, and initialise the network, each with a seed of its own."""
+    """Load the data, corrupt labels, and initialise the network, each with a seed of its own.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    rng : None, int, SeedSequence or Generator
+        See `gradnoise.simulations.seeds.Stream.of`.
+    device : torch.device
+        Where network and samples go.
+    data_folder : path, optional
+        See `gradnoise.simulations.neural.data.load`.
+
+    Returns
+    -------
+    Task
+
+    Raises
+    ------
+    ValueError
+        If files are missing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS, make
+    >>> task = make(EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
+    >>> task.facts["n_train"], task.facts["n_corrupted"], task.facts["n_test"]
+    (300, 50, 597)
+    """
     stream = Stream.of(rng)
     whole = data.load(experiment.dataset, data_folder)
     seed = stream.child(_DATA)
@@ -144,24 +190,32 @@ def run(
         One of `EXPERIMENTS`.
     dynamics : str
         One of `gradnoise.simulations.neural.dynamics.DYNAMICS`.
-    n_steps, every, folder, progress
+    n_steps : int
         See `gradnoise.simulations.neural.training.train`.
     rng : None, int, SeedSequence or Generator
         Of data, initialisation and noise, which are seeded apart, so that all dynamics of a seed begin alike.
-    learning_rate, batch_size : optional
-        Those of the experiment if not given.
+    learning_rate : float, optional
+        That of the experiment if not given.
+    batch_size : int, optional
+        That of the experiment if not given.
     large_batch_size : int, optional
         See `gradnoise.simulations.neural.dynamics.build`.
     optimizer : {"sgd", "adam"}
         What makes steps of the stochastic gradients.
     momentum : float
         Of "sgd", >= 0.
+    every : int
+        Steps between two records.
     start : path, optional
         Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
     device : str
         "cpu", "cuda", or "auto".
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
+    folder : path, optional
+        Where records and checkpoint go; see `gradnoise.simulations.neural.training.train`.
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`; counts steps.
 
     Returns
     -------
@@ -172,6 +226,13 @@ def run(
     ------
     ValueError
         If an argument is not allowed, or files are missing.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.experiments import run
+    >>> records = run("digits", "sgd", n_steps=2, every=1, rng=1, device="cpu")
+    >>> [record["step"] for record in records], sorted(records[0])
+    ([0, 1, 2], ['step', 'test_accuracy', 'train_accuracy', 'train_loss'])
     """
     chosen = EXPERIMENTS[as_choice(experiment, "experiment", tuple(EXPERIMENTS))]
     place, stream = pick_device(device), Stream.of(rng)
@@ -229,12 +290,53 @@ def advance(
     ----------
     task : Task
         Is changed.
-    metrics, settings
-        See `gradnoise.simulations.neural.training.train`; metrics come after the accuracies, settings before those here.
+    dynamics : str
+        One of `gradnoise.simulations.neural.dynamics.DYNAMICS`.
+    rng : None, int, SeedSequence or Generator
+        Of the noise.
+    n_steps : int
+        See `gradnoise.simulations.neural.training.train`.
+    learning_rate : float
+        > 0.
+    batch_size : int
+        b, at most the number of training samples.
+    every : int
+        Steps between two records.
+    large_batch_size : int, optional
+        See `gradnoise.simulations.neural.dynamics.build`.
+    optimizer : {"sgd", "adam"}
+        What makes steps of the stochastic gradients.
+    momentum : float
+        Of "sgd", >= 0.
     period : int
         See `gradnoise.simulations.neural.dynamics.build`.
-    dynamics, rng, n_steps, learning_rate, batch_size, every, large_batch_size, optimizer, momentum, folder, progress
-        See `run`.
+    metrics : callable, optional
+        See `gradnoise.simulations.neural.training.train`; they come after the accuracies.
+    settings : mapping, optional
+        See `gradnoise.simulations.neural.training.train`; they come before those here.
+    folder : path, optional
+        See `gradnoise.simulations.neural.training.train`.
+    progress : bool or callable, optional
+        See `gradnoise.simulations.ensemble.run`; counts steps.
+
+    Returns
+    -------
+    list of dict
+        Step, loss, accuracies, and the metrics.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not allowed; see `gradnoise.simulations.neural.training.train` for others.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS, advance, make
+    >>> task = make(EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
+    >>> first, last = advance(task, "gd", rng=1, n_steps=3, learning_rate=0.2, batch_size=10, every=3)
+    >>> first["step"], last["step"], last["train_loss"] < first["train_loss"]
+    (0, 3, True)
     """
     operators, stream = task.operators, Stream.of(rng)
     rate, push = as_real(learning_rate, "learning_rate", above=0), as_real(momentum, "momentum", at_least=0)
@@ -270,13 +372,30 @@ def restore(
     ----------
     folder : path
         Of `run`.
-    device, data_folder
-        See `run`.
+    device : str
+        "cpu", "cuda", or "auto".
+    data_folder : path, optional
+        See `gradnoise.simulations.neural.data.load`.
+
+    Returns
+    -------
+    task : Task
+    settings : dict
 
     Raises
     ------
     ValueError
         If there is no checkpoint of an experiment.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gradnoise.simulations.neural.experiments import restore, run
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = run("digits", "sgd", n_steps=2, rng=1, device="cpu", folder=folder)
+    ...     task, settings = restore(folder, device="cpu")
+    >>> settings["dynamics"], task.metrics()["test_accuracy"] == records[-1]["test_accuracy"]
+    ('sgd', True)
     """
     content, settings = load_checkpoint(folder)
     if settings.get("experiment") not in EXPERIMENTS:
@@ -291,10 +410,24 @@ def restore(
 def pick_device(name: str) -> torch.device:
     """Return a device by name; "auto" takes CUDA where there is some.
 
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+
+    Returns
+    -------
+    torch.device
+
     Raises
     ------
     ValueError
         If there is no such device.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.experiments import pick_device
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
     as_choice(name, "device", ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():

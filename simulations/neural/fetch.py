@@ -22,6 +22,12 @@ class Source:
         Of the folder.
     sha256 : dict
         Of each file.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.fetch import SOURCES
+    >>> sorted(SOURCES["svhn"].sha256)
+    ['test_32x32.mat', 'train_32x32.mat']
     """
 
     url: str
@@ -67,6 +73,12 @@ class Availability:
         Images; zero where it cannot be read.
     problem : str
         Why it cannot be read; empty where it can.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.fetch import Availability
+    >>> Availability("svhn", problem="no folder").n_train
+    0
     """
 
     name: str
@@ -82,6 +94,17 @@ def available(folder: str | os.PathLike[str] | None = None) -> list[Availability
     ----------
     folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
+
+    Returns
+    -------
+    list of Availability
+        In the order of `gradnoise.simulations.neural.data.DATASETS`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.fetch import available
+    >>> [(found.name, found.n_train) for found in available("no such folder") if not found.problem]
+    [('digits', 1200)]
     """
     found = []
     for name in DATASETS:
@@ -112,6 +135,13 @@ def fetch(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     ------
     ValueError
         If no folder is named, there is no network, or a file is not the published one.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.fetch import fetch
+    >>> fetch("digits")  # comes with scikit-learn
+    Traceback (most recent call last):
+    ValueError: name must be one of fashion-mnist, cifar10, cifar100, svhn, got 'digits'
     """
     import pooch
 

@@ -51,6 +51,21 @@ class LossOperators:
         mode).
     TypeError
         If an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> operators.gradient()  # mean of (-1, 0) and (0, -2), the gradients of the samples
+    tensor([-0.5000, -1.0000])
+    >>> operators.hessian_product(torch.ones(2))  # H = diag(1/2, 2)
+    tensor([0.5000, 2.0000])
+    >>> operators.covariance_product(torch.tensor([1.0, 0.0]))  # Σ of a sample's gradient: its first column
+    tensor([ 0.2500, -0.5000])
     """
 
     def __init__(

@@ -22,9 +22,23 @@ def lenet(n_classes: int = 10, channels: int = 10, hidden: int = 50) -> nn.Seque
     n_classes, channels, hidden : int
         Outputs, channels of both convolutions, and units between the linear layers.
 
+    Returns
+    -------
+    torch.nn.Sequential
+        From (n, 1, 28, 28) to (n, n_classes).
+
     References
     ----------
     zhu2019, Appendix D.3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.models import lenet
+    >>> lenet()(torch.zeros(3, 1, 28, 28)).shape
+    torch.Size([3, 10])
+    >>> sum(p.numel() for p in lenet().parameters())
+    11330
     """
     c, h = as_count(channels, "channels"), as_count(hidden, "hidden")
     return nn.Sequential(
@@ -43,9 +57,22 @@ def vgg11(n_classes: int = 10) -> nn.Sequential:
     ----------
     n_classes : int
 
+    Returns
+    -------
+    torch.nn.Sequential
+        From (n, 3, 32, 32) to (n, n_classes).
+
     References
     ----------
     zhu2019, Section 5.4 and Appendix D.4.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.models import vgg11
+    >>> with torch.device("meta"):  # without memory for the parameters
+    ...     sum(p.numel() for p in vgg11().parameters())
+    9750922
     """
     layers: list[nn.Module] = []
     channels = 3
@@ -68,6 +95,21 @@ def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), a
     hidden : tuple of int
         Units of each hidden layer.
     activation : {"relu", "tanh"}
+
+    Returns
+    -------
+    torch.nn.Sequential
+        From (n, ...), flattened to (n, n_inputs), to (n, n_classes).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.models import perceptron
+    >>> network = perceptron(n_inputs=64, n_classes=10, hidden=(5,))
+    >>> network(torch.zeros(3, 1, 8, 8)).shape
+    torch.Size([3, 10])
+    >>> sum(p.numel() for p in network.parameters())  # (64 + 1) · 5 + (5 + 1) · 10
+    385
     """
     kind = _ACTIVATIONS[as_choice(activation, "activation", tuple(_ACTIVATIONS))]
     layers: list[nn.Module] = [nn.Flatten()]

@@ -18,7 +18,33 @@ _DENSE = 2**12  # ... if there are that few samples or parameters
 
 
 def matched_noise(noise: int | SamplingNoise, n: int, name: str) -> SamplingNoise:
-    """Return a noise over n samples that leaves some; a number b stands for the minibatch with replacement, and is at most n."""
+    """Return a noise over n samples that leaves some.
+
+    Parameters
+    ----------
+    noise : int or SamplingNoise
+        A number b stands for the minibatch with replacement, and is at most n.
+    n : int
+        Samples.
+    name : str
+        Of the argument, for messages.
+
+    Returns
+    -------
+    SamplingNoise
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is over other samples, or is none.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.noise_covariance import matched_noise
+    >>> noise = matched_noise(3, 10, "noise")
+    >>> type(noise).__name__, noise.n, noise.batch_size, noise.replacement
+    ('Minibatch', 10, 3, True)
+    """
     return as_noise(noise, name, n=n, default=Minibatch, at_most=n, some=True)
 
 
@@ -47,6 +73,20 @@ class NoiseCovariance:
     ------
     ValueError
         If the noise is over other samples, or is none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> covariance = NoiseCovariance(operators, Minibatch(2, 1))
+    >>> covariance.variances(), covariance.trace()  # of (-1, 0) and (0, -2), the gradients of the samples
+    (tensor([0.2500, 1.0000]), 1.25)
     """
 
     def __init__(self, operators: LossOperators, noise: SamplingNoise) -> None:

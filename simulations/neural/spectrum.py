@@ -44,6 +44,15 @@ def leading_eigenpairs(
     ------
     ValueError
         If they do not converge, or the operator is zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+    >>> diagonal = torch.tensor([1.0, 3.0, 2.0])
+    >>> values, vectors = leading_eigenpairs(lambda u: diagonal * u, diagonal, 1)
+    >>> values.round(3), abs(vectors[:, 0]).round(3)
+    (array([3.]), array([0., 1., 0.]))
     """
     d = len(like)
     k = as_count(k, "k", at_most=d - 1)

@@ -20,7 +20,29 @@ __all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hes
 
 
 def trace_covariance(operators: LossOperators) -> float:
-    """Tr Σ, exact, from the gradients of all samples: their mean squared distance from their mean. Units: loss² / parameter²."""
+    """Tr Σ, exact, from the gradients of all samples: their mean squared distance from their mean.
+
+    Parameters
+    ----------
+    operators : LossOperators
+
+    Returns
+    -------
+    float
+        Units: loss² / parameter².
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.traces import trace_covariance
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> trace_covariance(operators)  # of (-1, 0) and (0, -2), the gradients of the samples
+    1.25
+    """
     mean = operators.gradient()
     total = sum(float(((rows - mean) ** 2).sum()) for rows in operators.sample_gradients())
     return total / operators.n
@@ -49,6 +71,18 @@ def trace_hessian(
     -------
     Estimate
         Units: loss / parameter². With a standard error of zero where it is exact.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.traces import trace_hessian
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> trace_hessian(operators, None, torch.Generator()).value  # of H = diag(1/2, 2)
+    2.5
     """
     product = hessian or operators.hessian_here()
     return _trace(lambda z: float(z @ product(z)), operators.dimension, operators, n_probes, generator)
@@ -65,10 +99,13 @@ def trace_hessian_covariance(
 
     Parameters
     ----------
-    operators, generator, hessian
-        See `trace_hessian`.
+    operators : LossOperators
     n_probes : int or None
         Random probes, >= 2; None takes the n samples, which is exact.
+    generator : torch.Generator
+        Is used up; on the operators' device.
+    hessian : callable, optional
+        `LossOperators.hessian_here`, where the caller has it.
 
     Returns
     -------
@@ -78,6 +115,19 @@ def trace_hessian_covariance(
     References
     ----------
     zhu2019, Eq. (9) and what follows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.traces import trace_hessian_covariance
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> found = trace_hessian_covariance(operators, None, torch.Generator())
+    >>> round(found.value, 4)  # of H = diag(1/2, 2) and Σ with the diagonal (1/4, 1)
+    2.125
     """
     product = hessian or operators.hessian_here()
 
@@ -97,8 +147,9 @@ def expected_sharpness(
 
     Parameters
     ----------
-    operators, generator
-        See `trace_hessian`.
+    operators : LossOperators
+    generator : torch.Generator
+        Is used up; on the operators' device.
     radius : float
         > 0. Units: parameter.
     n_probes : int
@@ -112,6 +163,19 @@ def expected_sharpness(
     References
     ----------
     zhu2019, Eq. (88).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.traces import expected_sharpness
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> found = expected_sharpness(operators, torch.Generator().manual_seed(1), radius=0.1, n_probes=200)
+    >>> abs(found.value - 0.1**2 * 2.5 / 2) < 5 * found.standard_error  # radius² TrH / 2, the loss being quadratic
+    True
     """
     theta, here = operators.parameters, operators.losses().mean()
     spread = as_real(radius, "radius", above=0)

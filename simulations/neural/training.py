@@ -68,6 +68,21 @@ def train(
     ValueError
         If an argument is not allowed, the folder holds another run or a damaged checkpoint, or the loss is not finite any
         more; what was recorded before is kept.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.dynamics import build
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.training import train
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> descent = build("gd", operators, 1, torch.Generator())
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    >>> [record["train_loss"] for record in train(operators, descent, optimizer, n_steps=1)]  # ends at (1/4, 1/2): 3²/4² / 4
+    [0.5, 0.140625]
     """
     n_steps, every = as_count(n_steps, "n_steps", at_least=0), as_count(every, "every")
     identity = json.loads(json.dumps(dict(settings or {})))
@@ -101,10 +116,41 @@ def train(
 def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the checkpoint in a folder holds, and the settings of its run.
 
+    Parameters
+    ----------
+    folder : path
+        Of `train`.
+
+    Returns
+    -------
+    content : dict
+        States of model, optimizer and dynamics; records and settings as JSON.
+    settings : dict
+
     Raises
     ------
     ValueError
         If there is none, or it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from gradnoise.simulations.neural.dynamics import build
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.training import load_checkpoint
+    >>> from gradnoise.simulations.neural.training import train
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> descent = build("gd", operators, 1, torch.Generator())
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = train(operators, descent, optimizer, n_steps=1, folder=folder, settings={"seed": 1})
+    ...     content, settings = load_checkpoint(folder)
+    >>> content["model"]["weight"], settings  # a step of 0.5 against (-1/2, -1)
+    (tensor([[0.2500, 0.5000]]), {'seed': 1})
     """
     path = Path(folder) / CHECKPOINT
     if not path.is_file():
