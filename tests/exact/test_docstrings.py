@@ -34,9 +34,12 @@ def open_modules() -> list[str]:
 
 
 def load(name: str) -> types.ModuleType:
-    if name.startswith("simulations.neural."):
-        pytest.importorskip("torch")
-    return importlib.import_module(f"gradnoise.{name}")
+    try:
+        return importlib.import_module(f"gradnoise.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        pytest.skip("needs PyTorch")
 
 
 def public_objects(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
