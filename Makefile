@@ -2,20 +2,23 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+LOWEST ?= .venv-lowest
 RESULTS ?= results
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks architecture bench bench-check clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make verify   verify the claims and draw the figures (into $(RESULTS)/)"
 	@echo "make test     run the tests"
 	@echo "make lint     check style, types and docstrings; make checks does so without a network, as pre-commit does"
+	@echo "make coverage      which lines the tests reach, kernels included (about ten minutes)"
+	@echo "make test-lowest   run the tests with the oldest libraries that are allowed"
 	@echo "make architecture  draw docs/architecture.svg"
 	@echo "make bench    time the kernels beside C, JAX and NumPy (about twenty minutes)"
 	@echo "make bench-check   the same, shorter; fails where a stored ratio has become 20 % worse"
-	@echo "make clean    remove the virtual environment and the results"
+	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
 
 $(BIN)/python:
@@ -60,6 +63,22 @@ checks:
 	$(BIN)/python -m pytest -q tests/exact/test_docstrings.py -k described
 	$(BIN)/python docs/draw_architecture.py --check
 
+# Without Numba's compiler kernels are Python that can be watched, and a hundred times as slow: not the Monte-Carlo tests.
+coverage: $(BIN)/python
+	$(call install,[dev])
+	@mkdir -p build
+	NUMBA_DISABLE_JIT=1 CI=1 $(BIN)/python -m coverage run -m pytest -q tests/exact tests/property tests/cli/test_cli.py tests/neural
+	$(BIN)/python -m coverage json -q -o build/coverage.json
+	$(BIN)/python tests/coverage_by_room.py build/coverage.json
+
+# Old libraries may deprecate what others among them do. PyTorch's oldest has gigabytes for GPUs: it is left out.
+test-lowest:
+	@test -x $(LOWEST)/bin/uv || { $(PYTHON) -m venv $(LOWEST) && $(LOWEST)/bin/python -m pip install --quiet uv; }
+	@rm -rf build/lib
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --upgrade --resolution lowest-direct \
+		--reinstall-package gradnoise ".[test]"
+	$(LOWEST)/bin/python -m pytest -W ignore::DeprecationWarning --ignore tests/neural
+
 architecture: $(BIN)/python
 	$(call install,)
 	$(BIN)/python docs/draw_architecture.py
@@ -73,4 +92,4 @@ bench-check: $(BIN)/python
 	$(BIN)/python benchmarks/compare.py --check --repeats 3
 
 clean:
-	rm -rf $(VENV) $(RESULTS) build *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(RESULTS) build *.egg-info

@@ -179,6 +179,10 @@ def compiled(function: Callable[..., None], name: str, vectorized: bool = False)
 def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, ...]) -> Any:
     """Compile; `frozen` is what the machine code is good for. A user's is not kept on disk, where only its file is looked at."""
     import numba  # here, as its import takes long
+    from numba.core import config
+
+    if vars(config)["DISABLE_JIT"]:
+        return function  # kernels are plain Python, too, and call it as it is
 
     try:
         ours = function.__module__.startswith("gradnoise.")

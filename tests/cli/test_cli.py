@@ -133,6 +133,7 @@ def test_an_option_of_several_commands_is_one():
         assert len(options[shared]) > 1 and all(found == options[shared][0] for found in options[shared]), shared
 
 
+@pytest.mark.compiled
 def test_a_study_prints_its_order_and_writes_its_picture(tmp_path):
     picture, file = tmp_path / "out.png", tmp_path / "study.json"
     options = ("--problem", "logistic", "--paths", "200", "--steps", "4", "--refinement", "8")

@@ -6,21 +6,21 @@ id that was forgotten; and two parts of a measurement that share a stream, or wo
 
 import contextlib
 import dataclasses
-import doctest
 import functools
-import inspect
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
+from typing import Any, cast
 
 import joblib
 import numpy as np
 import pytest
 
 from gradnoise.claims import claim as claims
-from gradnoise.claims import judgement, registry, report
+from gradnoise.claims import registry
 from gradnoise.claims.claim import KINDS, Claim, Quantities, Run
 from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
 from gradnoise.claims.report import Component, summary
@@ -39,7 +39,13 @@ NAMED = {
     "ne2021": "eq4 eq10 eq11 non-equivalence table3-significance table2-significance table2-scaling noise-prefers-quiet svag",
 }
 CLAIMS = registry.all_claims()
-SMALL = 20_000  # paths, enough to tell a sampled quantity from a computed one
+#: Of which even a small measurement takes minutes where Numba's compiler is off.
+LONG = {
+    *("zhu2019.eq11", "zhu2019.prop2", "zhu2019.prop2-printed", "zhu2019.fig4", "zhu2019.prop3", "zhu2019.fig2"),
+    *("zhu2019.fig2-literal", "wu2019.thm2", "wu2019.thm3", "wu2019.thm3-modified", "wu2019.sec4-pathwise"),
+}
+IDS = [pytest.param(id, marks=pytest.mark.compiled) if id in LONG else id for id in CLAIMS]
+SMALL = 20_000 if os.environ.get("NUMBA_DISABLE_JIT", "0") == "0" else 200  # paths; 200 show which lines are reached
 FAST = ["zhu2019.trace-norm", "zhu2019.d1", "wu2020.eq2", "ne2021.eq11", "ne2021.table3-significance"]
 
 
@@ -58,7 +64,7 @@ def test_every_row_of_the_ledger_is_registered(paper):
     assert {f"{paper}.{place}" for place in NAMED[paper].split()} <= set(CLAIMS)
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_a_refuted_claim_says_what_holds_instead_and_a_true_one_does_not(id):
     claim = CLAIMS[id]
     assert bool(claim.corrected()) == bool(claim.corrected_statement)
@@ -66,7 +72,7 @@ def test_a_refuted_claim_says_what_holds_instead_and_a_true_one_does_not(id):
         assert claim.expected == "refuted"
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_a_claim_is_of_the_kind_that_it_says(id):
     subject = CLAIMS[id]
     relations = {relation(p) for predictions in (subject.published(), subject.corrected()) for p in predictions.values()}
@@ -79,7 +85,7 @@ def test_a_claim_is_of_the_kind_that_it_says(id):
     }[subject.kind]
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_predictions_speak_of_measured_quantities_and_all_sampled_ones_have_a_margin(id):
     claim = CLAIMS[id]
     quantities, margins = measured(id, 1), claim.margins()
@@ -109,7 +115,7 @@ def test_margins_are_those_of_the_published_prediction_and_of_the_next_one_where
     assert Subject().margins() == {"a": 0.2, "b": 0.5}
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_each_quantity_can_be_written_as_json(id):
     claim = CLAIMS[id]
     for label, quantity in measured(id, 1).items():
@@ -117,7 +123,7 @@ def test_each_quantity_can_be_written_as_json(id):
         assert json.dumps(dataclasses.asdict(component))
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_each_twin_is_four_margins_from_the_truth(id):
     claim = CLAIMS[id]
     quantities, margins = measured(id, 2), claim.margins()
@@ -155,7 +161,7 @@ def test_a_twin_in_place_of_the_published_prediction_flips_the_verdict(id, monke
         assert registry.verify(id).entries[0].verdict == "refuted"
 
 
-@pytest.mark.parametrize("id", CLAIMS)
+@pytest.mark.parametrize("id", IDS)
 def test_what_is_sampled_changes_with_the_seed_and_repeats_with_it(id):
     first, other = measured(id, 1), measured(id, 2)
     again = CLAIMS[id].measure(small_run(1))
@@ -178,7 +184,7 @@ def test_a_part_of_a_measurement_has_a_stream_of_its_own_by_its_name():
     with pytest.raises(ValueError, match="'instances' again"):
         run.generator()
     with pytest.raises(TypeError, match="label must be a string, got 0"):
-        run.at(0)  # pyright: ignore[reportArgumentType]
+        run.at(cast(Any, 0))
 
 
 def numbers(seed: np.random.SeedSequence) -> list[int]:
@@ -285,18 +291,6 @@ def test_nothing_is_compiled_built_or_drawn_when_the_claims_are_imported():
     assert (found.returncode, found.stdout.strip()) == (0, "[]"), found.stderr
 
 
-@pytest.mark.parametrize("module", [claims, judgement, registry, report], ids=lambda m: m.__name__)
-def test_examples_in_the_docstrings_run(module):
-    failed, attempted = doctest.testmod(module)
-    assert attempted and not failed
-
-
-def test_what_is_public_has_an_example():
-    for name in ("Claim", "Run", "claim", "computed", "entries", "both_ways"):
-        assert ">>>" in str(inspect.getdoc(getattr(claims, name)))
-    assert all(">>>" in str(inspect.getdoc(f)) for f in (judgement.judge, Computed, registry.verify, report.Report))
-
-
 @pytest.mark.parametrize(
     ("quantity", "measured"),
     [
@@ -317,6 +311,7 @@ def test_a_corrected_statement_can_be_verified_alone():
     assert entry.statement == CLAIMS["zhu2019.d1"].corrected_statement
 
 
+@pytest.mark.compiled
 def test_the_error_budget_covers_all_comparisons():
     total = 0
     for id, claim in CLAIMS.items():

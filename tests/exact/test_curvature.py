@@ -116,6 +116,7 @@ def test_descent_follows_the_gradient(network, weights):
         w = w - 0.1 * network.curvature(w).gradient.reshape(w.shape)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("width", [2, 4, 32, 512])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_random_network_starts_unclipped_and_learns(width, seed):

@@ -77,12 +77,14 @@ def _run(n_paths, *, kernel=normals, params=(), rng: RNG = 7, block_size=4, **ho
     return joined
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_threads_do_not_change_a_bit(study, n_jobs):
     assert study(n_jobs=n_jobs) == study()
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_processes_do_not_change_a_bit(study):
     with joblib.parallel_config("loky", n_jobs=2):
@@ -111,6 +113,7 @@ def test_a_configured_number_of_workers_counts_without_a_backend():
         assert len(set(_run(10, kernel=thread, n_jobs=1))) == 1
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_another_seed_changes_the_hash(study):
     assert study(rng=12) != study()
@@ -122,6 +125,7 @@ def test_block_i_has_the_ith_child_of_the_seed():
     assert np.array_equal(_run(10), np.concatenate(expected))
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("how", [{}, {"n_jobs": 3}], ids=["sequential", "threads"])
 def test_first_blocks_of_a_larger_ensemble_are_those_of_a_smaller_one(how):
     assert np.array_equal(_run(23, **how)[:12], _run(12))
@@ -130,6 +134,7 @@ def test_first_blocks_of_a_larger_ensemble_are_those_of_a_smaller_one(how):
     assert len(np.unique(large[:, 0])) == 3000  # no two paths, hence no two blocks, share a stream
 
 
+@pytest.mark.compiled
 def test_int_and_seed_sequence_are_not_used_up():
     sequence = np.random.SeedSequence(5)
     first = _toy(rng=sequence)
@@ -138,6 +143,7 @@ def test_int_and_seed_sequence_are_not_used_up():
     assert _toy(rng=sequence.spawn(1)[0]) != first
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_generator_spawns_one_child(study):
     generator = np.random.default_rng(5)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import pytest
+from numba.core.errors import NumbaError
 
 from gradnoise.simulations.ensemble import kernel, part
 from gradnoise.simulations.toy.kernel import run_paths
@@ -60,7 +61,7 @@ def test_a_part_that_allocates_is_refused():
         return np.empty(n).shape[0]
 
     assert allocating(3) == 3
-    with pytest.raises(numba.core.errors.NumbaError):
+    with pytest.raises(NumbaError):
         allocating_part(3)
 
 

@@ -21,6 +21,7 @@ from gradnoise.theory.escape import two_basin as toy
 PROBLEMS = [*(study.build() for study in STANDARD.values()), tanh_network(n=3, n_hidden=4, seed=5)]
 
 
+@pytest.mark.compiled  # whose exponentials overflow to infinity
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: f"{p.name}-{p.dimension}")
 @given(seed=st.integers(0, 10_000))
 def test_gradients_are_derivatives_everywhere(problem, seed):
@@ -143,6 +144,7 @@ def for_one_point(theta, data, out):
         out[0, i, :] = 4 * (theta[0, 0] - data[i, 0]) ** 3
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
