@@ -19,7 +19,7 @@ from gradnoise.claims.report import Component, Entry, Report, Twin
 from gradnoise.simulations.ensemble import versions, without_bars
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import plan_sample_size
-from gradnoise.theory._validation import as_choice
+from gradnoise.theory._validation import as_choice, as_flag
 
 __all__ = [
     "BUDGETS",
@@ -246,7 +246,7 @@ def verify(
     >>> report.as_expected
     True
     """
-    chosen = _select(ids, extra)
+    chosen, sabotage = _select(ids, extra), as_flag(sabotage, "sabotage")
     plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
     stream = Stream.of(rng)
     entries: list[Entry] = []
@@ -368,6 +368,8 @@ def _select(ids: str | Iterable[str] | None, extra: str | None) -> list[str]:
     known = claim_ids(extra)
     if ids is None:
         return known
+    if not isinstance(ids, Iterable):
+        raise TypeError(f"ids must be a string or an iterable of strings, got {ids!r}")
     wanted = [ids] if isinstance(ids, str) else list(ids)
     chosen: list[str] = []
     for id in wanted:

@@ -9,6 +9,7 @@
 Nothing is imported before it is used (SPEC 1), so ``import gradnoise`` takes a few milliseconds.
 """
 
+from importlib.util import find_spec
 from typing import Any
 
 import lazy_loader
@@ -16,8 +17,22 @@ import lazy_loader
 import gradnoise._moved  # noqa: F401
 
 # The names are listed in the stub beside this file, which type checkers read, too.
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__all__ += ["__version__"]
+_load, _, _names = lazy_loader.attach_stub(__name__, __file__)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # of one that somebody blocks
+        return False
+
+
+# Without PyTorch `import *` and help() would end in an error that asks for it.
+__all__ = sorted({*_names, "__version__"} - (set() if _installed("torch") else {"diagnose"}))
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -162,6 +162,8 @@ def simulate(
         n_jobs=n_jobs,
         progress=progress,
     )
+    if not np.isfinite(paths).all():
+        raise ValueError(f"step_size must keep all paths finite, got {step:g}, with which some diverge")
     increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
     arguments = {
         "landscape": asdict(landscape),

@@ -36,6 +36,7 @@ def referenced_globals(function: Callable[..., Any]) -> dict[str, Any]:
     >>> referenced_globals(scaled)
     {'scale': 2.0}
     """
+    function = getattr(function, "py_func", function)  # of a compiled one
     scope = function.__globals__
     return {name: scope[name] for name in _global_names(function.__code__) if name in scope}
 
@@ -69,6 +70,7 @@ def fingerprint(function: Callable[..., Any], seen: tuple[CodeType, ...] = ()) -
     >>> fingerprint(scaled) == before
     False
     """
+    function = getattr(function, "py_func", function)  # of a compiled one
     code = function.__code__
     closed = {f"cell {i}": cell.cell_contents for i, cell in enumerate(function.__closure__ or ())}
     parts: list[Any] = [code]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,9 @@ _LOCK = threading.Lock()  # two threads that first call a kernel at once share w
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Compile without the GIL, with IEEE division and no fastmath, and cache the machine code where that is possible.
 
-    Nothing is compiled, nor Numba imported, before the kernel is called, or met in another one that is.
+    Nothing is compiled, nor Numba imported, before the kernel is called, or met in another one that is. Numba's cache of machine
+    code on disk sees an edit of the kernel's own file, but not one of a kernel in another file that it calls: keep the parts of a
+    kernel in one file.
 
     Parameters
     ----------
@@ -90,6 +94,8 @@ class Kernel:
     """
 
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        if not inspect.isfunction(function):
+            raise TypeError(f"function must be a Python function, got {function!r}")
         self.py_func, self._options = function, options
         self._compiled: Any = None
         functools.update_wrapper(self, function)
@@ -107,13 +113,24 @@ class Kernel:
         """What Numba asks of a global that it meets in a function."""
         return self.compiled._numba_type_
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the compiled form."""
-        return self.compiled(*args)
+        return self.compiled(*args, **kwargs)
 
-    def __reduce__(self) -> str:
-        """By name, as functions are pickled: a process imports the module, and has a compiled form of its own."""
-        return self.py_func.__qualname__
+    def __repr__(self) -> str:
+        return f"<kernel {self.py_func.__module__}.{self.py_func.__qualname__}>"
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """By name, as functions are pickled, where another process can import it; else by what it is made of."""
+        function = self.py_func
+        named = vars(sys.modules.get(function.__module__, object)).get(function.__qualname__)
+        if named is self and function.__module__ != "__main__":
+            return function.__qualname__
+        return _rebuilt, (function, self._options)
+
+
+def _rebuilt(function: Callable[..., Any], options: dict[str, Any]) -> Kernel:
+    return Kernel(function, **options)
 
 
 def _dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:

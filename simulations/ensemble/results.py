@@ -86,6 +86,9 @@ class Result(JsonResult):
     stream: Stream
     versions: dict[str, str] = field(default_factory=versions)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", _plain(self.arguments))  # NumPy's numbers are no JSON, and read badly
+
     def to_dict(self) -> dict[str, Any]:
         """Result with numbers, strings, lists and dictionaries only: its kind, what came out, and what made it."""
         made_by = {"arguments": self.arguments, "stream": asdict(self.stream), "versions": self.versions}
@@ -116,7 +119,8 @@ class Result(JsonResult):
         """What came out, in a few words."""
 
     def __repr__(self) -> str:
-        asked = [f"{name}={_shortened(repr(value))}" for name, value in self.arguments.items() if value not in (None, [])]
+        given = {name: value for name, value in self.arguments.items() if value is not None and value != []}
+        asked = [f"{name}={_shortened(repr(value))}" for name, value in given.items()]
         place = f" at {self.stream.spawn_key}" if self.stream.spawn_key else ""
         return f"{type(self).__name__}({self._headline()}; {', '.join([*asked, f'seed {self.stream.entropy}{place}'])})"
 

@@ -136,7 +136,8 @@ class LossOperators:
 
     def tensor(self, array: Any) -> Tensor:
         """Return an array as a Tensor of the parameters' dtype, on their device."""
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=self.dtype, device=self.device)
+        # A copy, as torch takes no negative strides, which a single reversed column keeps where NumPy calls it contiguous.
+        return torch.as_tensor(np.array(array, order="C"), dtype=self.dtype, device=self.device)
 
     def gradient(self) -> Tensor:
         """∇L, (d,)."""

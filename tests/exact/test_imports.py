@@ -20,6 +20,8 @@ for name in ("theory", "simulations", "claims", "figures", "cli"):
         )
         if not needs_torch:
             importlib.import_module(module.name)
+from gradnoise import *
+assert Minibatch(7, 2).n == 7 and "diagnose" not in globals()
 try:
     import gradnoise.simulations.neural
 except ModuleNotFoundError as error:

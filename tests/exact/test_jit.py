@@ -10,11 +10,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import joblib
 import numba
 import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
+from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import kernel, part
 from gradnoise.simulations.toy.kernel import run_paths
 
@@ -78,8 +80,31 @@ def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch, d
     assert decorator(lambda x: x + 1)(1) == 2
 
 
-def test_a_kernel_is_pickled_by_name():
+def test_a_kernel_is_pickled_by_name_where_it_has_one_and_else_by_its_code():
     assert pickle.loads(pickle.dumps(run_paths)) is run_paths
+
+    @kernel
+    def local(x):
+        return x + 1
+
+    def block(n_paths, generator):
+        return (np.full(n_paths, local(float(n_paths))),)
+
+    with joblib.parallel_config("loky", n_jobs=2):
+        (found,) = ensemble.run(block, (), 6, rng=1, reduce=ensemble.concatenate, block_size=3)
+    assert found.tolist() == [4.0] * 6
+
+
+def test_a_kernel_is_called_and_shown_as_the_function_that_it_is():
+    @kernel
+    def difference(x, y):
+        return x - y
+
+    assert difference(y=1, x=3) == 2
+    assert repr(run_paths) == "<kernel gradnoise.simulations.toy.kernel.run_paths>"
+    assert ensemble.fingerprint(difference) == ensemble.fingerprint(difference.py_func)
+    with pytest.raises(TypeError, match="function must be a Python function, got 3"):
+        kernel(3)  # pyright: ignore[reportArgumentType]
 
 
 def test_two_threads_that_call_a_kernel_first_share_its_compiled_form(monkeypatch):

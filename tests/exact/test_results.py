@@ -13,6 +13,7 @@ import stat
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -189,3 +190,15 @@ def test_a_target_that_cannot_be_is_named_as_it_was_given(tmp_path):
         (tmp_path / "kept.json").touch(mode=0o400)
         with pytest.raises(PermissionError, match=r"kept\.json"):
             made("toy").save(tmp_path / "kept.json")
+
+
+def test_numpy_numbers_as_arguments_are_shown_and_written():
+    found = toy.simulate("gd", cast(int, np.int64(5)), rng=1, n_steps=cast(int, np.int64(2)), step_size=np.float64(0.1))
+    assert "n_paths=5, n_steps=2, step_size=0.1" in repr(found)
+    assert json.loads(found.to_json())["arguments"]["n_paths"] == 5
+
+
+def test_paths_that_diverge_are_refused():
+    steep = PlanarLandscape(quadratic=1e6, stiffness=2e6)
+    with pytest.raises(ValueError, match=r"step_size must keep all paths finite, got 0\.5"), np.errstate(all="ignore"):
+        langevin.simulate(steep, [[0.5, 0.0], [0.0, 0.5]], (1.0, 1.0), 0.5, 100, 20, rng=1)

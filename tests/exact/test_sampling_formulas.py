@@ -354,3 +354,17 @@ def test_one_sample_has_no_pairs_and_no_noise():
 def test_values_whose_powers_overflow_are_named():
     with pytest.raises(ValueError, match="values must be small enough"):
         Minibatch(3, 2).cumulant(4, [1e90, 2, 3])
+
+
+@dataclass(frozen=True)
+class InSinglePrecision(SamplingNoise):
+    n: int
+
+    def joint_cumulant(self, pattern: tuple[int, ...]) -> Any:
+        return np.float32(Minibatch(self.n, 2).joint_cumulant(pattern))
+
+
+def test_a_class_may_state_its_cumulants_as_any_real_numbers():
+    values = np.arange(7.0) ** 2
+    for order in (1, 2, 3, 4):
+        assert InSinglePrecision(7).cumulant(order, values) == pytest.approx(Minibatch(7, 2).cumulant(order, values), rel=1e-4)

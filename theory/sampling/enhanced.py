@@ -49,4 +49,4 @@ class Enhanced(SamplingNoise):
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components: cumulants of independent parts add."""
         order, alpha = sum(pattern), Fraction(self.alpha)
-        return (alpha**order + (1 - alpha) ** order) * Fraction(self.base.joint_cumulant(pattern))
+        return (alpha**order + (1 - alpha) ** order) * self.base._exact(pattern)

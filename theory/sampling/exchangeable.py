@@ -8,6 +8,7 @@ cumulant for each integer partition of 1, 2, 3 and 4. A class of noise states th
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from fractions import Fraction
 
@@ -112,13 +113,18 @@ class SamplingNoise(ABC):
     @property
     def centred_power(self) -> float:
         """The difference v - c, the noise that the centred gradients see."""
-        return float(Fraction(self.joint_cumulant((2,))) - Fraction(self.joint_cumulant((1, 1))))
+        return float(self._exact((2,)) - self._exact((1, 1)))
 
     @property
     def sum_variance(self) -> float:
         """Var(W_1 + ... + W_n) = n v + n (n - 1) c; zero where the weights always sum to one."""
-        v, c = Fraction(self.joint_cumulant((2,))), Fraction(self.joint_cumulant((1, 1)))
+        v, c = self._exact((2,)), self._exact((1, 1))
         return float(self.n * v + self.n * (self.n - 1) * c)
+
+    def _exact(self, pattern: Pattern) -> Fraction:
+        """Joint cumulant as a fraction, of whatever real number a class states."""
+        kappa = self.joint_cumulant(pattern)
+        return Fraction(kappa if isinstance(kappa, numbers.Rational) else float(kappa))
 
     def covariance_matrix(self) -> FloatArray:
         """Var W = (v - c) I + c 11^T.
@@ -176,7 +182,7 @@ class SamplingNoise(ABC):
         p1, p2, p3, p4 = (math.fsum(x**k) for k in (1, 2, 3, 4))
         if order == 1:
             return scale * p1 * self.mean
-        kappa = {pattern: Fraction(self.joint_cumulant(pattern)) for pattern in _PARTITIONS[order]}
+        kappa = {pattern: self._exact(pattern) for pattern in _PARTITIONS[order]}
         # Sums over distinct indices, written in power sums; the coefficients are exact before they meet a float.
         if order == 2:
             v, c = kappa[2,], kappa[1, 1]
