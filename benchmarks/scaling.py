@@ -335,7 +335,7 @@ def draw(sweeps: list[Sweep], seconds: list[list[float]], path: Path) -> None:
 
 
 def _table(findings: list[Finding], repeats: int) -> Table:
-    table = Table(title=f"Medians of {repeats} runs; durations are wall-clock time")
+    table = Table(title=f"Medians of {repeats} runs")
     for heading in ("what", "measured", "target", "note"):
         table.add_column(heading, justify="left" if heading in ("what", "note") else "right", no_wrap=heading != "note")
     for f in findings:
