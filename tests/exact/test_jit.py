@@ -51,6 +51,7 @@ def test_a_part_writes_into_records_and_leaves_their_memory_to_the_kernel():
     assert [sys.getrefcount(array) for array in outer] == owners
 
 
+@pytest.mark.compiled
 def test_a_part_that_allocates_is_refused():
     """As nobody would free what it allocates."""
 
