@@ -17,6 +17,7 @@ import json
 import numbers
 import os
 import platform
+import reprlib
 from abc import ABC
 from collections.abc import Callable
 from functools import cache, cached_property
@@ -34,6 +35,7 @@ __all__ = ["BlockStore", "source_hash"]
 Block = tuple[np.ndarray, ...]
 _FORMAT = 2
 _HASHED_PACKAGES = ("gradnoise.theory", "gradnoise.simulations")
+_GENERATED = ("<string>", dataclasses.__file__, reprlib.__file__)  # where the dataclass decorator's methods come from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +219,7 @@ def _class_code(cls: type, name: str, seen: tuple[Any, ...]) -> list[Any]:
             inner = _function_of(member)
             if inspect.isfunction(inner):
                 # The dataclass decorator writes methods from the fields.
-                if not (key.startswith("__") and inner.__code__.co_filename in ("<string>", dataclasses.__file__)):
+                if not (key.startswith("__") and inner.__code__.co_filename in _GENERATED):
                     code.append([key, _canonical(inner, f"{key} of {name}", seen)])
             elif not (key.startswith("__") or key == "_abc_impl" or inspect.ismemberdescriptor(inner)):
                 code.append([key, _canonical(inner, f"{key} of {name}", seen)])
