@@ -17,7 +17,7 @@ from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run, 
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
 from gradnoise.claims.report import Component, Entry, Report, Twin
 from gradnoise.simulations.ensemble import versions, without_bars
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import plan_sample_size
 from gradnoise.theory._validation import as_choice, as_flag
 
@@ -197,7 +197,7 @@ def verify(
     ids: str | Iterable[str] | None = None,
     *,
     budget: str = "quick",
-    rng: Any = DEFAULT_SEED,
+    rng: RNG = DEFAULT_SEED,
     n_jobs: int | None = None,
     sabotage: bool = False,
     extra: str | None = None,

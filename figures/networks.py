@@ -17,6 +17,7 @@ from matplotlib import pyplot
 
 from gradnoise.figures.style import NETWORKS
 from gradnoise.simulations.network_protocols import EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
+from gradnoise.simulations.seeds import RNG
 from gradnoise.theory._validation import FloatArray
 
 __all__ = ["comparison", "draw_escape", "draw_noise", "draw_sampling_noises", "draw_spectrum"]
@@ -28,7 +29,7 @@ _STORED = Path(__file__).parent / "data"
 _NAMES = {"digits": ("digits", "perceptron"), "fashion": ("Fashion-MNIST", "LeNet with 11,330 parameters")}
 
 
-def comparison(name: str, budget: str, rng: Any, n_jobs: int | None) -> Comparison:
+def comparison(name: str, budget: str, rng: RNG, n_jobs: int | None) -> Comparison:
     """Return the runs of a protocol: fresh ones on digits, or those kept on Fashion-MNIST.
 
     Raises
@@ -45,7 +46,7 @@ def comparison(name: str, budget: str, rng: Any, n_jobs: int | None) -> Comparis
     return compare(PROTOCOLS[name]["quick"], SEEDS[name], rng=rng, device="cpu", n_jobs=n_jobs)
 
 
-def draw_escape(name: str, *, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw_escape(name: str, *, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw accuracies and, where it was measured, the sharpness along the dynamics from the minimum that GD found.
 
     Parameters
@@ -77,7 +78,7 @@ def draw_escape(name: str, *, budget: str = "quick", rng: Any, n_jobs: int | Non
     return figure
 
 
-def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw_spectrum(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw the spectrum of the Hessian at the minimum of GD, and â, Tr(HΣ) and Tr(HΣ̄) along SGD from there.
 
     Parameters
@@ -116,7 +117,7 @@ def draw_spectrum(*, budget: str = "quick", rng: Any, n_jobs: int | None = None)
     return figure
 
 
-def draw_noise(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw_noise(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw ‖∇L‖² and TrΣ along SGD from the minimum of GD.
 
     Parameters
@@ -138,7 +139,7 @@ def draw_noise(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) ->
     return figure
 
 
-def draw_sampling_noises(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw_sampling_noises(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw test accuracies with sampling noises of every class, and how far they end from that of SGD.
 
     Parameters
@@ -182,7 +183,7 @@ def draw_sampling_noises(*, budget: str = "quick", rng: Any, n_jobs: int | None 
     return figure
 
 
-def _first_steps(budget: str, rng: Any, n_jobs: int | None) -> Comparison:
+def _first_steps(budget: str, rng: RNG, n_jobs: int | None) -> Comparison:
     """Runs of Figure 8: of their own on digits, and else the first steps of those of Figure 3, which are kept."""
     if budget == "quick":
         return comparison("zhu2019-fig8", budget, rng, n_jobs)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradnoise.figures.style import style
+from gradnoise.simulations.seeds import RNG
 from gradnoise.theory._validation import as_choice
 
 __all__ = ["FIGURES", "Figure", "select"]
@@ -47,7 +48,7 @@ class Figure:
         return pkgutil.resolve_name(f"gradnoise.figures.{self.drawn_by}")
 
     def save(
-        self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: Any, n_jobs: int | None = None
+        self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: RNG, n_jobs: int | None = None
     ) -> Path:
         """Draw the figure and write it into a folder; return its path."""
         from matplotlib import pyplot

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 
 from gradnoise.figures.style import COMPLEXITIES
 from gradnoise.simulations import complexity as sampled
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory import complexity
 from gradnoise.theory.complexity import AffineLosses, LeastSquaresLosses, expected_largest_weight
 
@@ -24,7 +24,7 @@ _SIMULATED = (2, 4, 8, 16)
 _DISTINCT = [2**k for k in range(1, 8)]
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw the complexities of affine losses, all exact, and the ratios that both parts of the theorem bound.
 
     Parameters

@@ -11,7 +11,7 @@ from gradnoise.figures.style import SDES
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde import draw_slopes
 from gradnoise.simulations.sde.standard_problems import least_squares, tanh_network
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.diffusion import DRIFTS, sde_moments, sgd_moments
 
 __all__ = ["draw"]
@@ -23,7 +23,7 @@ _SLOPES = {"plain": (1.0,), "modified": (2.0,)}
 _STEP_SIZES = [2.0**-k for k in range(1, 6)]
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw the error of the second moment, exact for least squares, and of the loss, simulated for a network; both SDEs.
 
     Parameters

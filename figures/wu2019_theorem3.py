@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from gradnoise.figures.style import SDES
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde.standard_problems import logistic, tanh_network
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 __all__ = ["draw"]
@@ -18,7 +18,7 @@ PATHS = {"quick": 1_000, "full": 50_000}
 STEP_SIZES, TIME, BATCH_SIZE, N = [2.0**-k for k in range(4, 9)], 1.0, 4, 5
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw, for two losses, the errors of Gaussian M-SGD against both SDEs, and of SGD coupled as well as we can.
 
     Parameters

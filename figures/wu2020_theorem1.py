@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from gradnoise.figures.style import NOISES
 from gradnoise.simulations import least_squares
 from gradnoise.simulations.least_squares import RiskCurve
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Gaussian, Minibatch, Rademacher, SamplingNoise, StudentT
 
@@ -26,7 +26,7 @@ _FORMS = {"elementary": "-", "two-term": (0, (5, 2)), "bach-moulines": (0, (1, 1
 _SPECTRA = {"well-conditioned, $\\lambda_i = 1$": np.ones(5), "ill-conditioned, $\\lambda_i = 10^{1-i}$": 10.0 ** -np.arange(5)}
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw, for two spectra, risk against n; simulated over exact risk; and each bound over the exact risk.
 
     Parameters

@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 
 from gradnoise.figures.style import DYNAMICS
 from gradnoise.simulations import toy
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.escape import two_basin
 
@@ -21,7 +21,7 @@ _PATHS_OF_INDICATOR = 1_000
 _GRID = 161
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw the landscape with one trajectory of each dynamics, success rates, and Tr(HΣ) over time.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import pyplot
 
 from gradnoise.simulations.clipped_network import descend, random_network
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.curvature import Curvature, alignment_bound, ratio_bounds
 
 __all__ = ["draw"]
@@ -19,7 +19,7 @@ _STEPS = {"quick": range(0, 500, 5), "full": range(500)}
 _BOUND = (0, (5, 2))
 
 
-def draw(*, budget: str = "quick", rng: Any, n_jobs: int | None = None) -> Any:
+def draw(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw, for two widths, all eigenvalue ratios between their bounds, and the largest a of (21) above its corrected bound.
 
     Parameters

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import kernel, part
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 from gradnoise.theory.curvature import ClippedNetwork
 
@@ -19,7 +19,7 @@ __all__ = ["descend", "random_network"]
 def random_network(
     width: int,
     *,
-    rng: Any,
+    rng: RNG,
     n_samples: int = 40,
     delta: float = 0.1,
     slopes: tuple[float, float] = (0.0, 1.0),

@@ -6,7 +6,6 @@ See `gradnoise.theory.complexity` for what is meant, and for the exact values wh
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.simulations.sampling import COMPILED, WeightRule, draw_with, fill_weights, lower, work_space
+from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory._validation import as_probabilities
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
@@ -74,7 +74,7 @@ def simulate(
     noise: SamplingNoise,
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     probabilities: ArrayLike | None = None,
     n_jobs: int | None = None,
     store: str | os.PathLike[str] | None = None,

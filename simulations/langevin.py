@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import PathsResult, Progress, kernel, part
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_count, as_psd, as_real
@@ -103,7 +103,7 @@ def simulate(
     n_steps: int,
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     n_jobs: int | None = None,
     progress: Progress = None,
 ) -> LangevinResult:

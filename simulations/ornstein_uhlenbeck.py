@@ -6,14 +6,14 @@ import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, Result, kernel, part
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, Proportion, with_error
 from gradnoise.theory import escape
 from gradnoise.theory._linalg import psd_eigh, triangular_root
@@ -68,7 +68,7 @@ def simulate(
     time: float,
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     method: str = "exact",
     step_size: float | None = None,
     deltas: ArrayLike = (),

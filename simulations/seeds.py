@@ -10,8 +10,6 @@ import numpy as np
 
 __all__ = ["RNG", "Stream"]
 
-RNG = None | int | np.integer[Any] | np.random.SeedSequence | np.random.Generator
-
 
 @dataclass(frozen=True)
 class Stream:
@@ -41,7 +39,7 @@ class Stream:
     bit_generator: str
 
     @classmethod
-    def of(cls, rng: Any) -> Stream:
+    def of(cls, rng: RNG) -> Stream:
         """Normalise `rng`.
 
         Parameters
@@ -95,3 +93,7 @@ class Stream:
         """Generator of one block."""
         bit_generator = getattr(np.random, self.bit_generator)
         return np.random.Generator(bit_generator(self.child(block).sequence()))
+
+
+#: What every ``rng`` may be (SPEC 7), see `Stream.of`; a Stream itself is for our own use.
+RNG = None | int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | Stream

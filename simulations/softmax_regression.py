@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress
+from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory._validation import FloatArray, as_array, as_count
 from gradnoise.theory.curvature import SoftmaxRegression
@@ -23,7 +22,7 @@ def curvature_gap(
     n_samples: int,
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     fitted: bool = True,
     n_jobs: int | None = None,
     progress: Progress = None,

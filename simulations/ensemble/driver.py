@@ -18,7 +18,7 @@ from joblib.parallel import get_active_backend
 
 from gradnoise.simulations.ensemble.block_store import Block, BlockStore
 from gradnoise.simulations.ensemble.progress import Progress, reporter
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_count
 
 __all__ = ["BLOCK_SIZE", "concatenate", "run"]
@@ -36,7 +36,7 @@ def run(
     params: tuple[Any, ...],
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     reduce: Callable[[Iterable[Block]], Result],
     n_jobs: int | None = None,
     block_size: int = BLOCK_SIZE,

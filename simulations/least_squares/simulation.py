@@ -12,7 +12,7 @@ import numpy as np
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, Result, kernel
 from gradnoise.simulations.sampling import COMPILED, draw_with, fill_weights, lower, work_space
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.least_squares import LeastSquares
@@ -91,7 +91,7 @@ def simulate(
     n_steps: int,
     n_replicates: int,
     *,
-    rng: Any,
+    rng: RNG,
     n_jobs: int | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: Progress = None,
@@ -154,7 +154,7 @@ def simulate_curve(
     n_steps: Sequence[int],
     n_replicates: int,
     *,
-    rng: Any,
+    rng: RNG,
     n_jobs: int | None = None,
     store: str | os.PathLike[str] | None = None,
     progress: Progress = None,

@@ -6,7 +6,6 @@ import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance,
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import Minibatch
 
@@ -35,7 +34,7 @@ def compare(
     protocol: Protocol,
     n_seeds: int,
     *,
-    rng: Any,
+    rng: RNG,
     device: str = "auto",
     data_folder: str | os.PathLike[str] | None = None,
     n_jobs: int | None = None,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count
 
 __all__ = ["DATASETS", "Dataset", "corrupt", "digest", "folder_of", "load", "subset"]
@@ -148,7 +148,7 @@ def digest(data: Dataset) -> str:
     return found.hexdigest()
 
 
-def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: Any) -> Dataset:
+def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: RNG) -> Dataset:
     """Draw a part of a data set, with as equal numbers of each class as there are.
 
     Parameters
@@ -183,7 +183,7 @@ def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: Any) 
     )  # fmt: skip
 
 
-def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: Any, kind: str = "wrong") -> NDArray[np.int64]:
+def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: RNG, kind: str = "wrong") -> NDArray[np.int64]:
     """Corrupt some of the labels.
 
     Parameters

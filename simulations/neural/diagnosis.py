@@ -17,7 +17,7 @@ from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.sampling import draw_in_parts
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, tail_index, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import Gaussian, SamplingNoise
@@ -121,7 +121,7 @@ def diagnose(
     data: tuple[Tensor, Tensor],
     batch_size: int | SamplingNoise,
     *,
-    rng: Any,
+    rng: RNG,
     n_probes: int = 100,
     n_eigenvalues: int = 10,
     n_directions: int = 10,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -13,7 +12,7 @@ from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import SamplingNoise
@@ -76,7 +75,7 @@ def escape(
     *,
     n_probes: int | None = 100,
     k: int = 1,
-    rng: Any = 0,
+    rng: RNG = 0,
     report: Callable[[int], None] = lambda done: None,
 ) -> Escape:
     """Measure indicator, alignment and strength of the noise at the present parameters.

@@ -18,7 +18,7 @@ from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.dynamics import build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_real
 
 __all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "pick_device", "restore", "run"]
@@ -112,7 +112,7 @@ class Task:
             return {"train_accuracy": train_accuracy, "test_accuracy": accuracy(model(inputs), labels)}
 
 
-def make(experiment: Experiment, *, rng: Any, device: torch.device, data_folder: str | os.PathLike[str] | None = None) -> Task:
+def make(experiment: Experiment, *, rng: RNG, device: torch.device, data_folder: str | os.PathLike[str] | None = None) -> Task:
     """Load the data, corrupt labels, and initialise the network, each with a seed of its own.
 
     Parameters
@@ -169,7 +169,7 @@ def run(
     dynamics: str = "sgd",
     *,
     n_steps: int,
-    rng: Any,
+    rng: RNG,
     learning_rate: float | None = None,
     batch_size: int | None = None,
     large_batch_size: int | None = None,
@@ -270,7 +270,7 @@ def advance(
     task: Task,
     dynamics: str,
     *,
-    rng: Any,
+    rng: RNG,
     n_steps: int,
     learning_rate: float,
     batch_size: int,

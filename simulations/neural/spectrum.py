@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_count
 
 __all__ = ["leading_eigenpairs"]
 
 
 def leading_eigenpairs(
-    product: Callable[[Tensor], Tensor], like: Tensor, k: int, *, rng: Any = 0, tolerance: float = 1e-6
+    product: Callable[[Tensor], Tensor], like: Tensor, k: int, *, rng: RNG = 0, tolerance: float = 1e-6
 ) -> tuple[FloatArray, FloatArray]:
     """Largest eigenvalues of a symmetric operator, and their eigenvectors, by ARPACK.
 

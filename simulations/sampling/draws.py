@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.sampling.compiled import COMPILED, fill_rows, lower, work_space
 from gradnoise.simulations.sampling.rules import Rules
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
@@ -25,7 +24,7 @@ _HELD = 2**18  # weights held at once, so that they stay in the processor's cach
 DRAWN = Rules("must have a method draw(size, generator)", "draw")
 
 
-def draw(noise: SamplingNoise, size: int, *, rng: Any) -> np.ndarray:
+def draw(noise: SamplingNoise, size: int, *, rng: RNG) -> np.ndarray:
     """Draw independent sampling vectors.
 
     Parameters
@@ -132,7 +131,7 @@ def draw_in_parts(noise: SamplingNoise, size: int, generator: np.random.Generato
 
 
 def expectations(
-    noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray], size: int, *, rng: Any, n_jobs: int | None = None
+    noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray], size: int, *, rng: RNG, n_jobs: int | None = None
 ) -> list[Estimate]:
     """Estimate E f(W) of some statistics of a sampling vector.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.simulations.sde.coupled_paths import Coupling, final_points, sensitivities
 from gradnoise.simulations.sde.order_study import OrderStudy
 from gradnoise.simulations.sde.problem import Problem, compiled, written
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import JointMoments, merge_joint_moments
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_flag, as_real, as_whole_steps
 from gradnoise.theory.diffusion import DRIFTS
@@ -35,7 +34,7 @@ def strong_error(
     n_paths: int,
     *,
     batch_size: int | SamplingNoise,
-    rng: Any,
+    rng: RNG,
     drift: str = "plain",
     refinement: int | None = None,
     shared_increments: bool = True,
@@ -107,7 +106,7 @@ def weak_error(
     n_paths: int,
     *,
     batch_size: int | SamplingNoise,
-    rng: Any,
+    rng: RNG,
     drift: str = "plain",
     test_function: Callable[..., None] | None = None,
     refinement: int | None = None,
@@ -175,7 +174,7 @@ def _study(
     function: Callable[..., None] | None,
     coupling: Coupling,
     n_paths: int,
-    rng: Any,
+    rng: RNG,
     n_jobs: int | None,
     store: str | os.PathLike[str] | None,
     progress: Progress,

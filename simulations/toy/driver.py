@@ -13,7 +13,7 @@ import numpy as np
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import PathsResult, Progress
-from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Proportion, with_error
 from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, Records, Study, run_paths
 from gradnoise.theory._linalg import psd_root
@@ -126,7 +126,7 @@ def simulate(
     dynamics: str,
     n_paths: int,
     *,
-    rng: Any,
+    rng: RNG,
     n_steps: int = 500,
     step_size: float = 0.005,
     noise_power: float = 0.01,
