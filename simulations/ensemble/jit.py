@@ -126,11 +126,7 @@ class Kernel:
         named = vars(sys.modules.get(function.__module__, object)).get(function.__qualname__)
         if named is self and function.__module__ != "__main__":
             return function.__qualname__
-        return _rebuilt, (function, self._options)
-
-
-def _rebuilt(function: Callable[..., Any], options: dict[str, Any]) -> Kernel:
-    return Kernel(function, **options)
+        return functools.partial(Kernel, **self._options), (function,)
 
 
 def _dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:

@@ -87,8 +87,7 @@ def compare(
     folder = None if data_folder is None else os.fspath(data_folder)
     facts = make(EXPERIMENTS[protocol.experiment], rng=0, device=torch.device("cpu"), data_folder=folder).facts
     identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
-    workers = {} if n_jobs is None else {"n_jobs": n_jobs}  # None would set them to one, whatever the active configuration says
-    with parallel_config("loky", **workers):
+    with parallel_config("loky"):
         values, descent, eigenvalues = ensemble.run(
             _repetition, (protocol, place.type, folder, identity), as_count(n_seeds, "n_seeds"),
             rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,

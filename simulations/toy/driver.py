@@ -199,7 +199,7 @@ def simulate(
     """
     as_choice(dynamics, "dynamics", DYNAMICS)
     as_choice(convention, "convention", CONVENTIONS)
-    as_count(n_paths, "n_paths")
+    n_paths = as_count(n_paths, "n_paths")
     n_steps = as_count(n_steps, "n_steps")
     n_data = as_count(n_data, "n_data", at_least=2)
     eta = as_real(step_size, "step_size", above=0)
