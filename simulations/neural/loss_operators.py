@@ -159,6 +159,30 @@ class LossOperators:
             total += self.flatten(pull_back(part)[0])
         return total
 
+    def backward(self, v: Tensor, samples: Tensor | None = None) -> None:
+        """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
+
+        Parameters
+        ----------
+        v : (m,) Tensor
+            For instance a sampling vector.
+        samples : (m,) Tensor of int64, optional
+            Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
+            give a gradient of zero.
+        """
+        size = self.n if samples is None else len(samples)
+        if v.shape != (size,):
+            raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
+        inputs, targets = self.inputs, self.targets
+        if samples is not None:
+            inputs, targets = inputs[samples], targets[samples]
+        for x, y, share in zip(*(torch.split(t, self.chunk_size) for t in (inputs, targets, v)), strict=True):
+            if len(share) > 0:
+                (share * self.loss(self.model(x), y)).sum().backward()
+        for p in self._trainable().values():
+            if p.grad is None:  # of a parameter that the losses do not depend on
+                p.grad = torch.zeros_like(p)
+
     def transposed_product(self, u: Tensor) -> Tensor:
         """Gᵀu, (n,): how the losses change along u, a (d,) Tensor."""
         at, along = self._at(None), self.unflatten(u)
