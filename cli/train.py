@@ -79,8 +79,8 @@ def diagnose(
     operators = task.operators
     found = diagnose(
         operators.model,
-        operators.loss,
-        (operators.inputs, operators.targets),
+        experiments.CROSS_ENTROPY,
+        next(operators.batches.chunks(operators.n)),
         settings["batch_size"] if batch_size is None else batch_size,
         rng=DEFAULT_SEED if seed is None else seed,
         n_probes=probes,

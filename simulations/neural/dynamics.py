@@ -97,19 +97,14 @@ class WeightedLosses:
         self.operators, self.noise, self.generator = operators, noise, generator
 
     def backward(self) -> None:
-        """Add the gradient, chunk by chunk of the samples that have a weight."""
+        """Add the gradient, of the samples that have a weight."""
         operators = self.operators
-        inputs, targets = operators.inputs, operators.targets
         if self.noise is None:
-            w = operators.losses_like(1 / operators.n)
-        else:
-            w = weights(self.noise, self.generator, dtype=operators.dtype)
-            chosen = w.nonzero().squeeze(1)
-            if len(chosen) < operators.n:  # else there is no need for a copy
-                inputs, targets, w = inputs[chosen], targets[chosen], w[chosen]
-        parts = (torch.split(tensor, operators.chunk_size) for tensor in (inputs, targets, w))
-        for x, y, share in zip(*parts, strict=True):
-            (share * operators.loss(operators.model(x), y)).sum().backward()
+            operators.backward(operators.losses_like(1 / operators.n))
+            return
+        w = weights(self.noise, self.generator, dtype=operators.dtype)
+        chosen = w.nonzero().squeeze(1)
+        operators.backward(w[chosen], chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state."""

@@ -108,7 +108,8 @@ class Task:
         """Accuracy on the training labels, corrupted ones included, and on the test images."""
         model, (inputs, labels) = self.operators.model, self.test
         with torch.no_grad():
-            train_accuracy = accuracy(model(self.operators.inputs), self.operators.targets)
+            ((train_inputs, train_labels),) = self.operators.batches.chunks(self.operators.n)
+            train_accuracy = accuracy(model(train_inputs), train_labels)
             return {"train_accuracy": train_accuracy, "test_accuracy": accuracy(model(inputs), labels)}
 
 

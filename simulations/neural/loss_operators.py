@@ -7,48 +7,73 @@ backward passes each.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, jvp, linearize, vjp, vmap
 
+from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, size_of
+from gradnoise.simulations.neural.chunks import measured_chunk
+from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
+from gradnoise.simulations.neural.hessian import Hessian
+from gradnoise.simulations.neural.independence import check_independence
+from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.theory._validation import as_count
 
 __all__ = ["LossOperators"]
 
-Parameters = dict[str, Tensor]
-
-_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
-_WORTH_TRACING = 2**22  # samples times parameters; below, half a second of tracing takes longer than it saves
-_DROPOUTS = (nn.modules.dropout._DropoutNd,)
+_WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
+_KEPT = 3  # times the activations of one evaluation are held by what a kept Hessian needs
 
 
 class LossOperators:
     """The losses of a network on n samples, as a function of its d trainable parameters.
 
+    At construction a few samples are evaluated alone, in pairs, in another order, and again, and losses that depend on other
+    samples or on chance, or change the network, are refused by what was seen. The ways to the products are compared with plain
+    backward passes on the same samples when they are first needed; then the products are right, or refused.
+
     Parameters
     ----------
     model : torch.nn.Module
         Its trainable parameters are read at each call, so that it may be trained in between. Frozen ones and buffers are
-        constants; tied ones count once.
-    loss : callable
-        ``loss(model(inputs), targets)`` returns a loss for each sample, (n,); of torch's own losses that is
-        ``reduction="none"``.
-    inputs, targets : Tensor
-        Samples along the first axis, on the model's device.
+        constants; tied ones count once. Wrappers (DataParallel, torch.compile) are taken off.
+    loss : callable or None
+        ``loss(model(inputs), targets)`` returns a loss for each sample, (m,); of torch's own losses that is
+        ``reduction="none"``. Of an output object it is given the ``logits``. None if there is a closure.
+    data, targets : Tensor, tuple, Mapping, Dataset, DataLoader or iterable of batches
+        Inputs and targets, or batches of them; see `gradnoise.simulations.neural.batches.as_batches`. Of a batch that is a tuple
+        the last part are the targets, of a dictionary its ``labels``, ``targets`` or the like; the rest is what the model is
+        called with. Samples lie along the first axes. They may be on another device, and are moved chunk by chunk.
     chunk_size : int, optional
-        Samples taken at once; all by default.
+        Samples taken at once. By default as many as have activations of half a gigabyte, which is measured.
+    **options
+        - ``closure(model, batch)`` returns the losses (m,) of a batch of any form, in place of `loss`.
+        - ``sample_dim`` and ``token_reduction``, "mean" or "sum": the axis of the samples where a loss is of shape (m, tokens),
+          or more, and whether the loss of a sample is the mean or the sum of those of its tokens.
+        - ``mask``: which tokens count, as a key of the batch or a function of it, of the shape of the losses.
+        - ``parameters``: names, or patterns such as ``"layers.0.*"``, of those that θ consists of; others are constants.
+        - ``autocast``: torch.bfloat16 or torch.float16, in which the losses are computed as by torch.autocast. Products are
+          summed in the precision of the parameters.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    n, dimension, chunk_size : int
+        Samples, parameters, and samples taken at once.
+    device : torch.device
+    dtype : torch.dtype
+        Of vectors of parameters and of samples.
 
     Raises
     ------
     ValueError
-        If the loss is not one for each sample, or depends on other samples or on chance (BatchNorm or Dropout in training
-        mode).
+        If the loss is not one for each sample, depends on other samples or on chance (batch normalisation or dropout in training
+        mode), or changes the network; if the parameters are complex or of half precision; if the data are other ones in each
+        pass.
     TypeError
         If an argument is of the wrong kind.
 
@@ -71,64 +96,48 @@ class LossOperators:
     def __init__(
         self,
         model: nn.Module,
-        loss: Callable[[Tensor, Tensor], Tensor],
-        inputs: Tensor,
-        targets: Tensor,
+        loss: Callable[[Any, Any], Tensor] | None,
+        data: Any,
+        targets: Any = None,
         *,
         chunk_size: int | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
-        for name, module in model.named_modules():
-            where = f"{type(module).__name__} {name!r}" if name else type(module).__name__
-            if isinstance(module, _BATCH_NORMS) and module.training:
-                raise ValueError(
-                    f"model must have a loss for each sample, got {where} in training mode, where samples depend on each other; "
-                    f"call model.eval(), or use GroupNorm or LayerNorm"
-                )
-            if isinstance(module, _DROPOUTS) and module.training and module.p > 0:
-                raise ValueError(f"model must not be random, got {where} in training mode; call model.eval()")
-        if len(inputs) != len(targets) or len(inputs) == 0:
-            raise ValueError(f"inputs and targets must have as many samples, one or more, got {len(inputs)} and {len(targets)}")
-        self.model, self.loss, self.inputs, self.targets = model, loss, inputs, targets
-        self.n = len(inputs)
-        self.chunk_size = self.n if chunk_size is None else as_count(chunk_size, "chunk_size")
-        trainable = self._trainable()
-        if not trainable:
-            raise ValueError("model must have parameters to train, got none that requires a gradient")
-        self._shapes = {name: p.shape for name, p in trainable.items()}
-        self.dimension = sum(p.numel() for p in trainable.values())
-        first = next(iter(trainable.values()))
-        self.device, self.dtype = first.device, first.dtype
-        with torch.no_grad():
-            few = loss(model(inputs[:2]), targets[:2])
-        if few.shape != (min(2, self.n),):
-            raise ValueError(
-                f"loss must return a number for each sample, got shape {tuple(few.shape)} for {min(2, self.n)} samples; "
-                f'torch\'s losses do so with reduction="none"'
-            )
+        self._losses = SampleLosses(model, loss, **options)
+        self.model = self._losses.model
+        self._space = ParameterSpace(self._losses)
+        self.dimension, self.device, self.dtype = self._space.dimension, self._space.device, self._space.dtype
+        self.batches = as_batches(data, targets)
+        self.n = self.batches.n
+        # Whether the checks draw random numbers is not to be seen afterwards.
+        with self._context(), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            samples = [on_device(batch, self.device) for batch in self.batches.some()]
+            self._try(samples[0])
+            check_independence(self._losses, samples)
+            self._held = measured_chunk(self._losses, samples[0])
+        self.chunk_size = min(self._held, self.n) if chunk_size is None else as_count(chunk_size, "chunk_size")
+        self._gradients = Gradients(self._losses, self._space, samples)
+        self._hessian = Hessian(self._losses, self._space, samples)
 
     @property
     def parameters(self) -> Tensor:
-        """θ, (d,): the trainable parameters in the order of `model.named_parameters`, flattened."""
-        return self.flatten(self._trainable())
+        """θ, (d,): the parameters that count in the order of `model.named_parameters`, flattened."""
+        return self.flatten(dict(self._losses.parameters))
 
     def flatten(self, parameters: Parameters) -> Tensor:
         """Return the parameters as one vector (d,)."""
-        return torch.cat([parameters[name].detach().reshape(-1) for name in self._shapes])
+        return self._space.flatten([parameters[name] for name in self._losses.names])
 
     def unflatten(self, vector: Tensor) -> Parameters:
         """Return a vector (d,) as parameters."""
-        if vector.shape != (self.dimension,):
-            raise ValueError(f"a vector of parameters must have shape ({self.dimension},), got {tuple(vector.shape)}")
-        parts = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
-        return {name: part.reshape(shape) for (name, shape), part in zip(self._shapes.items(), parts, strict=True)}
+        return self._space.unflatten(vector)
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
         """ℓ(θ), (n,); at the model's own parameters unless others are given."""
-        at = self._at(theta)
-        with torch.no_grad():
-            return torch.cat([chunk(at) for chunk in self._chunks()])
+        at = None if theta is None else self.unflatten(theta)
+        with self._context(), torch.no_grad():
+            found = [self._losses(chunk) if at is None else self._losses.at(at, chunk) for chunk in self._chunks()]
+        return torch.cat(found).to(device=self.device, dtype=self.dtype)
 
     def losses_like(self, value: float) -> Tensor:
         """Return a vector over the samples, (n,), of one value."""
@@ -151,13 +160,19 @@ class LossOperators:
         v : (n,) Tensor
             For instance a sampling vector.
         """
-        if v.shape != (self.n,):
-            raise ValueError(f"v must have shape ({self.n},), got {tuple(v.shape)}")
-        at, total = self._at(None), torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
-        for chunk, part in zip(self._chunks(), torch.split(v, self.chunk_size), strict=True):
-            pull_back = vjp(chunk, at)[1]
-            total += self.flatten(pull_back(part)[0])
+        self._check_samples(v, self.n)
+        with self._context():
+            total, start = self._zero(), 0
+            for chunk in self._chunks():
+                end = start + size_of(chunk)
+                total += self._gradients.product(chunk, v[start:end])
+                start = end
         return total
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters that θ consists of, in their order."""
+        return tuple(self._losses.names)
 
     def backward(self, v: Tensor, samples: Tensor | None = None) -> None:
         """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
@@ -170,78 +185,70 @@ class LossOperators:
             Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
             give a gradient of zero.
         """
-        size = self.n if samples is None else len(samples)
-        if v.shape != (size,):
-            raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
-        inputs, targets = self.inputs, self.targets
-        if samples is not None:
-            inputs, targets = inputs[samples], targets[samples]
-        for x, y, share in zip(*(torch.split(t, self.chunk_size) for t in (inputs, targets, v)), strict=True):
-            if len(share) > 0:
-                (share * self.loss(self.model(x), y)).sum().backward()
-        for p in self._trainable().values():
-            if p.grad is None:  # of a parameter that the losses do not depend on
-                p.grad = torch.zeros_like(p)
+        self._check_samples(v, self.n if samples is None else len(samples))
+        parameters = list(self._losses.parameters.values())
+        with self._context(second_derivatives=False):
+            chosen = torch.arange(self.n, device=self.device) if samples is None else samples
+            for batch, where in self.batches.chosen(chosen, self.chunk_size):
+                found = self._losses(on_device(batch, self.device))
+                if found.requires_grad:
+                    (v[where].to(found) * found).sum().backward(inputs=parameters)
+            for p in parameters:
+                if p.grad is None:  # nothing depends on it
+                    p.grad = torch.zeros_like(p)
 
     def transposed_product(self, u: Tensor) -> Tensor:
         """Gᵀu, (n,): how the losses change along u, a (d,) Tensor."""
-        at, along = self._at(None), self.unflatten(u)
-        return torch.cat([jvp(chunk, (at,), (along,))[1].detach() for chunk in self._chunks()])
+        with self._context():
+            return torch.cat([self._gradients.transposed(chunk, u) for chunk in self._chunks()])
 
     def hessian_product(self, u: Tensor) -> Tensor:
-        """H u, (d,): how ∇L changes along u, a (d,) Tensor."""
-        at, along = self._at(None), self.unflatten(u)
-        total = torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
-        for chunk in self._chunks():
-            slope = jvp(grad(lambda parameters, c=chunk: c(parameters).sum()), (at,), (along,))[1]
-            total += self.flatten(slope)
+        """H u, (d,): how ∇L changes along u, a (d,) Tensor.
+
+        Raises
+        ------
+        ValueError
+            If the gradient that trains the network is not that of its losses (parts of it are stopped), or has no derivative.
+        """
+        with self._context():
+            total = self._zero()
+            for chunk in self._chunks():
+                total += self._hessian.product(chunk, u)
         return total / self.n
 
-    def hessian_here(self) -> Callable[[Tensor], Tensor]:
+    def hessian_here(self, n_products: int | None = None) -> Callable[[Tensor], Tensor]:
         """Return H at the present parameters as a function of u, for many products at one point.
 
-        Where all samples are taken at once, what does not depend on u is computed once: in small problems the gradient, which
-        is then differentiated along u; in large ones the whole linear map, by torch.func.linearize. As that fails for some
-        modules (GroupNorm, at the second call), it is used only if it agrees with `hessian_product`, twice. Frozen parameters
-        must not be changed in place while the function is in use.
-        """
-        if self.chunk_size < self.n:  # memory is short
-            return self.hessian_product
-        at = {name: p.clone() for name, p in self._at(None).items()}
-        return self._linearized(at) if self.n * self.dimension >= _WORTH_TRACING else self._differentiated(at)
+        Where memory allows, what does not depend on u is computed once: the gradient, which is then differentiated along u; or,
+        where seconds of tracing are won back, the whole linear map. Where that is not possible it is `hessian_product`, which
+        reads the parameters anew. Frozen parameters must not be changed in place while the function is in use.
 
-    def _differentiated(self, at: Parameters) -> Callable[[Tensor], Tensor]:
-        """H at some parameters by two backward passes, the first of them once."""
-        names, point = list(at), [p.requires_grad_() for p in at.values()]
-        (chunk,) = self._chunks()
-        differentiate = partial(torch.autograd.grad, inputs=point, allow_unused=True, materialize_grads=True)
-        gradient = differentiate(chunk(at).mean(), create_graph=True)
-        curved = {name: g for name, g in zip(names, gradient, strict=True) if g.requires_grad}
-        if not curved:  # a loss that is linear in all parameters
-            return torch.zeros_like
+        Parameters
+        ----------
+        n_products : int, optional
+            How many there will be; many by default.
+        """
+        size, products = _WORTH_TRACING
+        worth = self.n * self.dimension >= size and (n_products is None or n_products >= products)
+        if self.n > self._held // _KEPT:
+            return self.hessian_product
+        kept = []
+        with self._context():
+            for chunk in self._chunks():
+                found = self._hessian.kept(chunk, traced=True) if worth else None
+                found = found or self._hessian.kept(chunk, traced=False)
+                if found is None:
+                    return self.hessian_product
+                kept.append(found)
 
         def product(u: Tensor) -> Tensor:
-            along = [self.unflatten(u)[name] for name in curved]
-            slopes = differentiate(list(curved.values()), grad_outputs=along, retain_graph=True)
-            return self.flatten(dict(zip(names, slopes, strict=True)))
+            with self._context():
+                total = self._zero()
+                for found in kept:
+                    total += found(u)
+            return total / self.n
 
         return product
-
-    def _linearized(self, at: Parameters) -> Callable[[Tensor], Tensor]:
-        """H at some parameters by a traced linear map, if it is right."""
-        (chunk,) = self._chunks()
-        probe = torch.sin(torch.arange(1, self.dimension + 1, device=self.device, dtype=self.dtype))
-        expected = self.hessian_product(probe)
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # of torch.fx
-                slope = linearize(grad(lambda parameters: chunk(parameters).mean()), at)[1]
-            found = [self.flatten(slope(self.unflatten(probe))) for _ in range(2)]
-        except RuntimeError:
-            return self.hessian_product
-        if any((f - expected).norm() > torch.finfo(self.dtype).eps ** 0.5 * expected.norm() for f in found):
-            return self.hessian_product
-        return lambda u: self.flatten(slope(self.unflatten(u)))
 
     def fisher_product(self, u: Tensor) -> Tensor:
         """F u = GGᵀu/n, (d,)."""
@@ -253,28 +260,32 @@ class LossOperators:
         return self.matrix_product(slopes - slopes.mean()) / self.n
 
     def sample_gradients(self) -> Iterator[Tensor]:
-        """Yield the gradients of the samples, in chunks of rows (m, d)."""
-        at = self._at(None)
+        """Yield the gradients of the samples, in rows (some, d)."""
+        parts = (rows for chunk in self._chunks() for rows in self._gradients.rows(chunk))
+        while True:
+            with self._context():  # not while the caller has the rows
+                rows = next(parts, None)
+            if rows is None:
+                return
+            yield rows
 
-        def one(parameters: Parameters, x: Tensor, y: Tensor) -> Tensor:
-            return self._losses(parameters, x.unsqueeze(0), y.unsqueeze(0))[0]
+    def _chunks(self) -> Iterator[Batch]:
+        for chunk in self.batches.chunks(self.chunk_size):
+            yield on_device(chunk, self.device)
 
-        for x, y in zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True):
-            each = vmap(grad(one), in_dims=(None, 0, 0))(at, x, y)
-            yield torch.cat([each[name].detach().reshape(len(x), -1) for name in self._shapes], dim=1)
+    def _context(self, *, second_derivatives: bool = True) -> AbstractContextManager[None]:
+        return differentiable(self._losses, self.device, second_derivatives=second_derivatives)
 
-    def _trainable(self) -> Parameters:
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+    def _zero(self) -> Tensor:
+        return torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
 
-    def _at(self, theta: Tensor | None) -> Parameters:
-        if theta is not None:
-            return self.unflatten(theta)
-        return {name: p.detach() for name, p in self._trainable().items()}
+    def _check_samples(self, v: Tensor, size: int) -> None:
+        if v.shape != (size,):
+            raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
 
-    def _losses(self, parameters: Parameters, inputs: Tensor, targets: Tensor) -> Tensor:
-        return self.loss(functional_call(self.model, parameters, (inputs,)), targets)
-
-    def _chunks(self) -> Iterator[Callable[[Parameters], Tensor]]:
-        pairs = zip(torch.split(self.inputs, self.chunk_size), torch.split(self.targets, self.chunk_size), strict=True)
-        for x, y in pairs:
-            yield lambda parameters, x=x, y=y: self._losses(parameters, x, y)
+    def _try(self, batch: Batch) -> None:
+        """Evaluate some samples for the first time, where what is wrong with network, loss or data is the user's to know."""
+        try:
+            self._losses(batch)
+        except (RuntimeError, IndexError, AttributeError, KeyError, AssertionError) as error:
+            raise ValueError(f"model and loss must take the data, but for {size_of(batch)} samples: {error}") from error

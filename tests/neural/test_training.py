@@ -35,7 +35,7 @@ def generator(seed=3):
 def gradient_of(operators, dynamics):
     operators.model.zero_grad()
     dynamics.backward()
-    return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators._shapes})
+    return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators.parameter_names})
 
 
 def noise_of(dynamics):

@@ -1,0 +1,188 @@
+"""Products with the Hessian of a batch's losses, by forward mode where it is right, else by two backward passes, or refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.func import grad, linearize
+
+from gradnoise.simulations.neural.batches import Batch
+from gradnoise.simulations.neural.derivatives import ParameterSpace, duals, gradient_of, tolerance
+from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
+
+__all__ = ["Hessian"]
+
+Evaluation = Callable[[Parameters], Tensor]
+Product = Callable[[Tensor], Tensor]
+Way = Callable[[Evaluation, Parameters, Parameters], list[Tensor]]
+
+_STEP = 1e-5  # of difference quotients, relative to the parameters: a third of the digits of double precision
+_CONVERGED = 1e-3  # relative difference of two quotients, and of a quotient to what it is to confirm
+
+
+class Hessian:
+    """Hessian of the sum of a batch's losses, where the network stands.
+
+    Parameters
+    ----------
+    losses : SampleLosses
+    space : ParameterSpace
+    samples : list of Batch
+        Some of the user's, on which the ways are compared when they are first needed.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.derivatives import ParameterSpace
+    >>> from gradnoise.simulations.neural.hessian import Hessian
+    >>> from gradnoise.simulations.neural.sample_losses import SampleLosses
+    >>> losses = SampleLosses(torch.nn.Linear(1, 1, bias=False), lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2)
+    >>> batch = torch.tensor([[1.0], [2.0]]), torch.zeros(2)
+    >>> Hessian(losses, ParameterSpace(losses), [batch]).product(batch, torch.ones(1))  # of w²/2 + (2w)²/2
+    tensor([5.])
+    """
+
+    def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch]) -> None:
+        self._losses, self._space, self._samples = losses, space, samples
+
+    def product(self, batch: Batch, u: Tensor) -> Tensor:
+        """H u, (d,)."""
+        return self._by(self._way, batch, u)
+
+    def kept(self, batch: Batch, *, traced: bool) -> Product | None:
+        """Return H at the present parameters as a function, with what does not depend on u computed once.
+
+        That is the gradient, which is then differentiated along u; or, traced, the whole linear map, by torch.func.linearize,
+        which takes seconds to make. Either fails for some networks (the latter for GroupNorm, at the second call), so that it is
+        compared with `product` twice, and None is returned where it is not right.
+        """
+        at = {name: p.detach().clone() for name, p in self._losses.parameters.items()}
+        probe = self._space.probe(3)
+        try:
+            found = self._linearized(at, batch) if traced else self._differentiated(at, batch)
+            expected = self.product(batch, probe)
+            pairs = [(found(probe), expected) for _ in range(2)]
+        except (RuntimeError, NotImplementedError):
+            return None
+        return found if all(self._alike(a, b) for a, b in pairs) else None
+
+    def _differentiated(self, at: Parameters, batch: Batch) -> Product:
+        leaves = [p.requires_grad_() for p in at.values()]
+        slopes = gradient_of(self._losses.at(at, batch).sum(), leaves, create_graph=True)
+        curved = [slope for slope in slopes if slope.requires_grad]
+
+        def product(u: Tensor) -> Tensor:
+            along = [part for part, slope in zip(self._space.unflatten(u).values(), slopes, strict=True) if slope.requires_grad]
+            if not curved:  # a loss that is linear in all parameters
+                return torch.zeros_like(u)
+            found = torch.autograd.grad(curved, leaves, along, retain_graph=True, allow_unused=True, materialize_grads=True)
+            return self._space.flatten(found)
+
+        return product
+
+    def _linearized(self, at: Parameters, batch: Batch) -> Product:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Attempted to insert a get_attr Node", UserWarning)  # of torch.fx
+            slope = linearize(grad(lambda parameters: self._losses.at(parameters, batch).sum()), at)[1]
+        return lambda u: self._space.flatten(list(slope(self._space.unflatten(u)).values()))
+
+    def _by(self, way: Way, batch: Batch, u: Tensor) -> Tensor:
+        """By a way at the network's own parameters: two backward passes read them where they are, whatever the network does."""
+        own: Parameters = dict(self._losses.parameters)
+        if way is _backward_twice:
+            return self._space.flatten(way(lambda _: self._losses(batch), own, self._space.unflatten(u)))
+        return self._space.flatten(way(lambda p: self._losses.at(p, batch), own, self._space.unflatten(u)))
+
+    @cached_property
+    def _way(self) -> Way:
+        right: list[Way] = []
+        failed: Exception | None = None
+        reference: Tensor | None = None
+        for way in (_backward_twice, _forward_over_backward):
+            try:
+                u, w = self._space.probe(4), self._space.probe(5)
+                along_u, along_w = (self._total(way, z) for z in (u, w))
+                expected = along_u if reference is None else reference
+                skew = (along_u @ w - along_w @ u).abs() / (along_u.norm() * w.norm() + along_w.norm() * u.norm())
+                if not skew > tolerance(self._losses, u) and self._alike(along_u, expected):
+                    right.append(way)
+                    reference = along_u
+            except (RuntimeError, NotImplementedError) as error:  # a layer without second derivatives, or without forward mode
+                failed = failed or error
+                continue
+            if not right:
+                break  # the gradient's derivative is not symmetric, so that forward mode, which is, is of something else
+        if not right and failed is not None:
+            raise ValueError(
+                f"the Hessian must have a product by two backward passes or by forward mode, and this network has neither: "
+                f"{str(failed).splitlines()[0]}; products with the gradient matrix and Σ are not affected"
+            ) from failed
+        if not right or self._is_refuted(right[0]):
+            raise ValueError(
+                "the Hessian must be the derivative of the gradient that trains the network, but that gradient is stopped "
+                "somewhere (no_grad, detach, .data), or a layer's second derivative is not right; products with the gradient "
+                "matrix and Σ are not affected"
+            )
+        return right[-1]  # forward mode, which is faster, where both are right
+
+    def _total(self, way: Way, u: Tensor) -> Tensor:
+        total = torch.zeros_like(u)
+        for batch in self._samples:
+            total += self._by(way, batch, u)
+        return total
+
+    def _alike(self, found: Tensor, expected: Tensor) -> bool:
+        return bool((found - expected).norm() <= tolerance(self._losses, found) * expected.norm())
+
+    def _is_refuted(self, way: Way) -> bool:
+        """Whether difference quotients of the gradient, in double precision, converge to something else.
+
+        Parameters whose gradient is zero stay where they are: those that are used but not trained, and padding. Where the
+        quotients do not converge, as beside a kink of the loss, or the network is tied to its precision, nothing is refuted.
+        """
+        try:
+            doubled = [self._losses.in_double(batch) for batch in self._samples]
+            point = doubled[0][0]
+
+            def at(parameters: Parameters) -> Tensor:
+                return torch.cat([self._losses.at({**parameters, **others}, batch) for _, others, batch in doubled])
+
+            def gradient(shift: float, along: Parameters) -> Tensor:
+                moved = {name: (p + shift * along[name]).requires_grad_() for name, p in point.items()}
+                return _flat(gradient_of(at(moved).sum(), list(moved.values())))
+
+            direction = {name: p.double() for name, p in self._space.unflatten(self._space.probe(6)).items()}
+            here = {n: (p.requires_grad_()) for n, p in ((n, p.clone()) for n, p in point.items())}
+            slopes = gradient_of(at(here).sum(), list(here.values()))
+            direction = {n: direction[n] * (slope != 0) for n, slope in zip(point, slopes, strict=True)}
+            step = _STEP * max(float(_flat(point.values()).norm()), 1.0) / max(float(_flat(direction.values()).norm()), 1e-300)
+            near, far = ((gradient(s, direction) - gradient(-s, direction)) / (2 * s) for s in (step, 2 * step))
+            found = _flat(way(at, {n: p.clone() for n, p in point.items()}, direction))
+        except (RuntimeError, NotImplementedError, TypeError):
+            return False
+        rounding = 1e4 * torch.finfo(torch.float64).eps * float(_flat(slopes).norm()) / step
+        settled = (near - far).norm() <= _CONVERGED * near.norm() + rounding
+        return bool(settled and (found - near).norm() > 10 * _CONVERGED * near.norm() + rounding)
+
+
+def _backward_twice(at: Evaluation, point: Parameters, along: Parameters) -> list[Tensor]:
+    leaves = [p if p.requires_grad else p.requires_grad_() for p in point.values()]
+    slopes = gradient_of(at(point).sum(), leaves, create_graph=True)
+    return list(gradient_of(slopes, leaves, list(along.values())))
+
+
+def _forward_over_backward(at: Evaluation, point: Parameters, along: Parameters) -> list[Tensor]:
+    with forward_ad.dual_level():
+        leaves = {name: p.detach().requires_grad_() for name, p in point.items()}
+        slopes = gradient_of(at(duals(leaves, along)).sum(), list(leaves.values()))
+        tangents = [forward_ad.unpack_dual(slope).tangent for slope in slopes]
+        return [torch.zeros_like(p) if t is None else t for t, p in zip(tangents, leaves.values(), strict=True)]
+
+
+def _flat(parts: object) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in parts])  # type: ignore[attr-defined]
