@@ -4,7 +4,8 @@
 - `Moments` and `JointMoments` stream over blocks; `merge_moments` and `merge_joint_moments` reduce those of an ensemble
 - `fit_order` fits an `Order` of convergence with its error, and refuses what is below the noise
 - `plan_sample_size`: how many samples decide, from a pilot
-- `tail_index`: whether a noise has heavy tails
+- `SkewedEstimate` of a mean of few samples with a long tail
+- `tail_index`: whether a noise has heavy tails, a `TailIndex` between 0 and 2
 - `with_error` writes a number and its error as text, as ``str`` of an estimate does
 """
 
@@ -15,7 +16,8 @@ from gradnoise.simulations.statistics.estimates import Difference, Estimate, Mea
 from gradnoise.simulations.statistics.joint_moments import JointMoments, merge_joint_moments
 from gradnoise.simulations.statistics.plan import plan_sample_size
 from gradnoise.simulations.statistics.rounding import with_error
-from gradnoise.simulations.statistics.tail_index import tail_index
+from gradnoise.simulations.statistics.skewed import SkewedEstimate
+from gradnoise.simulations.statistics.tail_index import TailIndex, tail_index
 
 __all__ = [
     "Difference",
@@ -25,6 +27,8 @@ __all__ = [
     "Moments",
     "Order",
     "Proportion",
+    "SkewedEstimate",
+    "TailIndex",
     "fit_order",
     "merge_joint_moments",
     "merge_moments",
