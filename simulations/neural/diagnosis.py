@@ -15,16 +15,15 @@ from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.escape import STAGES, Escape, escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
+from gradnoise.simulations.neural.tails import excess_kurtosis, random_projections
+from gradnoise.simulations.neural.tails import noise_tail_index as _tail_index
 from gradnoise.simulations.neural.traces import expected_sharpness
-from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.simulations.statistics import Estimate, tail_index, with_error
+from gradnoise.simulations.statistics import Estimate, TailIndex, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import Gaussian, SamplingNoise
 
 __all__ = ["Diagnosis", "diagnose"]
-
-_HELD = 2**22  # weights held at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,10 +40,11 @@ class Diagnosis(Escape):
         Largest ones of Σ, falling.
     sharpness : Estimate
         E L(θ + ν) − L(θ).
-    excess_kurtosis : float
-        Of the noise along random directions, exact for the sampling noise, the mean over the directions; zero if Gaussian.
-    tail_index, gaussian_tail_index : Estimate
-        α of the stable law that the noise along random directions looks like, and of Gaussian noise with the same covariance.
+    excess_kurtosis : Estimate
+        Of the noise along random directions, their mean; zero if Gaussian, infinite if the weights have no fourth moment.
+    tail_index, gaussian_tail_index : TailIndex
+        α of the stable law that the noise along random directions looks like, and of Gaussian noise. Finite data have all
+        moments: α below 2 tells how large sums of √n_draws draws are beside one, not that a moment is infinite.
     arguments, stream, versions
         What made it; see `gradnoise.simulations.ensemble.Result`.
 
@@ -62,9 +62,9 @@ class Diagnosis(Escape):
     ratio: Estimate
     covariance_eigenvalues: FloatArray
     sharpness: Estimate
-    excess_kurtosis: float
-    tail_index: Estimate
-    gaussian_tail_index: Estimate
+    excess_kurtosis: Estimate
+    tail_index: TailIndex
+    gaussian_tail_index: TailIndex
 
     def _headline(self) -> str:
         here, ratio = self.indicator, self.ratio
@@ -124,7 +124,7 @@ def diagnose(
     rng: RNG,
     n_probes: int = 100,
     n_eigenvalues: int = 10,
-    n_directions: int = 10,
+    n_directions: int = 30,
     n_draws: int = 10_000,
     chunk_size: int | None = None,
     progress: Progress = None,
@@ -148,7 +148,8 @@ def diagnose(
     n_eigenvalues : int
         Of H and of Σ.
     n_directions, n_draws : int
-        Random directions along which the noise is looked at, and draws of the noise along each.
+        Random directions along which the noise is looked at, and draws of the noise along each; the errors of kurtosis and
+        tail index are those of a mean over so many directions.
     chunk_size : int, optional
         Samples taken at once; all by default.
     progress : bool or callable, optional
@@ -177,7 +178,7 @@ def diagnose(
     >>> found = diagnose(model, loss, (inputs, torch.ones(3)), 1, rng=1, n_probes=20, n_draws=1_000)
     >>> found.hessian_eigenvalues.round(3)  # of H = diag(1, 4, 9) / 3 the largest d - 1
     array([3.   , 1.333])
-    >>> round(found.excess_kurtosis, 3)  # of noise that takes three values, each with probability 1/3
+    >>> round(found.excess_kurtosis.value, 3)  # of noise that takes three values, each with probability 1/3
     -1.5
     """
     operators = LossOperators(model, loss, *data, chunk_size=chunk_size)
@@ -186,49 +187,36 @@ def diagnose(
     stream = Stream.of(rng)
     generator = torch.Generator(operators.device).manual_seed(stream.seed())
     k = as_count(n_eigenvalues, "n_eigenvalues")
+    as_count(n_probes, "n_probes", at_least=2)
+    as_count(n_draws, "n_draws", at_least=4)
     with reporter(progress, STAGES + 3, "diagnose", "stages") as report:
+        # The tails first: they refuse a noise that is none or that cannot be drawn, before the long work.
+        directions = torch.Generator(operators.device).manual_seed(stream.child(2).seed())
+        values = random_projections(operators, n_directions, directions)
+        rounding = torch.finfo(operators.dtype).eps
+        kurtosis = excess_kurtosis(noise, values, rounding=rounding)
+        tails = _tail_index(noise, values, n_draws, stream.child(3), rounding=rounding)
+        control = _tail_index(Gaussian(n, 1, centered=False), values, n_draws, stream.child(4))
+        report(1)
         found = escape(operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), report=report)
         most = min(n, operators.dimension) - 1
         covariance_values, _ = NoiseCovariance(operators, noise).leading(min(k, most))
         report(1)
         sharpness = expected_sharpness(operators, generator, n_probes=n_probes)
         report(1)
-        theta = operators.parameters
-        shape = as_count(n_directions, "n_directions"), len(theta)
-        directions = torch.randn(shape, generator=generator, device=theta.device, dtype=theta.dtype)
-        values = np.array([operators.transposed_product(u).double().cpu().numpy() for u in directions])
-        tails = _tail_index(noise, values, n_draws, stream.child(3))
-        control = _tail_index(Gaussian(n, _equal_batch(noise)), values, n_draws, stream.child(4))
-        report(1)
     made_by = {
         "noise": repr(noise), "n": n, "dimension": operators.dimension, "n_probes": n_probes, "n_eigenvalues": k,
-        "n_directions": n_directions, "n_draws": n_draws, "dtype": str(theta.dtype), "device": str(theta.device),
+        "n_directions": n_directions, "n_draws": n_draws, "dtype": str(operators.dtype), "device": str(operators.device),
     }  # fmt: skip
     return Diagnosis(
         **vars(found) | {"arguments": made_by, "stream": stream},
         ratio=_quotient(found.indicator, found.isotropic_indicator),
         covariance_eigenvalues=covariance_values.double().cpu().numpy(),
         sharpness=sharpness,
-        excess_kurtosis=float(np.mean([noise.cumulant(4, v) / noise.cumulant(2, v) ** 2 for v in values])),
+        excess_kurtosis=kurtosis,
         tail_index=tails,
         gaussian_tail_index=control,
     )
-
-
-def _equal_batch(noise: SamplingNoise) -> float:
-    """Size of the minibatch whose centred power the noise has."""
-    return 1 / (noise.n * float(noise.centred_power))
-
-
-def _tail_index(noise: SamplingNoise, values: FloatArray, n_draws: int, stream: Stream) -> Estimate:
-    """Mean over the directions, each with draws of its own, so that all are independent."""
-    found = []
-    for k, v in enumerate(values):
-        projected = np.concatenate([W @ v for W in draw_in_parts(noise, n_draws, stream.generator(k), _HELD)])
-        found.append(tail_index(projected - noise.mean * v.sum()))
-    count = len(found)
-    error = math.sqrt(sum(e.standard_error**2 for e in found)) / count
-    return Estimate(sum(e.value for e in found) / count, error, sum(e.n for e in found))
 
 
 def _quotient(first: Estimate, second: Estimate) -> Estimate:
@@ -238,5 +226,6 @@ def _quotient(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(value, abs(value) * relative, min(first.n, second.n))
 
 
-def _shown(value: Estimate | float) -> str:
-    return with_error(value.value, value.standard_error) if isinstance(value, Estimate) else f"{value:.4g}"
+def _shown(value: Estimate | TailIndex | float) -> str:
+    estimated = isinstance(value, (Estimate, TailIndex))
+    return with_error(value.value, value.standard_error) if estimated else f"{value:.4g}"
