@@ -269,6 +269,10 @@ class LossOperators:
                 return
             yield rows
 
+    def sample_gradient_norms(self) -> Tensor:
+        """‖gᵢ‖², (n,), in double precision."""
+        return torch.cat([rows.double().square().sum(dim=1) for rows in self.sample_gradients()])
+
     def _chunks(self) -> Iterator[Batch]:
         for chunk in self.batches.chunks(self.chunk_size):
             yield on_device(chunk, self.device)

@@ -15,6 +15,7 @@ from gradnoise.simulations.statistics.convergence_order import Order, fit_order
 from gradnoise.simulations.statistics.estimates import Difference, Estimate, Measured, Moments, Proportion, merge_moments
 from gradnoise.simulations.statistics.joint_moments import JointMoments, merge_joint_moments
 from gradnoise.simulations.statistics.plan import plan_sample_size
+from gradnoise.simulations.statistics.quotient import Quotient
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.skewed import SkewedEstimate
 from gradnoise.simulations.statistics.tail_index import TailIndex, tail_index
@@ -27,6 +28,7 @@ __all__ = [
     "Moments",
     "Order",
     "Proportion",
+    "Quotient",
     "SkewedEstimate",
     "TailIndex",
     "fit_order",

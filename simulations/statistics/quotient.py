@@ -1,0 +1,101 @@
+"""Quotients of two estimates, with intervals that hold where the denominator is hardly known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from gradnoise.simulations.statistics.estimates import Estimate, as_level, quantile
+from gradnoise.simulations.statistics.rounding import with_error
+
+__all__ = ["Quotient"]
+
+
+@dataclass(frozen=True)
+class Quotient:
+    r"""Quotient of the means of two quantities.
+
+    Its interval holds all r with which numerator − r · denominator may be zero (Fieller 1954),
+
+    .. math:: (a - r b)^2 \le t^2 (s_a^2 - 2 r s_{ab} + r^2 s_b^2),
+
+    t being Student's quantile. Where the denominator may be zero itself that is everything, or everything but a gap.
+
+    Attributes
+    ----------
+    numerator, denominator : Estimate
+        a ± s_a and b ± s_b.
+    covariance : float
+        s_ab, of the two estimates; 0 for independent ones.
+
+    References
+    ----------
+    E. C. Fieller, J. R. Stat. Soc. B 16 (1954) 175.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate, Quotient
+    >>> well_known, hardly = Estimate(2.0, 0.02, 1_000), Estimate(2.0, 0.8, 1_000)
+    >>> [round(end, 2) for end in Quotient(Estimate(6.0, 0.06, 1_000), well_known).interval(0.95)]
+    [2.92, 3.08]
+    >>> [round(end, 2) for end in Quotient(Estimate(6.0, 0.06, 1_000), hardly).interval(0.95)]  # 6/3.57 and 6/0.43
+    [1.68, 13.95]
+    """
+
+    numerator: Estimate
+    denominator: Estimate
+    covariance: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{with_error(self.value, self.standard_error)} (standard error)"
+
+    @property
+    def value(self) -> float:
+        """Quotient of the values; infinite, or NaN, where the denominator's is zero."""
+        a, b = self.numerator.value, self.denominator.value
+        return a / b if b else math.copysign(math.inf, a) if a else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """By the delta method, which holds where the denominator is well known."""
+        b, r = self.denominator.value, self.value
+        if not math.isfinite(r):
+            return math.inf
+        return math.sqrt(max(self._variance(r), 0.0)) / abs(b)
+
+    @property
+    def n(self) -> int:
+        """Smaller one of the sample sizes."""
+        return min(self.numerator.n, self.denominator.n)
+
+    def resized(self, n: int) -> Quotient:
+        """Quotient from samples of n."""
+        return replace(
+            self,
+            numerator=self.numerator.resized(n),
+            denominator=self.denominator.resized(n),
+            covariance=self.covariance * self.n / n,
+        )
+
+    def valid(self, level: float) -> bool:
+        """Whether `interval` keeps its level, by those of numerator and denominator."""
+        return self.numerator.valid(level) and self.denominator.valid(level)
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Confidence interval; everything where the denominator may be zero."""
+        alpha = 1 - as_level(level)
+        if self.n < 2:
+            return -math.inf, math.inf
+        t2 = quantile(alpha, self.n - 1) ** 2
+        # A r² − 2 B r + C <= 0
+        A = self.denominator.value**2 - t2 * self.denominator.standard_error**2
+        B = self.numerator.value * self.denominator.value - t2 * self.covariance
+        C = self.numerator.value**2 - t2 * self.numerator.standard_error**2
+        if A <= 0:
+            return -math.inf, math.inf
+        half = math.sqrt(max(B * B - A * C, 0.0))
+        return (B - half) / A, (B + half) / A
+
+    def _variance(self, r: float) -> float:
+        """Of numerator − r · denominator."""
+        return self.numerator.standard_error**2 - 2 * r * self.covariance + (r * self.denominator.standard_error) ** 2
