@@ -1,7 +1,7 @@
 """Sampling vectors drawn by torch against the moments of theory.sampling.
 
 Null: the mean, variance and covariance of W are the stated ones, and its third and fourth cumulants along fixed values. With
-n = 400,000 draws and z = 6 there are fewer than 100 two-sided comparisons, so a false alarm has a probability below 1e-6 (1e-5
+n = 400,000 draws and z = 6 there are fewer than 130 two-sided comparisons, so a false alarm has a probability below 1e-6 (1e-5
 with the skewness of products of weights).
 """
 
@@ -32,6 +32,11 @@ NOISES = [
     sampling.GaussianMinibatch(6, 4, 2.0),
     sampling.GaussianMinibatch(6, 4, 2.0, centered=True, replacement=False),
     sampling.Enhanced(sampling.Minibatch(6, 3), 2.0),
+    # So many draws that they are counted without being listed.
+    sampling.Minibatch(6, 100),
+    sampling.SparseGaussian(6, 3, 100, form="cov", replacement=True),
+    sampling.GaussianMinibatch(6, 100, 2.0),
+    sampling.GaussianMinibatch(6, 100, 2.0, centered=True),
 ]
 
 
@@ -68,7 +73,13 @@ def test_every_exported_class_has_a_rule():
 
 
 def test_moments_can_fail():
-    for noise, wrong in ((NOISES[0], NOISES[1]), (NOISES[2], NOISES[3]), (NOISES[8], NOISES[7]), (NOISES[4], NOISES[2])):
+    for noise, wrong in (
+        (NOISES[15], NOISES[16]),
+        (NOISES[0], NOISES[1]),
+        (NOISES[2], NOISES[3]),
+        (NOISES[8], NOISES[7]),
+        (NOISES[4], NOISES[2]),
+    ):
         assert deviation(wrong, drawn(noise)) > Z
 
 
@@ -77,6 +88,30 @@ def test_a_batch_holds_its_samples():
     np.testing.assert_allclose(W * 3, np.round(W * 3), atol=1e-12)
     np.testing.assert_allclose(W.sum(axis=1), 1, rtol=1e-12)
     assert (drawn(NOISES[1]) > 0).sum(axis=1).tolist() == [3] * SIZE
+
+
+@pytest.mark.parametrize(("n", "b"), [(1, 10**5), (2, 10**6), (3, 10**12), (10, 150), (10, 10**5), (1000, 10**4), (7, 10**15)])
+def test_large_batches_sum_to_one(n, b):
+    """In single precision, and in memory that does not grow with b. Would catch 1/b that is added once a draw."""
+    for noise in (sampling.Minibatch(n, b), sampling.Enhanced(sampling.Minibatch(n, b), 1.5)):
+        W = weights(noise, torch.Generator().manual_seed(0), dtype=torch.float32)
+        assert abs(float(W.double().sum()) - 1) < 4e-7
+    if b < 10**6:
+        counts = weights(sampling.Minibatch(n, b), torch.Generator().manual_seed(0), dtype=torch.float64) * b
+        assert float((counts - counts.round()).abs().max()) < 1e-9
+
+
+def test_more_draws_than_can_be_counted_are_refused():
+    with pytest.raises(ValueError, match=r"batch_size must be at most 2\^53 to be counted"):
+        weights(sampling.Minibatch(2, 2**54), torch.Generator())
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_a_precision_is_rounded_once(noise, dtype):
+    """Would catch sums that are formed in half a precision, and gamma variables that torch does not have there."""
+    rounded, exact = (weights(noise, torch.Generator().manual_seed(1), size=50, dtype=d) for d in (dtype, torch.float32))
+    assert rounded.dtype == dtype and torch.equal(rounded, exact.to(dtype))
 
 
 def test_shapes_types_and_seeds():
