@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
+from gradnoise.simulations.neural.batch_weights import weighted_batch
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory._validation import as_choice, as_count
 from gradnoise.theory.sampling import (
     Bernoulli,
@@ -73,7 +73,7 @@ class WeightedLosses:
     operators : LossOperators
         Of the network.
     noise : SamplingNoise or None
-        W; samples of weight zero are not looked at.
+        W; of a minibatch only the samples that are drawn are looked at, as many in each step.
     generator : torch.Generator
         On the network's device.
 
@@ -97,14 +97,13 @@ class WeightedLosses:
         self.operators, self.noise, self.generator = operators, noise, generator
 
     def backward(self) -> None:
-        """Add the gradient, of the samples that have a weight."""
+        """Add the gradient, chunk by chunk of the samples."""
         operators = self.operators
         if self.noise is None:
             operators.backward(operators.losses_like(1 / operators.n))
-            return
-        w = weights(self.noise, self.generator, dtype=operators.dtype)
-        chosen = w.nonzero().squeeze(1)
-        operators.backward(w[chosen], chosen)
+        else:
+            batch = weighted_batch(self.noise, self.generator, dtype=operators.dtype)
+            operators.backward(batch.weights, batch.samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state."""
@@ -147,9 +146,9 @@ class WithAdditiveNoise:
         drawn = self.noise.draw()  # before the gradient: it reads the parameters
         self._mean.backward()
         for name, part in self.noise.operators.unflatten(drawn).items():
-            gradient = self.noise.operators.model.get_parameter(name).grad
-            assert gradient is not None  # every trainable parameter has just been given one
-            gradient += part
+            parameter = self.noise.operators.model.get_parameter(name)
+            assert parameter.grad is not None  # by `backward`, also where no loss depends on the parameter
+            parameter.grad = parameter.grad.to_dense().add_(part)  # of an embedding it may be sparse
 
     def state_dict(self) -> dict[str, Any]:
         """Return the noise's state."""
@@ -186,7 +185,7 @@ def build(
     generator: torch.Generator,
     *,
     large_batch_size: int | None = None,
-    k: int = 20,
+    k: int | None = None,
     period: int = 10,
 ) -> Dynamics:
     """Make a dynamics; but for three of them its noise is as strong as that of a minibatch of `batch_size`.

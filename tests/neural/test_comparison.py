@@ -17,12 +17,12 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from gradnoise.figures import networks, registry
 from gradnoise.simulations import ensemble, network_protocols
 from gradnoise.simulations.neural import comparison, dynamics, experiments, noise_covariance
+from gradnoise.simulations.neural.batch_weights import weighted_batch
 from gradnoise.simulations.neural.comparison import compare
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.training import METRICS
-from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 from .networks import LOSS, N, problem
@@ -144,11 +144,16 @@ def test_a_run_starts_where_another_ended(tmp_path, monkeypatch):
     on = run(dynamics="sgd", n_steps=5, folder=tmp_path / "on", start=tmp_path / "sgd", learning_rate=1e-9)
     assert on[0]["train_loss"] == sgd
     chosen = []
-    monkeypatch.setattr(dynamics, "weights", lambda *args, **options: chosen.append(weights(*args, **options)) or chosen[-1])
+
+    def drawn(*args, **options):
+        chosen.append(weighted_batch(*args, **options))
+        return chosen[-1]
+
+    monkeypatch.setattr(dynamics, "weighted_batch", drawn)
     run(dynamics="sgd", n_steps=5)
     run(dynamics="sgd", n_steps=5, start=tmp_path / "sgd")
     run(dynamics="sgd", n_steps=5, start=tmp_path / "on")
-    assert len({tuple(w.tolist()) for w in chosen}) == 15  # each run has noise of its own
+    assert len({tuple(batch.samples.tolist()) for batch in chosen}) == 15  # each run has noise of its own
     run(dynamics="sgd", n_steps=5, folder=tmp_path / "other", learning_rate=0.1, momentum=0.5)
     with pytest.raises(ValueError, match="hold the same run"):
         run(dynamics="sgd", n_steps=5, folder=tmp_path / "on", start=tmp_path / "other", learning_rate=1e-9)
