@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gradnoise.cli.common import console, user_errors, worker_count
-from gradnoise.cli.options import Budget, DataDir, Device, Extra, Jobs, Json, Out, Seed, Store
+from gradnoise.cli.options import Budget, ChunkSize, DataDir, Device, Extra, Jobs, Json, Out, Seed, Store
 
 __all__ = ["app", "main"]
 
@@ -163,6 +163,7 @@ def train(
         Path | None, typer.Option("--start", help="begin where the run in that folder, of the same seed, ended", metavar="DIR")
     ] = None,
     device: Device = "auto",
+    chunk_size: ChunkSize = None,
     data_dir: DataDir = None,
     seed: Seed = None,
     out: Annotated[
@@ -180,7 +181,7 @@ def train(
         settings = command.Settings(
             experiment=experiment, dynamics=dynamics, steps=steps, every=every, learning_rate=learning_rate,
             batch_size=batch_size, large_batch_size=large_batch_size, optimizer=optimizer, momentum=momentum, start=start,
-            device=device,
+            device=device, chunk_size=chunk_size,
         )  # fmt: skip
         command.train(settings, seed=seed, data=data_dir, out=out)
 
@@ -218,6 +219,7 @@ def diagnose(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="of the noise; the run's own")] = None,
     probes: Annotated[int, typer.Option("--probes", help="random probes for each trace")] = 100,
     device: Device = "auto",
+    chunk_size: ChunkSize = None,
     data_dir: DataDir = None,
     seed: Seed = None,
     json: Json = None,
@@ -229,7 +231,10 @@ def diagnose(
     from gradnoise.cli import train as command
 
     with user_errors():
-        command.diagnose(folder, batch_size=batch_size, probes=probes, seed=seed, device=device, data=data_dir, json=json)
+        command.diagnose(
+            folder, batch_size=batch_size, probes=probes, seed=seed, device=device, chunk_size=chunk_size, data=data_dir,
+            json=json,
+        )  # fmt: skip
 
 
 @app.command()

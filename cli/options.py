@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Budget", "DataDir", "Device", "Extra", "Jobs", "Json", "Out", "Seed", "Store"]
+__all__ = ["Budget", "ChunkSize", "DataDir", "Device", "Extra", "Jobs", "Json", "Out", "Seed", "Store"]
 
 Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
+ChunkSize = Annotated[
+    int | None, typer.Option("--chunk-size", help="samples taken at once, where memory is short; all if not given", min=1)
+]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR")
 ]
-Device = Annotated[str, typer.Option("--device", help="auto takes CUDA where there is some", metavar="auto|cpu|cuda")]
+Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is some), cpu, cuda, cuda:1 ...", metavar="NAME")]
 Extra = Annotated[str | None, typer.Option("--extra", help="neural: claims about networks; they need PyTorch", metavar="NAME")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="workers; 0 takes all processors")]
 Json = Annotated[Path | None, typer.Option("--json", help="write the result as JSON; - for stdout", metavar="FILE")]

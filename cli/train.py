@@ -30,6 +30,7 @@ class Settings:
     momentum: float
     start: Path | None
     device: str
+    chunk_size: int | None
 
 
 def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path | None) -> None:
@@ -53,6 +54,7 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
         momentum=settings.momentum,
         start=settings.start,
         device=settings.device,
+        chunk_size=settings.chunk_size,
         data_folder=data,
         folder=out,
     )
@@ -67,7 +69,15 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
 
 
 def diagnose(
-    folder: Path, *, batch_size: int | None, probes: int, seed: int | None, device: str, data: Path | None, json: Path | None
+    folder: Path,
+    *,
+    batch_size: int | None,
+    probes: int,
+    seed: int | None,
+    device: str,
+    chunk_size: int | None,
+    data: Path | None,
+    json: Path | None,
 ) -> None:
     """Diagnose the network of a run; print the numbers, or write them as JSON."""
     to_stdout = goes_to_stdout(json)
@@ -75,7 +85,7 @@ def diagnose(
     from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose
 
-    task, settings = experiments.restore(folder, device=device, data_folder=data)
+    task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
     operators = task.operators
     found = diagnose(
         operators.model,
@@ -84,6 +94,7 @@ def diagnose(
         settings["batch_size"] if batch_size is None else batch_size,
         rng=DEFAULT_SEED if seed is None else seed,
         n_probes=probes,
+        chunk_size=chunk_size,
     )
     if not to_stdout:
         console.print(str(found), highlight=False)

@@ -51,7 +51,7 @@ def compare(
     rng : None, int, SeedSequence or Generator
         See `gradnoise.simulations.ensemble.run`; a repetition is a path.
     device : str
-        "cpu", "cuda", or "auto".
+        See `gradnoise.simulations.neural.experiments.pick_device`.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     n_jobs : int, optional

@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.neural import data, models
+from gradnoise.simulations.neural.batches import Batches, as_batches
 from gradnoise.simulations.neural.dynamics import build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_choice, as_real
+from gradnoise.theory._validation import as_choice, as_count, as_real
 
 __all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "pick_device", "restore", "run"]
 
@@ -106,14 +107,20 @@ class Task:
 
     def metrics(self) -> dict[str, float]:
         """Accuracy on the training labels, corrupted ones included, and on the test images."""
-        model, (inputs, labels) = self.operators.model, self.test
-        with torch.no_grad():
-            ((train_inputs, train_labels),) = self.operators.batches.chunks(self.operators.n)
-            train_accuracy = accuracy(model(train_inputs), train_labels)
-            return {"train_accuracy": train_accuracy, "test_accuracy": accuracy(model(inputs), labels)}
+        operators = self.operators
+        both = (operators.batches, as_batches(self.test))
+        shares = [accuracy(operators.model, samples, operators.chunk_size) for samples in both]
+        return dict(zip(("train_accuracy", "test_accuracy"), shares, strict=True))
 
 
-def make(experiment: Experiment, *, rng: RNG, device: torch.device, data_folder: str | os.PathLike[str] | None = None) -> Task:
+def make(
+    experiment: Experiment,
+    *,
+    rng: RNG,
+    device: torch.device,
+    data_folder: str | os.PathLike[str] | None = None,
+    chunk_size: int | None = None,
+) -> Task:
     """Load the data, corrupt labels, and initialise the network, each with a seed of its own.
 
     Parameters
@@ -125,6 +132,8 @@ def make(experiment: Experiment, *, rng: RNG, device: torch.device, data_folder:
         Where network and samples go.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
+    chunk_size : int, optional
+        Samples taken at once, in training and in evaluation; all by default.
 
     Returns
     -------
@@ -160,7 +169,7 @@ def make(experiment: Experiment, *, rng: RNG, device: torch.device, data_folder:
         tensor = torch.as_tensor(array, device=device)
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
-    operators = LossOperators(model, CROSS_ENTROPY, moved(part.train_inputs), moved(labels))
+    operators = LossOperators(model, CROSS_ENTROPY, moved(part.train_inputs), moved(labels), chunk_size=chunk_size)
     facts = {"n_train": n_train, "n_corrupted": wrong, "n_test": len(part.test_labels), "sha256": data.digest(whole)}
     return Task(operators, (moved(part.test_inputs), moved(part.test_labels)), facts)
 
@@ -178,7 +187,8 @@ def run(
     momentum: float = 0.0,
     every: int = 100,
     start: str | os.PathLike[str] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
+    chunk_size: int | None = None,
     data_folder: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress = None,
@@ -209,8 +219,10 @@ def run(
         Steps between two records.
     start : path, optional
         Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
-    device : str
-        "cpu", "cuda", or "auto".
+    device : str or torch.device
+        See `pick_device`.
+    chunk_size : int, optional
+        See `make`. A run may be continued with another one; numbers then agree but for rounding.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     folder : path, optional
@@ -237,7 +249,7 @@ def run(
     """
     chosen = EXPERIMENTS[as_choice(experiment, "experiment", tuple(EXPERIMENTS))]
     place, stream = pick_device(device), Stream.of(rng)
-    task = make(chosen, rng=stream, device=place, data_folder=data_folder)
+    task = make(chosen, rng=stream, device=place, data_folder=data_folder, chunk_size=chunk_size)
     settings: dict[str, Any] = {"experiment": experiment, "stream": asdict(stream), "data": task.facts}
     noise = stream
     if start is not None:
@@ -290,7 +302,7 @@ def advance(
     Parameters
     ----------
     task : Task
-        Is changed.
+        Is changed. Samples are taken in chunks as its operators take them.
     dynamics : str
         One of `gradnoise.simulations.neural.dynamics.DYNAMICS`.
     rng : None, int, SeedSequence or Generator
@@ -341,8 +353,12 @@ def advance(
     """
     operators, stream = task.operators, Stream.of(rng)
     rate, push = as_real(learning_rate, "learning_rate", above=0), as_real(momentum, "momentum", at_least=0)
+    # As Python's numbers: the settings are written as JSON.
+    b, every = as_count(batch_size, "batch_size", at_most=operators.n), as_count(every, "every")
+    period = as_count(period, "period")
+    B = None if large_batch_size is None else as_count(large_batch_size, "large_batch_size")
     generator = torch.Generator(operators.device).manual_seed(stream.child(_NOISE).seed())
-    source = build(dynamics, operators, batch_size, generator, large_batch_size=large_batch_size, period=period)
+    source = build(dynamics, operators, b, generator, large_batch_size=B, period=period)
     parameters = operators.model.parameters()
     if as_choice(optimizer, "optimizer", OPTIMIZERS) == "sgd":
         steps: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=push)
@@ -351,8 +367,8 @@ def advance(
     else:
         steps = torch.optim.Adam(parameters, lr=rate)
     made_by = {
-        **(settings or {}), "dynamics": dynamics, "learning_rate": rate, "batch_size": batch_size,
-        "large_batch_size": large_batch_size, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
+        **(settings or {}), "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
+        "large_batch_size": B, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
         "device": operators.device.type, "versions": {**versions(), "torch": torch.__version__},
     }  # fmt: skip
 
@@ -365,7 +381,11 @@ def advance(
 
 
 def restore(
-    folder: str | os.PathLike[str], *, device: str = "auto", data_folder: str | os.PathLike[str] | None = None
+    folder: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "auto",
+    data_folder: str | os.PathLike[str] | None = None,
+    chunk_size: int | None = None,
 ) -> tuple[Task, dict[str, Any]]:
     """Return the network of a run's checkpoint with its data, and the run's settings.
 
@@ -373,10 +393,12 @@ def restore(
     ----------
     folder : path
         Of `run`.
-    device : str
-        "cpu", "cuda", or "auto".
+    device : str or torch.device
+        See `pick_device`.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
+    chunk_size : int, optional
+        See `make`.
 
     Returns
     -------
@@ -403,17 +425,24 @@ def restore(
         raise ValueError(f"folder must be of an experiment, got settings {settings} in {os.fspath(folder)!r}")
     entropy, key, bit_generator = (settings["stream"][name] for name in ("entropy", "spawn_key", "bit_generator"))
     stream = Stream(entropy if isinstance(entropy, int) else tuple(entropy), tuple(key), bit_generator)
-    task = make(EXPERIMENTS[settings["experiment"]], rng=stream, device=pick_device(device), data_folder=data_folder)
+    task = make(
+        EXPERIMENTS[settings["experiment"]],
+        rng=stream,
+        device=pick_device(device),
+        data_folder=data_folder,
+        chunk_size=chunk_size,
+    )
     task.operators.model.load_state_dict(content["model"])
     return task, settings
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str | torch.device) -> torch.device:
     """Return a device by name; "auto" takes CUDA where there is some.
 
     Parameters
     ----------
-    name : {"auto", "cpu", "cuda"}
+    name : str or torch.device
+        "auto", or what torch calls a device: "cpu", "cuda", "cuda:1", "mps".
 
     Returns
     -------
@@ -423,6 +452,8 @@ def pick_device(name: str) -> torch.device:
     ------
     ValueError
         If there is no such device.
+    TypeError
+        If it is no name.
 
     Examples
     --------
@@ -430,12 +461,33 @@ def pick_device(name: str) -> torch.device:
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    as_choice(name, "device", ("auto", "cpu", "cuda"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device must be there, got cuda, and torch sees no CUDA device")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if not isinstance(name, str | torch.device):
+        raise TypeError(f"device must be a name or a torch.device, got {name!r}")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be there, got {device}, and torch sees no CUDA device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be there, got {device}, and torch sees cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:  # as torch has it for a backend that is not built in
+        raise ValueError(f"device must be there and hold numbers, got {device}: {str(error).splitlines()[0]}") from None
+    return device
 
 
-def accuracy(outputs: Tensor, labels: Tensor) -> float:
-    """Share of the outputs (n, classes) whose largest is that of the label (n,)."""
-    return float((outputs.argmax(dim=1) == labels).double().mean())
+def accuracy(model: nn.Module, samples: Batches, chunk_size: int) -> float:
+    """Share of the samples whose largest output, of (n, classes), is that of the label (n,); the model is in evaluation mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            right = [(model(x).argmax(dim=1) == y).sum() for x, y in samples.chunks(chunk_size)]
+    finally:
+        for module in training:  # by itself, as some of its parts may have been in evaluation mode
+            module.training = True
+    return int(torch.stack(right).sum()) / samples.n

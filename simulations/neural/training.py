@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gradnoise.simulations.ensemble import Progress, replacing, reporter
@@ -54,7 +55,7 @@ def train(
         Where the records go, as lines of JSON, and with each record a checkpoint. If there is one already, the training
         continues from it: on a CPU with the numbers that it would have had without the interruption.
     settings : mapping, optional
-        What makes the run, for JSON; a checkpoint of other settings is refused.
+        What makes the run, of what JSON can hold and NumPy's numbers; a checkpoint of other settings is refused.
     progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
@@ -68,6 +69,8 @@ def train(
     ValueError
         If an argument is not allowed, the folder holds another run or a damaged checkpoint, or the loss is not finite any
         more; what was recorded before is kept.
+    TypeError
+        If the settings hold something that JSON cannot.
 
     Examples
     --------
@@ -85,7 +88,7 @@ def train(
     [0.5, 0.140625]
     """
     n_steps, every = as_count(n_steps, "n_steps", at_least=0), as_count(every, "every")
-    identity = json.loads(json.dumps(dict(settings or {})))
+    identity = json.loads(json.dumps(dict(settings or {}), default=_number))
     place = None if folder is None else Path(folder)
     parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
     records: list[Record] = []
@@ -160,6 +163,13 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dic
         return content, json.loads(content["settings"])
     except Exception as error:  # damage makes the reader raise nearly anything
         raise ValueError(f"{path} must be a checkpoint, got {type(error).__name__}; remove it to begin anew") from None
+
+
+def _number(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's."""
+    if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.ndim == 0):
+        return value.item()
+    raise TypeError(f"settings must be of what JSON can hold, got {value!r}")
 
 
 def _record(step: int, operators: LossOperators, metrics: Callable[[], Mapping[str, float]] | None) -> Record:

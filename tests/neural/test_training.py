@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from gradnoise.cli.main import main
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
-from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, build
+from gradnoise.simulations.neural.batches import as_batches
+from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, WithAdditiveNoise, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import CHECKPOINT, METRICS, train
 from gradnoise.simulations.neural.weights import weights
@@ -36,6 +37,79 @@ def gradient_of(operators, dynamics):
     operators.model.zero_grad()
     dynamics.backward()
     return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators.parameter_names})
+
+
+class Unused(torch.nn.Module):
+    """A layer that no loss depends on, a frozen one, and inputs that must have at least one sample to be viewed."""
+
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused, self.out = torch.nn.Linear(4, 4), torch.nn.Linear(2, 2), torch.nn.Linear(4, 3)
+        self.out.requires_grad_(False)
+        self.sizes = set()
+
+    def forward(self, x):
+        self.sizes.add(len(x))
+        return self.out(torch.tanh(self.used(x.view(len(x), -1))))
+
+
+def unused(n=40):
+    torch.manual_seed(0)
+    return LossOperators(Unused().double(), LOSS, torch.randn(n, 2, 2).double(), torch.arange(n) % 3)
+
+
+@pytest.mark.parametrize("name", DYNAMICS)
+def test_unused_and_frozen_parameters(name):
+    """What no loss depends on has a gradient of zero, but for noise that is isotropic; what is frozen has none."""
+    operators = unused()
+    source = build(name, operators, 4, generator(), k=3)
+    for _ in range(3):
+        source.backward()
+    unused_gradient = operators.model.get_parameter("unused.weight").grad
+    assert unused_gradient is not None and bool(unused_gradient.any()) == (name in ("gld_const", "gld_dynamic"))
+    assert operators.model.get_parameter("out.weight").grad is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [("sgd", {6}), ("enhanced", {24}), ("msgd-fisher-batch", {12}), ("large-batch-sgd", {12}), ("msgd-cov", {40})],
+)
+def test_batches_have_one_shape(name, sizes):
+    """Samples that are drawn twice are not merged: that would be another shape in each step, and a wait for the device."""
+    operators = unused()
+    source = build(name, operators, 6, generator(), large_batch_size=12)
+    operators.model.sizes.clear()
+    for _ in range(30):
+        source.backward()
+    assert operators.model.sizes == sizes
+
+
+def test_an_empty_batch_is_a_gradient_of_zero():
+    """Bernoulli's batches of b = 1 are empty in more than a third of the steps."""
+    operators, empty = unused(), 0
+    source = build("msgd-bernoulli", operators, 1, generator())
+    for _ in range(50):
+        operators.model.zero_grad()
+        operators.model.sizes.clear()
+        source.backward()
+        if not operators.model.sizes:
+            empty += 1
+            assert not any(p.grad.any() for p in operators.model.parameters() if p.requires_grad)
+    assert 5 < empty < 35
+    train(operators, source, torch.optim.SGD(operators.model.parameters(), lr=0.01), 20)
+
+
+def test_additive_noise_on_a_sparse_gradient():
+    """Of an embedding with ``sparse=True``, whose noise is not sparse."""
+
+    def gradient(sparse):
+        torch.manual_seed(0)
+        embedding = torch.nn.Embedding(5, 3, sparse=sparse)
+        model = torch.nn.Sequential(embedding, torch.nn.Flatten(), torch.nn.Linear(6, 3)).double()
+        operators = LossOperators(model, LOSS, torch.randint(5, (9, 2)), torch.arange(9) % 3)
+        return gradient_of(operators, WithAdditiveNoise(AdditiveNoise("gld_const", operators, 2, generator(), strength=0.1)))
+
+    torch.testing.assert_close(gradient(sparse=True), gradient(sparse=False), rtol=1e-12, atol=0)
 
 
 def noise_of(dynamics):
@@ -142,7 +216,9 @@ def test_digits_are_learnt():
         ({"batch_size": 0}, "batch_size must be between 1 and 300"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
         ({"dynamics": "enhanced", "large_batch_size": 10}, "large_batch_size must be >= 11"),
-        ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
+        ({"device": "tpu"}, "device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got 'tpu'"),
+        ({"device": "meta"}, "device must be there and hold numbers, got meta"),
+        ({"chunk_size": 0}, "chunk_size must be >= 1"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -152,8 +228,65 @@ def test_bad_arguments_are_named(arguments, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_device_is_named():
-    with pytest.raises(ValueError, match="torch sees no CUDA device"):
-        experiments.run("digits", n_steps=1, rng=0, device="cuda")
+    for device in ("cuda", "cuda:1", torch.device("cuda")):
+        with pytest.raises(ValueError, match=f"device must be there, got {device}, and torch sees no CUDA device"):
+            experiments.run("digits", n_steps=1, rng=0, device=device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_cuda_devices_by_number():
+    assert experiments.pick_device("cuda:0") == torch.device("cuda:0") and experiments.pick_device("auto").type == "cuda"
+    with pytest.raises(ValueError, match="and torch sees cuda:0 to cuda:"):
+        experiments.pick_device("cuda:99")
+
+
+def test_devices_by_name():
+    assert experiments.pick_device(torch.device("cpu")) == experiments.pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(TypeError, match="device must be a name or a torch"):
+        experiments.pick_device(0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["batch_size", "large_batch_size", "every", "n_steps", "chunk_size", "rng"])
+def test_numbers_of_numpy_are_numbers(name, tmp_path):
+    options = {"n_steps": 2, "rng": 1, "batch_size": 4, "large_batch_size": 8, "every": 1, "chunk_size": 100}
+    plain = experiments.run("digits", "enhanced", device="cpu", folder=tmp_path / "plain", **options)
+    options[name] = np.int64(options[name])
+    assert experiments.run("digits", "enhanced", device="cpu", folder=tmp_path / "numpy", **options) == plain
+
+
+def test_settings_are_what_json_can_hold(tmp_path):
+    operators = setup()
+
+    def run(settings):
+        steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
+        return train(operators, build("sgd", operators, 2, generator()), steps, 2, folder=tmp_path, settings=settings)
+
+    with pytest.raises(TypeError, match="settings must be of what JSON can hold, got <object"):
+        run({"seed": object()})
+    first = run({"seed": np.int64(1), "rate": np.float32(0.5)})
+    assert run({"seed": 1, "rate": 0.5}) == first  # the same run
+
+
+def test_chunks_reach_training_and_evaluation():
+    """Would catch an evaluation of all images at once, which takes forty times the memory of what the chunks allow."""
+    whole = experiments.make(experiments.EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
+    task = experiments.make(experiments.EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"), chunk_size=70)
+    sizes = set()
+    task.operators.model.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
+    assert task.metrics() == whole.metrics() and max(sizes) == 70 and 597 % 70 in sizes
+    options = {"n_steps": 2, "rng": 1, "every": 2, "learning_rate": 0.1, "batch_size": 10}
+    chunked, plain = (experiments.advance(t, "gd", **options) for t in (task, whole))
+    assert max(sizes) == 70 and chunked[-1]["train_loss"] == pytest.approx(plain[-1]["train_loss"], rel=1e-5)
+    records = experiments.run("digits", "gd", n_steps=2, every=2, rng=1, learning_rate=0.1, device="cpu", chunk_size=70)
+    assert records == chunked
+
+
+def test_accuracy_is_taken_in_evaluation_mode_and_leaves_every_layer_as_it_was():
+    model = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Linear(4, 3), torch.nn.Dropout(0.5).eval())
+    x, y = torch.randn(50, 4), torch.arange(50) % 3
+    wanted = float((model[1](x).argmax(dim=1) == y).double().mean())
+    assert experiments.accuracy(model, as_batches((x, y)), 7) == pytest.approx(wanted)
+    assert [m.training for m in model.modules()] == [True, True, True, False]
 
 
 def command(monkeypatch, capsys, *arguments):
@@ -169,7 +302,11 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
         monkeypatch, capsys, "train", "--steps", 20, "--every", 10, "--seed", 3, "--device", "cpu", "--out", run
     )
     assert code == 0 and "test accuracy" in shown.out and len((run / METRICS).read_text().splitlines()) == 3
-    code, shown = command(monkeypatch, capsys, "diagnose", run, "--probes", 4, "--device", "cpu", "--json", "-")
+    code, again = command(monkeypatch, capsys, "train", "--steps", 20, "--every", 10, "--seed", 3, "--chunk-size", 70)
+    assert code == 0 and again.out.splitlines()[:-2] == shown.out.splitlines()[:-3]
+    code, shown = command(
+        monkeypatch, capsys, "diagnose", run, "--probes", 4, "--device", "cpu", "--chunk-size", 70, "--json", "-"
+    )
     found = json.loads(shown.out)
     assert code == 0 and found["arguments"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
     assert found["ratio"]["value"] == pytest.approx(found["indicator"]["value"] / found["isotropic_indicator"]["value"])
