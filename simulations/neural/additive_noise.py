@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ __all__ = ["ADDITIVE", "AdditiveNoise"]
 #: Rows of Table 1: σ²I fixed at the start; σ_t²I; diag(Σ); the leading part of Σ, and of H; and λ₁u₁u₁ᵀ.
 ADDITIVE = ("gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec")
 
+_KEPT = 20  # eigenpairs
 _EIGENVALUE_TOLERANCE = 1e-4  # of eigenvalues that shape a noise whose strength is matched anyway
 
 
@@ -34,9 +36,9 @@ class AdditiveNoise:
         Whose strength is matched; a number b stands for the minibatch with replacement.
     generator : torch.Generator
         On the network's device.
-    k : int
-        Eigenpairs kept by "gld_leading" and "gld_hessian". The network must have more parameters, "gld_leading" more samples,
-        too.
+    k : int, optional
+        Eigenpairs kept by "gld_leading" and "gld_hessian"; at most as many as parameters, for "gld_leading" as samples, too. 20,
+        or all of fewer, by default.
     period : int
         Draws after which the covariance is measured anew.
     strength : float, optional
@@ -77,7 +79,7 @@ class AdditiveNoise:
         noise: int | SamplingNoise,
         generator: torch.Generator,
         *,
-        k: int = 20,
+        k: int | None = None,
         period: int = 1,
         strength: float | None = None,
     ) -> None:
@@ -85,55 +87,74 @@ class AdditiveNoise:
         self.operators, self.generator = operators, generator
         self.noise = matched_noise(noise, operators.n, "noise")
         most = min(operators.n, operators.dimension) if kind == "gld_leading" else operators.dimension
-        self.k = as_count(k, "k", at_most=most - 1) if kind in ("gld_leading", "gld_hessian") else 1
+        self.k = 1
+        if kind in ("gld_leading", "gld_hessian"):
+            self.k = min(_KEPT, most) if k is None else as_count(k, "k", at_most=most)
         self.period = as_count(period, "period")
         if strength is not None and kind != "gld_const":
             raise ValueError(f"strength must be left out for {kind}, whose strength is matched, got {strength!r}")
         self.strength = None if strength is None else as_real(strength, "strength", above=0)
         self._drawn = 0
-        self._root: Tensor | None = None
+        self._axes: Tensor | None = None  # (d, k), orthonormal, of a noise that has less than all directions
+        self._scale: Tensor | None = None  # standard deviations along them, or of the components, or one of all
 
     def draw(self) -> Tensor:
         """Draw the noise, (d,), to be added to the gradient; after every `period` draws its covariance is measured anew."""
-        if self._root is None or (self._drawn % self.period == 0 and self.kind != "gld_const"):
-            self._root = self._measure()
+        if self._scale is None or (self._drawn % self.period == 0 and self.kind != "gld_const"):
+            self._scale, self._axes = self._measured()
         self._drawn += 1
-        size = self._root.shape[-1] if self._root.ndim == 2 else self.operators.dimension
+        size = self.operators.dimension if self._axes is None else self._axes.shape[1]
         z = torch.randn(size, generator=self.generator, device=self.operators.device, dtype=self.operators.dtype)
-        return self._root @ z if self._root.ndim == 2 else self._root * z
+        return self._scale * z if self._axes is None else self._axes @ (self._scale * z)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a later `load_state_dict` needs to draw the same noise on."""
-        return {"drawn": self._drawn, "root": self._root, "generator": self.generator.get_state()}
+        return {"drawn": self._drawn, "axes": self._axes, "scale": self._scale, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
-        self._drawn, root = state["drawn"], state["root"]
-        self._root = None if root is None else root.to(self.operators.device)
+        device = self.operators.device
+        self._drawn = state["drawn"]
+        self._axes, self._scale = (None if part is None else part.to(device) for part in (state["axes"], state["scale"]))
         self.generator.set_state(state["generator"].cpu())
 
-    def _measure(self) -> Tensor:
-        """Root of the covariance: a (d, k) matrix, or the standard deviations of independent components."""
+    def _measured(self) -> tuple[Tensor, Tensor | None]:
+        """Standard deviations, and the axes that they are along, if these are not the parameters."""
         operators = self.operators
         if self.strength is not None:
-            return torch.tensor(self.strength, device=operators.device, dtype=operators.dtype)
+            return torch.tensor(self.strength, device=operators.device, dtype=operators.dtype), None
         covariance = NoiseCovariance(operators, self.noise)
-        variances = covariance.variances()
-        trace = float(variances.sum())
-        if trace <= 0:
-            raise ValueError("the noise to be matched must not be zero, got equal gradients for all samples")
-        if self.kind in ("gld_const", "gld_dynamic"):
-            return torch.tensor(trace / operators.dimension, device=operators.device, dtype=operators.dtype).sqrt()
         if self.kind == "gld_diag":
-            return variances.sqrt()
+            variances = covariance.variances()
+            self._check_noise(covariance, float(variances.sum()))
+            return variances.sqrt(), None
+        trace = covariance.trace()
+        self._check_noise(covariance, trace)
+        if self.kind in ("gld_const", "gld_dynamic"):
+            return torch.tensor(math.sqrt(trace / operators.dimension), device=operators.device, dtype=operators.dtype), None
         if self.kind == "gld_leading":
             kept, axes = covariance.leading(self.k)
         else:
-            values, vectors = leading_eigenpairs(
-                operators.hessian_here(), covariance.gradient, self.k, tolerance=_EIGENVALUE_TOLERANCE
-            )
-            kept, axes = operators.tensor(values).clamp(min=0), operators.tensor(vectors)
-        total = float(kept.sum())
-        if total <= 0:
-            raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {float(kept[0]):.3g} for the largest")
-        return axes * (kept * (trace / total)).sqrt()
+            kept, axes = self._curvature(covariance.gradient)
+        return (kept * (trace / float(kept.sum()))).sqrt(), axes
+
+    def _check_noise(self, covariance: NoiseCovariance, trace: float) -> None:
+        """Raise if there is no noise but for rounding: where all gradients are equal, their distances from the mean are not 0."""
+        squared_norm = trace / covariance.share + covariance.gradient_norm_squared  # of a sample's gradient, in the mean
+        if trace <= torch.finfo(self.operators.dtype).eps * covariance.share * squared_norm:
+            raise ValueError("the noise to be matched must not be zero, got equal gradients for all samples, but for rounding")
+
+    def _curvature(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Leading eigenvalues of the Hessian, negative ones replaced by zero, and its eigenvectors."""
+        operators, hessian, stretches = self.operators, self.operators.hessian_here(), []
+
+        def product(u: Tensor) -> Tensor:
+            found = hessian(u)
+            stretches.append(found.norm() / u.norm())
+            return found
+
+        values, vectors = leading_eigenpairs(product, like, self.k, tolerance=_EIGENVALUE_TOLERANCE)
+        kept = operators.tensor(values).clamp(min=0)
+        if float(kept[0]) <= torch.finfo(operators.dtype).eps * float(torch.stack(stretches).max()):
+            raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {float(values[0]):.3g} for the largest")
+        return kept, operators.tensor(vectors)

@@ -72,8 +72,8 @@ def test_const_keeps_its_strength_and_the_others_follow_the_network():
     sources = [AdditiveNoise(kind, operators, 3, torch.Generator(), period=2) for kind in ("gld_const", "gld_dynamic")]
 
     def strength(source):
-        assert source._root is not None
-        return float(source._root)
+        assert source._scale is not None
+        return float(source._scale)
 
     for source in sources:
         source.draw()
@@ -98,7 +98,8 @@ def test_a_strength_of_ones_own():
         ("langevin", 3, {}, "kind must be one of gld_const, gld_dynamic"),
         ("gld_const", 3, {"strength": 0.0}, "strength must be > 0"),
         ("gld_diag", 3, {"strength": 0.1}, "strength must be left out for gld_diag"),
-        ("gld_leading", 3, {"k": 9}, "k must be between 1 and 8"),
+        ("gld_leading", 3, {"k": 10}, "k must be between 1 and 9"),
+        ("gld_hessian", 3, {"k": 44}, "k must be between 1 and 43"),
         ("gld_diag", Minibatch(N, N, replacement=False), {}, "noise must leave some noise, v > c"),
         ("gld_diag", 3, {"period": 0}, "period must be >= 1"),
     ],
@@ -108,8 +109,42 @@ def test_bad_arguments_are_named(kind, noise, options, message):
         AdditiveNoise(kind, OPERATORS, noise, torch.Generator(), **options)
 
 
-def test_nothing_to_match_is_named():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ADDITIVE)
+def test_nothing_to_match_is_named(kind, dtype):
+    """Also where the gradients are equal but for rounding. Would catch a comparison with zero itself."""
     model, x, y = problem("perceptron")
-    one = LossOperators(model, LOSS, x[:1].expand(4, -1), y[:1].expand(4))
+    model.to(dtype)
+    one = LossOperators(model, LOSS, x[:1].expand(7, -1).to(dtype), y[:1].expand(7))
     with pytest.raises(ValueError, match="the noise to be matched must not be zero"):
-        AdditiveNoise("gld_dynamic", one, 2, torch.Generator()).draw()
+        AdditiveNoise(kind, one, 2, torch.Generator(), k=3).draw()
+    AdditiveNoise(kind, one, Gaussian(7, 2, centered=False), torch.Generator(), k=3).draw()  # this one has noise along ∇L
+
+
+@pytest.mark.parametrize("kind", ["gld_hessian", "gld_eigvec"])
+def test_no_curvature_to_follow_is_named(kind):
+    """A concave loss, and a linear one. Would catch axes that are made of rounding."""
+    torch.manual_seed(0)
+    model, x = torch.nn.Linear(5, 1).double(), torch.randn(9, 5).double()
+    for loss in (lambda o, t: -((o[:, 0] - t) ** 2), lambda o, t: o[:, 0] * t):
+        operators = LossOperators(model, loss, x, torch.randn(9).double())
+        with pytest.raises(ValueError, match=r"must have a positive eigenvalue|operator that is not zero"):
+            AdditiveNoise(kind, operators, 3, torch.Generator(), k=2).draw()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ADDITIVE if kind not in ("gld_hessian", "gld_eigvec")])
+def test_the_smallest_networks(kind):
+    """One parameter, and two samples: the noise is all along what there is, as strong as it must be."""
+    x, y = torch.tensor([[1.0], [2.0], [3.0]]).double(), torch.tensor([1.0, -1.0, 0.5]).double()
+    line = torch.nn.Linear(1, 1, bias=False).double()
+    operators = LossOperators(line, lambda o, t: (o[:, 0] - t) ** 2 / 2, x, y)
+    noise = AdditiveNoise(kind, operators, 1, torch.Generator().manual_seed(1), period=4_000)
+    drawn = torch.stack([noise.draw() for _ in range(4_000)])
+    assert drawn.shape == (4_000, 1)
+    squares = (drawn**2).sum(dim=1)
+    slopes = torch.stack([operators.matrix_product(e) for e in torch.eye(3).double()])
+    trace = float(((slopes - slopes.mean(dim=0)) ** 2).sum() / 3)
+    assert abs(float(squares.mean()) - trace) < Z * float(squares.std()) / 4_000**0.5
+    model, inputs, targets = problem("perceptron")
+    two = LossOperators(model, LOSS, inputs[:2], targets[:2])
+    assert AdditiveNoise(kind, two, 1, torch.Generator().manual_seed(1)).draw().shape == (two.dimension,)
