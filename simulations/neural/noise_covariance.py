@@ -97,7 +97,7 @@ class NoiseCovariance:
 
     def trace(self) -> float:
         """Tr Σ."""
-        return self.share * trace_covariance(self.operators) + self.of_mean * self.gradient_norm_squared
+        return self.share * trace_covariance(self.operators, gradient=self.gradient) + self.of_mean * self.gradient_norm_squared
 
     def product(self, u: Tensor) -> Tensor:
         """Σu, (d,)."""

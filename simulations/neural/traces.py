@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import as_count, as_real
@@ -19,12 +20,16 @@ from gradnoise.theory._validation import as_count, as_real
 __all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
 
 
-def trace_covariance(operators: LossOperators) -> float:
-    """Tr Σ, exact, from the gradients of all samples: their mean squared distance from their mean.
+def trace_covariance(operators: LossOperators, *, gradient: Tensor | None = None) -> float:
+    """Tr Σ, exact: the mean squared norm of the samples' gradients less the squared norm of their mean.
+
+    `gradient_spread` tells whether it is zero to rounding.
 
     Parameters
     ----------
     operators : LossOperators
+    gradient : (d,) Tensor, optional
+        ∇L, where the caller has it.
 
     Returns
     -------
@@ -43,9 +48,7 @@ def trace_covariance(operators: LossOperators) -> float:
     >>> trace_covariance(operators)  # of (-1, 0) and (0, -2), the gradients of the samples
     1.25
     """
-    mean = operators.gradient()
-    total = sum(float(((rows - mean) ** 2).sum()) for rows in operators.sample_gradients())
-    return total / operators.n
+    return gradient_spread(operators, gradient=gradient).trace
 
 
 def trace_hessian(
