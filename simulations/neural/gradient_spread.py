@@ -96,16 +96,12 @@ def gradient_spread(operators: LossOperators, *, gradient: Tensor | None = None)
     >>> spread.squares, spread.trace, spread.vanishes  # of (-1, 0) and (0, -2), whose mean has the squared norm 1.25
     (tensor([1., 4.], dtype=torch.float64), 1.25, False)
     """
-    parameters = {name: p for name, p in operators.model.named_parameters() if p.requires_grad}
+    parameters = operators.own_parameters
     squares: dict[str, list[Tensor]] = {name: [] for name in parameters}
     total: dict[str, Tensor] = {}
     unit, n_summands, looped = 0.0, 1, set()
-    for x, y in zip(*(torch.split(t, operators.chunk_size) for t in (operators.inputs, operators.targets)), strict=True):
-
-        def evaluate(rows: slice, x: Tensor = x, y: Tensor = y) -> Tensor:
-            return operators.loss(operators.model(x[rows]), y[rows])
-
-        chunk = squared_gradient_norms(parameters, evaluate, len(x), with_total=gradient is None)
+    for evaluate, size in operators.chunks():
+        chunk = squared_gradient_norms(parameters, evaluate, size, with_total=gradient is None)
         for name, found in chunk.squares.items():
             squares[name].append(found)
         for name, found in chunk.total.items():
