@@ -55,8 +55,8 @@ class Diagnosis(Escape):
     >>> inputs, targets = torch.eye(3), torch.tensor([0, 1, 1])
     >>> model, loss = torch.nn.Linear(3, 2, bias=False), torch.nn.CrossEntropyLoss(reduction="none")
     >>> found = diagnose(model, loss, (inputs, targets), 1, rng=1, n_probes=20, n_draws=1_000)
-    >>> len(found.hessian_eigenvalues), len(found.covariance_eigenvalues), found.ratio.value > 0  # at most d - 1 and n - 1
-    (5, 2, True)
+    >>> len(found.hessian_eigenvalues), len(found.covariance_eigenvalues), found.ratio.value > 0  # at most d and n - 1
+    (6, 2, True)
     """
 
     ratio: Estimate
@@ -144,7 +144,7 @@ def diagnose(
     rng : None, int, SeedSequence or Generator
         See `gradnoise.simulations.seeds.Stream.of`.
     n_probes : int
-        For each trace, and pairs of points for the sharpness.
+        Hessian products for each trace, and pairs of points for the sharpness.
     n_eigenvalues : int
         Of H and of Σ.
     n_directions, n_draws : int
@@ -176,8 +176,8 @@ def diagnose(
     >>> _ = torch.nn.init.zeros_(model.weight)
     >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
     >>> found = diagnose(model, loss, (inputs, torch.ones(3)), 1, rng=1, n_probes=20, n_draws=1_000)
-    >>> found.hessian_eigenvalues.round(3)  # of H = diag(1, 4, 9) / 3 the largest d - 1
-    array([3.   , 1.333])
+    >>> found.hessian_eigenvalues.round(3)  # of H = diag(1, 4, 9) / 3
+    array([3.   , 1.333, 0.333])
     >>> round(found.excess_kurtosis.value, 3)  # of noise that takes three values, each with probability 1/3
     -1.5
     """
@@ -199,7 +199,7 @@ def diagnose(
         control = _tail_index(Gaussian(n, 1, centered=False), values, n_draws, stream.child(4))
         report(1)
         found = escape(operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), report=report)
-        most = min(n, operators.dimension) - 1
+        most = min(n - 1, operators.dimension)  # rank of Σ, where the weights sum to a constant
         covariance_values, _ = NoiseCovariance(operators, noise).leading(min(k, most))
         report(1)
         sharpness = expected_sharpness(operators, generator, n_probes=n_probes)

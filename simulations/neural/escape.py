@@ -10,7 +10,7 @@ import torch
 from gradnoise.simulations.ensemble import Result, versions
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, with_error
@@ -88,9 +88,9 @@ def escape(
     generator : torch.Generator
         Of the probes; on the operators' device.
     n_probes : int or None
-        For each trace; None is exact, and takes n and d Hessian products.
+        Hessian products for each trace; None is exact, and takes d for that of H, and for Tr(HΣ) n or d, if that is less.
     k : int
-        Leading eigenvalues of H; at most d − 1 are found.
+        Leading eigenvalues of H; at most d are found.
     rng : None, int, SeedSequence or Generator
         Of the vector with which the search for eigenvalues starts.
     report : callable, optional
@@ -126,7 +126,7 @@ def escape(
     1.5625
     """
     d, stream = operators.dimension, Stream.of(rng)
-    k = min(as_count(k, "k"), d - 1)
+    k = min(as_count(k, "k"), d)
     covariance, hessian = NoiseCovariance(operators, noise), operators.hessian_here()
     gradient = covariance.gradient
     trace = covariance.trace()
@@ -137,9 +137,9 @@ def escape(
     report(1)
     of_hessian = trace_hessian(operators, n_probes, generator, hessian=hessian)
     report(1)
-    values, vectors = leading_eigenpairs(hessian, gradient, k, rng=stream.sequence())
+    values, vectors = leading_on_device(hessian, gradient, k, rng=stream.sequence())
     report(1)
-    first = operators.tensor(vectors[:, 0])
+    first = vectors[:, 0].to(operators.dtype)
     return Escape(
         indicator=of_samples.transformed(covariance.share, along_mean),
         isotropic_indicator=of_hessian.transformed(trace / d),

@@ -7,7 +7,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.simulations.neural.traces import trace_covariance
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
@@ -113,13 +113,13 @@ class NoiseCovariance:
     def leading(self, k: int) -> tuple[Tensor, Tensor]:
         """Return the k largest eigenvalues of Σ, falling, and their eigenvectors (d, k).
 
-        From the gradients of all samples where they fit into memory, else by ARPACK, in which k must be below n and d.
+        From the gradients of all samples where they fit into memory, else by Lanczos' method.
         """
         operators = self.operators
         n, d = operators.n, operators.dimension
         if n * d > _HELD or min(n, d) > _DENSE:
-            values, vectors = leading_eigenpairs(self.product, self.gradient, k)
-            return operators.tensor(values), operators.tensor(vectors)
+            values, vectors = leading_on_device(self.product, self.gradient, k)
+            return operators.tensor(values), vectors.to(operators.dtype)
         rows = torch.cat(list(operators.sample_gradients())) - self.gradient
         root = torch.cat([(self.share / n) ** 0.5 * rows, self.of_mean**0.5 * self.gradient.unsqueeze(0)])
         # Σ = rootᵀ root has the eigenvalues of root rootᵀ: the smaller one is decomposed.

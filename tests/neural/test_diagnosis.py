@@ -17,7 +17,6 @@ from gradnoise.simulations.neural import traces
 from gradnoise.simulations.neural.diagnosis import diagnose
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch
 
 from .networks import LOSS, N, problem
@@ -61,13 +60,6 @@ def test_sharpness_is_half_the_trace_for_small_radii():
     expected = 0.5e-6 * np.trace(H)
     assert abs(estimate.value - expected) < Z * estimate.standard_error + 1e-3 * expected
     assert abs(estimate.value - 2 * expected) > Z * estimate.standard_error
-
-
-def test_leading_eigenpairs():
-    values, vectors = leading_eigenpairs(OPERATORS.hessian_product, OPERATORS.parameters, 5)
-    expected, axes = np.linalg.eigh(H)
-    np.testing.assert_allclose(values, expected[::-1][:5], rtol=1e-8)
-    np.testing.assert_allclose(np.abs(vectors.T @ axes[:, ::-1][:, :5]), np.eye(5), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -142,5 +134,3 @@ def test_bad_arguments_are_named():
         diagnose(MODEL, LOSS, (X, Y), Minibatch(N, N, replacement=False), rng=0)
     with pytest.raises(ValueError, match="n_probes must be >= 2"):
         diagnose(MODEL, LOSS, (X, Y), 3, rng=0, n_probes=1)
-    with pytest.raises(ValueError, match=f"k must be between 1 and {D - 1}"):
-        leading_eigenpairs(OPERATORS.hessian_product, OPERATORS.parameters, D)
