@@ -1,7 +1,7 @@
 """Traces of products of Hessian and gradient covariance, estimated with random probes.
 
 Σ is the covariance of one sample's gradient; that of a minibatch of b is Σ/b. With A = G(I − J/n)/√n, Σ = AAᵀ, so that
-Tr(HΣ) = E[zᵀAᵀHAz] for random signs z in Rⁿ: probes live in the space of the samples, which is the smaller one.
+Tr(HΣ) = Tr(AᵀHA), of a symmetric operator on Rⁿ: probes live in the space of the samples, which is the smaller one.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.neural.exchangeable_trace import exchangeable_trace, random_probes
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import as_count, as_real
 
 __all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
+
+_XTRACE = 4  # products, of which two span a subspace
 
 
 def trace_covariance(operators: LossOperators, *, gradient: Tensor | None = None) -> float:
@@ -58,13 +61,15 @@ def trace_hessian(
     *,
     hessian: Callable[[Tensor], Tensor] | None = None,
 ) -> Estimate:
-    """Tr H = E[zᵀHz] for random signs z in R^d.
+    """Tr H, by XTrace; see `gradnoise.simulations.neural.exchangeable_trace`.
 
     Parameters
     ----------
     operators : LossOperators
     n_probes : int or None
-        Random probes, >= 2; None takes the d axes, which is exact.
+        Products with H, >= 2. Four or more are shared between finding what leads and estimating the rest; two or three are
+        random vectors z, and Tr H = E[zᵀHz], with intervals that may be too short. None, and d or more, take the d axes, which
+        is exact.
     generator : torch.Generator
         Is used up; on the operators' device.
     hessian : callable, optional
@@ -88,7 +93,8 @@ def trace_hessian(
     2.5
     """
     product = hessian or operators.hessian_here()
-    return _trace(lambda z: float(z @ product(z)), operators.dimension, operators, n_probes, generator)
+    few, like = _few(n_probes, operators.dimension), operators.parameters
+    return _exact(lambda z: z @ product(z), like) if few is None else _estimated(product, like, few, generator)
 
 
 def trace_hessian_covariance(
@@ -104,7 +110,9 @@ def trace_hessian_covariance(
     ----------
     operators : LossOperators
     n_probes : int or None
-        Random probes, >= 2; None takes the n samples, which is exact.
+        Products with H, >= 2. Four or more are shared between finding what leads and estimating the rest; two or three are
+        random vectors, with intervals that may be too short. None, and as many as there are samples or parameters, take these
+        one by one, which is exact.
     generator : torch.Generator
         Is used up; on the operators' device.
     hessian : callable, optional
@@ -134,11 +142,24 @@ def trace_hessian_covariance(
     """
     product = hessian or operators.hessian_here()
 
-    def value(z: Tensor) -> float:
-        root = operators.matrix_product((z - z.mean()) / math.sqrt(operators.n))
-        return float(root @ product(root))
+    def root(z: Tensor) -> Tensor:
+        return operators.matrix_product((z - z.mean()) / math.sqrt(operators.n))
 
-    return _trace(value, operators.n, operators, n_probes, generator)
+    def in_samples(z: Tensor) -> Tensor:
+        slopes = operators.transposed_product(product(root(z)))
+        return (slopes - slopes.mean()) / math.sqrt(operators.n)
+
+    def quadratic(z: Tensor) -> Tensor:
+        along = root(z)
+        return along @ product(along)
+
+    samples, theta = operators.losses_like(0.0), operators.parameters
+    few = _few(n_probes, min(len(samples), len(theta)))
+    if few is not None:
+        return _estimated(in_samples, samples, few, generator)
+    if len(theta) < len(samples):
+        return _exact(lambda u: product(u) @ operators.covariance_product(u), theta)
+    return _exact(quadratic, samples)
 
 
 def expected_sharpness(
@@ -186,19 +207,30 @@ def expected_sharpness(
     for _ in range(as_count(n_probes, "n_probes", at_least=2)):
         nu = spread * torch.randn(theta.shape, generator=generator, device=theta.device, dtype=theta.dtype)
         around = [operators.losses(theta + sign * nu).mean() for sign in (1, -1)]
-        found.append(float((around[0] + around[1]) / 2 - here))
-    return Estimate.of(found)
+        found.append((around[0] + around[1]) / 2 - here)
+    return Estimate.of(torch.stack(found).double().cpu().numpy())
 
 
-def _trace(
-    quadratic: Callable[[Tensor], float], size: int, operators: LossOperators, n_probes: int | None, generator: torch.Generator
-) -> Estimate:
-    """Trace of a quadratic form on R^size."""
-    options = {"device": operators.device, "dtype": operators.dtype}
-    if n_probes is None:
-        return Estimate(math.fsum(quadratic(axis) for axis in torch.eye(size, **options)), 0.0, size)
+def _estimated(product: Callable[[Tensor], Tensor], like: Tensor, n_probes: int, generator: torch.Generator) -> Estimate:
+    """Trace of a symmetric operator from so many products."""
+    if n_probes >= _XTRACE:
+        return exchangeable_trace(product, like, n_probes, generator)
+    values = [z @ product(z).detach() for z in random_probes(like, n_probes, generator)]
+    return Estimate.of(torch.stack(values).double().cpu().numpy())
+
+
+def _exact(quadratic: Callable[[Tensor], Tensor], like: Tensor) -> Estimate:
+    """Sum of a quadratic form over the axes, one at a time: all together are a matrix."""
     values = []
-    for _ in range(as_count(n_probes, "n_probes", at_least=2)):
-        signs = 2 * torch.randint(2, (size,), generator=generator, device=operators.device).to(operators.dtype) - 1
-        values.append(quadratic(signs))
-    return Estimate.of(values)
+    for i in range(len(like)):
+        axis = torch.zeros_like(like)
+        axis[i] = 1
+        values.append(quadratic(axis))
+    return Estimate(math.fsum(torch.stack(values).double().tolist()), 0.0, len(like))
+
+
+def _few(n_probes: int | None, size: int) -> int | None:
+    """Return a number of probes; None where the axes are no more."""
+    if n_probes is None or as_count(n_probes, "n_probes", at_least=2) >= size:
+        return None
+    return n_probes
