@@ -1,7 +1,7 @@
 """Traces against dense matrices, and how often their intervals hold them.
 
 Null of the coverage: an interval of 95 % holds the exact trace in at least 95 % of the seeds, independently. Then fewer than the
-bound of `least` do with a probability below 1e-6 for each of the fourteen comparisons. Seeds are fixed.
+bound of `least` do with a probability below 1e-6 for each of the thirteen comparisons. Seeds are fixed.
 """
 
 import numpy as np
