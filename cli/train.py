@@ -83,18 +83,14 @@ def diagnose(
     to_stdout = goes_to_stdout(json)
     needs_torch()
     from gradnoise.simulations.neural import experiments
-    from gradnoise.simulations.neural.diagnosis import diagnose
+    from gradnoise.simulations.neural.diagnosis import diagnose_operators
 
     task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
-    operators = task.operators
-    found = diagnose(
-        operators.model,
-        experiments.CROSS_ENTROPY,
-        next(operators.batches.chunks(operators.n)),
+    found = diagnose_operators(
+        task.operators,
         settings["batch_size"] if batch_size is None else batch_size,
         rng=DEFAULT_SEED if seed is None else seed,
         n_probes=probes,
-        chunk_size=chunk_size,
     )
     if not to_stdout:
         console.print(str(found), highlight=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs
+from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.theory._validation import as_choice, as_count, as_real
 from gradnoise.theory.sampling import SamplingNoise
 
@@ -20,6 +20,7 @@ __all__ = ["ADDITIVE", "AdditiveNoise"]
 ADDITIVE = ("gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec")
 
 _KEPT = 20  # eigenpairs
+_PRODUCTS = 3  # with H for each eigenpair, about
 _EIGENVALUE_TOLERANCE = 1e-4  # of eigenvalues that shape a noise whose strength is matched anyway
 
 
@@ -146,15 +147,16 @@ class AdditiveNoise:
 
     def _curvature(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Leading eigenvalues of the Hessian, negative ones replaced by zero, and its eigenvectors."""
-        operators, hessian, stretches = self.operators, self.operators.hessian_here(), []
+        operators, stretches = self.operators, []
+        hessian = operators.hessian_here(n_products=_PRODUCTS * self.k)
 
         def product(u: Tensor) -> Tensor:
             found = hessian(u)
             stretches.append(found.norm() / u.norm())
             return found
 
-        values, vectors = leading_eigenpairs(product, like, self.k, tolerance=_EIGENVALUE_TOLERANCE)
+        values, vectors = leading_on_device(product, like, self.k, tolerance=_EIGENVALUE_TOLERANCE, start=self._axes)
         kept = operators.tensor(values).clamp(min=0)
         if float(kept[0]) <= torch.finfo(operators.dtype).eps * float(torch.stack(stretches).max()):
             raise ValueError(f"{self.kind} must have a positive eigenvalue to follow, got {float(values[0]):.3g} for the largest")
-        return kept, operators.tensor(vectors)
+        return kept, vectors.to(operators.dtype)

@@ -88,6 +88,8 @@ def as_batches(data: Any, targets: Any = None) -> Batches:
     >>> as_batches(loader).n
     5
     """
+    if isinstance(data, _Whole | _Loaded):
+        return data
     if targets is not None:
         data = (data, targets)
     if targets is not None or isinstance(data, Tensor | np.ndarray | Mapping) or _is_batch(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,5 +170,6 @@ def _measure(task: Task, protocol: Protocol, stream: Stream) -> dict[str, float]
     if "escape" in protocol.measured:
         here = escape(operators, noise, probes, n_probes=protocol.n_probes)
         found |= {name: float(getattr(here, name)) for name in NOISE}
-        found |= {name: getattr(here, name).value for name in INDICATORS}
+        measured = {name: getattr(here, name) for name in INDICATORS}
+        found |= {name: math.nan if estimate is None else estimate.value for name, estimate in measured.items()}
     return found

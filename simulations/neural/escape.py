@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from gradnoise.simulations.ensemble import Result, versions
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
+from gradnoise.simulations.neural.noise_scale import NoiseScale
 from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.simulations.statistics import Estimate, with_error
+from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailIndex, with_error
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import SamplingNoise
 
-__all__ = ["STAGES", "Escape", "escape"]
+__all__ = ["STAGES", "Escape", "escape", "is_positive"]
 
+_SEARCH = 5  # products with H for each eigenpair, about
 STAGES = 3  # of about equal length: two traces, and the eigenvalues
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Escape(Result):
-    """Result of `escape`; Σ is the covariance of the stochastic gradient.
+    """Result of `escape`; Σ is the covariance of the stochastic gradient GW, of a batch, not of one sample.
 
     Attributes
     ----------
@@ -32,10 +35,14 @@ class Escape(Result):
         Tr(HΣ). Units: loss³ / parameter⁴.
     isotropic_indicator : Estimate
         Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
-    alignment : Estimate
-        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ).
+    alignment : Estimate or None
+        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ). None where λ₁ is not positive: there is no direction to align with.
+    share_along_first : float
+        u₁ᵀΣu₁ / TrΣ, of the noise along the sharpest direction; 1/d if it is isotropic.
     gradient_norm_squared, trace_covariance : float
-        ‖∇L‖² and TrΣ.
+        ‖∇L‖² of the data, and TrΣ.
+    sample_trace_covariance : float
+        Tr of the covariance of the gradient of one sample.
     hessian_eigenvalues : (k,) ndarray
         Largest ones, falling.
     arguments, stream, versions
@@ -57,10 +64,15 @@ class Escape(Result):
 
     indicator: Estimate
     isotropic_indicator: Estimate
-    alignment: Estimate
+    alignment: Estimate | None
+    share_along_first: float
     gradient_norm_squared: float
     trace_covariance: float
+    sample_trace_covariance: float
     hessian_eigenvalues: FloatArray
+
+    def _found(self) -> dict[str, Any]:
+        return {name: _with_interval(value) for name, value in super()._found().items()}
 
     def _headline(self) -> str:
         here, isotropic = self.indicator, self.isotropic_indicator
@@ -127,11 +139,14 @@ def escape(
     """
     d, stream = operators.dimension, Stream.of(rng)
     k = min(as_count(k, "k"), d)
-    covariance, hessian = NoiseCovariance(operators, noise), operators.hessian_here()
+    covariance = NoiseCovariance(operators, noise)
+    hessian = operators.hessian_here(None if n_probes is None else 2 * n_probes + _SEARCH * k)
     gradient = covariance.gradient
     trace = covariance.trace()
-    if trace <= 0:
-        raise ValueError("the noise must not be zero, got equal gradients for all samples")
+    if covariance.vanishes:
+        raise ValueError(
+            f"the noise must not be zero, got gradients that are equal to rounding for all samples (TrΣ = {trace:.2g})"
+        )
     along_mean = covariance.of_mean * float(gradient @ hessian(gradient))
     of_samples = trace_hessian_covariance(operators, n_probes, generator, hessian=hessian)
     report(1)
@@ -140,12 +155,15 @@ def escape(
     values, vectors = leading_on_device(hessian, gradient, k, rng=stream.sequence())
     report(1)
     first = vectors[:, 0].to(operators.dtype)
+    share = float(first @ covariance.product(first)) / trace
     return Escape(
         indicator=of_samples.transformed(covariance.share, along_mean),
         isotropic_indicator=of_hessian.transformed(trace / d),
-        alignment=of_hessian.transformed(float(first @ covariance.product(first)) / (float(values[0]) * trace)),
+        alignment=of_hessian.transformed(share / float(values[0])) if values[0] > 0 else None,
+        share_along_first=share,
         gradient_norm_squared=covariance.gradient_norm_squared,
         trace_covariance=trace,
+        sample_trace_covariance=covariance.spread.trace,
         hessian_eigenvalues=values,
         arguments={
             "noise": repr(noise),
@@ -160,3 +178,31 @@ def escape(
         stream=stream,
         versions={**versions(), "torch": str(torch.__version__)},
     )
+
+
+def is_positive(estimate: Measured) -> bool:
+    """Return whether the 95 % interval of an estimate lies above zero.
+
+    Parameters
+    ----------
+    estimate : Measured
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.escape import is_positive
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> is_positive(Estimate(3.0, 1.0, 1_000)), is_positive(Estimate(1.0, 1.0, 1_000))
+    (True, False)
+    """
+    return estimate.interval(0.95)[0] > 0
+
+
+def _with_interval(value: Any) -> Any:
+    """An estimate as JSON has it."""
+    if not isinstance(value, Estimate | Quotient | TailIndex | NoiseScale):
+        return value
+    return {"value": value.value, "standard_error": value.standard_error, "interval_95": value.interval(0.95), "n": value.n}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms
 from gradnoise.simulations.neural.loss_operators import LossOperators
 
 __all__ = ["GradientSpread", "gradient_spread"]
+
+_CHECKED = 3  # samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,9 +102,11 @@ def gradient_spread(operators: LossOperators, *, gradient: Tensor | None = None)
     parameters = operators.own_parameters
     squares: dict[str, list[Tensor]] = {name: [] for name in parameters}
     total: dict[str, Tensor] = {}
-    unit, n_summands, looped = 0.0, 1, set()
+    unit, n_summands, looped, rules = 0.0, 1, set(), None
     for evaluate, size in operators.chunks():
-        chunk = squared_gradient_norms(parameters, evaluate, size, with_total=gradient is None)
+        if rules is None:
+            rules = _rules_are_right(parameters, evaluate, size)
+        chunk = squared_gradient_norms(parameters, evaluate, size, with_total=gradient is None, rules=rules)
         for name, found in chunk.squares.items():
             squares[name].append(found)
         for name, found in chunk.total.items():
@@ -127,3 +132,14 @@ def gradient_spread(operators: LossOperators, *, gradient: Tensor | None = None)
         math.sqrt(operators.n * n_summands) * unit * float(all_squares.mean()),
         tuple(name for name in parameters if name in looped),
     )
+
+
+def _rules_are_right(parameters: Mapping[str, Tensor], evaluate: Callable[[slice], Tensor], n: int) -> bool:
+    """Compare the norms of a few samples by rules with those by a backward pass of each, once for a network."""
+    few = min(n, _CHECKED)
+    by_rules, by_loop = (squared_gradient_norms(parameters, evaluate, few, rules=rules) for rules in (True, False))
+    for name, expected in by_loop.squares.items():
+        off = (by_rules.squares[name] - expected).abs()
+        if not bool((off <= by_rules.unit**0.5 * expected.max()).all()):
+            return False
+    return True

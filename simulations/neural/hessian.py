@@ -49,6 +49,7 @@ class Hessian:
 
     def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch]) -> None:
         self._losses, self._space, self._samples = losses, space, samples
+        self._keeps: dict[bool, bool] = {}  # whether what is kept of a batch is right, without tracing and with it
 
     def product(self, batch: Batch, u: Tensor) -> Tensor:
         """H u, (d,)."""
@@ -58,18 +59,22 @@ class Hessian:
         """Return H at the present parameters as a function, with what does not depend on u computed once.
 
         That is the gradient, which is then differentiated along u; or, traced, the whole linear map, by torch.func.linearize,
-        which takes seconds to make. Either fails for some networks (the latter for GroupNorm, at the second call), so that it is
-        compared with `product` twice, and None is returned where it is not right.
+        which takes seconds to make. Either fails for some networks (the latter for GroupNorm, at the second call), so that the
+        first of a kind is compared with `product` twice, and None is returned where that is not right.
         """
         at = {name: p.detach().clone() for name, p in self._losses.parameters.items()}
-        probe = self._space.probe(3)
+        if self._keeps.get(traced) is False:
+            return None
         try:
             found = self._linearized(at, batch) if traced else self._differentiated(at, batch)
-            expected = self.product(batch, probe)
-            pairs = [(found(probe), expected) for _ in range(2)]
+            if traced not in self._keeps:
+                probe = self._space.probe(3)
+                expected = self.product(batch, probe)
+                self._keeps[traced] = all(self._alike(found(probe), expected) for _ in range(2))
         except (RuntimeError, NotImplementedError):
+            self._keeps[traced] = False
             return None
-        return found if all(self._alike(a, b) for a, b in pairs) else None
+        return found if self._keeps[traced] else None
 
     def _differentiated(self, at: Parameters, batch: Batch) -> Product:
         leaves = [p.requires_grad_() for p in at.values()]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, size_of
+from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, part, size_of
 from gradnoise.simulations.neural.chunks import measured_chunk
 from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
 from gradnoise.simulations.neural.hessian import Hessian
@@ -103,7 +103,7 @@ class LossOperators:
         chunk_size: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self._losses = SampleLosses(model, loss, **options)
+        self._losses, self._options = SampleLosses(model, loss, **options), options
         self.model = self._losses.model
         self._space = ParameterSpace(self._losses)
         self.dimension, self.device, self.dtype = self._space.dimension, self._space.device, self._space.dtype
@@ -168,6 +168,16 @@ class LossOperators:
                 total += self._gradients.product(chunk, v[start:end])
                 start = end
         return total
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """Type to which the losses are cast, if there is one."""
+        return self._losses.autocast
+
+    def in_full_precision(self) -> LossOperators:
+        """Return the operators of the same losses without autocast."""
+        options: Options = {**self._options, "autocast": None}
+        return LossOperators(self.model, self._losses.loss, self.batches, chunk_size=self.chunk_size, **options)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -269,9 +279,23 @@ class LossOperators:
                 return
             yield rows
 
-    def sample_gradient_norms(self) -> Tensor:
-        """‖gᵢ‖², (n,), in double precision."""
-        return torch.cat([rows.double().square().sum(dim=1) for rows in self.sample_gradients()])
+    @property
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """The network's own parameters that θ consists of, by name."""
+        return self._losses.parameters
+
+    def chunks(self) -> Iterator[tuple[Callable[[slice], Tensor], int]]:
+        """Yield, for each chunk of samples, its losses as a function of which of them are wanted, and how many there are.
+
+        The losses are those at the network's own parameters, as they can be differentiated.
+        """
+        for chunk in self._chunks():
+
+            def evaluate(some: slice, chunk: Batch = chunk) -> Tensor:
+                with self._context():
+                    return self._losses(part(chunk, some))
+
+            yield evaluate, size_of(chunk)
 
     def _chunks(self) -> Iterator[Batch]:
         for chunk in self.batches.chunks(self.chunk_size):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from scipy.linalg import eigh
 from torch import Tensor
 
+from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_on_device
-from gradnoise.simulations.neural.traces import trace_covariance
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["NoiseCovariance", "matched_noise"]
@@ -95,9 +97,19 @@ class NoiseCovariance:
         self.gradient = operators.gradient()
         self.gradient_norm_squared = float(self.gradient @ self.gradient)
 
+    @cached_property
+    def spread(self) -> GradientSpread:
+        """Squared norms of the gradients of the samples; measured when it is first asked for."""
+        return gradient_spread(self.operators, gradient=self.gradient)
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether there is no noise but for rounding: Tr Σ is a difference, and not exactly zero where gradients are equal."""
+        return self.spread.vanishes and self.of_mean * self.gradient_norm_squared <= self.share * self.spread.rounding
+
     def trace(self) -> float:
         """Tr Σ."""
-        return self.share * trace_covariance(self.operators, gradient=self.gradient) + self.of_mean * self.gradient_norm_squared
+        return self.share * self.spread.trace + self.of_mean * self.gradient_norm_squared
 
     def product(self, u: Tensor) -> Tensor:
         """Σu, (d,)."""

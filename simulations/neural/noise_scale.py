@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.statistics import Estimate, Quotient, with_error
 
@@ -31,15 +32,15 @@ class NoiseScale:
     >>> from gradnoise.simulations.neural.noise_scale import NoiseScale
     >>> from gradnoise.simulations.statistics import Estimate, Quotient
     >>> found = NoiseScale(Quotient(Estimate(1.0, 0.6, 1_000), Estimate(100.0, 1.0, 1_000)))
-    >>> found.value, [round(end) for end in found.interval(0.95)]  # the gradient may be zero
-    (100.0, [46, inf])
+    >>> found.value, [round(end, 1) for end in found.interval(0.95)]  # the gradient may be zero
+    (100.0, [45.9, inf])
     """
 
     inverse: Quotient
 
     def __str__(self) -> str:
         low, high = self.interval()
-        return f"{self.value:.4g}, between {low:.4g} and {high:.4g} (95 %)"
+        return f"{self.value:.3g}, {low:.3g} to {high:.3g} (95 %)"
 
     @property
     def value(self) -> float:
@@ -108,7 +109,7 @@ class PopulationGradient:
         return ", ".join([*shown, f"noise scale {self.noise_scale}"])
 
 
-def population_gradient(operators: LossOperators) -> PopulationGradient:
+def population_gradient(operators: LossOperators, spread: GradientSpread | None = None) -> PopulationGradient:
     r"""Estimate gradient norm and noise scale of the population of which the data are independent samples.
 
     The squared norm of their mean gradient, :math:`\|\bar g\|^2`, is too large by Tr Σ/n in expectation. Products of gradients of
@@ -124,6 +125,8 @@ def population_gradient(operators: LossOperators) -> PopulationGradient:
     ----------
     operators : LossOperators
         Of two samples or more.
+    spread : GradientSpread, optional
+        Of the operators, where the caller has it.
 
     Returns
     -------
@@ -153,13 +156,13 @@ def population_gradient(operators: LossOperators) -> PopulationGradient:
     n = operators.n
     if n < 2:
         raise ValueError("operators must be of two samples or more, got one")
-    norms = operators.sample_gradient_norms().cpu().numpy()
+    norms = (spread or gradient_spread(operators)).squares.cpu().numpy()
     along = operators.transposed_product(operators.gradient()).double().cpu().numpy()
     others = (n * along - norms) / (n - 1)
     gradient, norm = Estimate.of(others), Estimate.of(norms)
     # Each sample is in the products of all others: twice its share.
     error, both = 2 * gradient.standard_error, 2 * float(np.cov(others, norms)[0, 1]) / n
     gradient = Estimate(gradient.value, error, n, gradient.skewness)
-    spread = math.sqrt(max(norm.standard_error**2 + error**2 - 2 * both, 0.0))
-    trace = Estimate(norm.value - gradient.value, spread, n, norm.skewness)
+    of_trace = math.sqrt(max(norm.standard_error**2 + error**2 - 2 * both, 0.0))
+    trace = Estimate(norm.value - gradient.value, of_trace, n, norm.skewness)
     return PopulationGradient(gradient, trace, NoiseScale(Quotient(gradient, trace, both - error**2)))

@@ -102,9 +102,6 @@ class Estimate:
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"
 
-    def __float__(self) -> float:
-        return float(self.value)
-
     @classmethod
     def of(cls, samples: ArrayLike, support: tuple[float, float] | None = None) -> Estimate:
         """Estimate the mean of an array of independent samples."""

@@ -96,6 +96,7 @@ def test_indicator_of_escape_exactly():
     assert found.isotropic_indicator.value == pytest.approx(np.trace(H) * np.trace(sigma) / len(H), rel=1e-10)
     values, vectors = np.linalg.eigh(H)
     first = vectors[:, -1]
+    assert found.alignment is not None
     assert found.alignment.value == pytest.approx(first @ sigma @ first * np.trace(H) / (values[-1] * np.trace(sigma)), rel=1e-5)
     np.testing.assert_allclose(found.hessian_eigenvalues, values[:-3:-1], rtol=1e-6)
 

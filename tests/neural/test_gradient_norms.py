@@ -266,9 +266,10 @@ def test_both_ways_to_a_norm():
 def test_an_axis_that_is_trusted_for_its_length_gives_other_norms():
     """What `test_what_has_no_rule_is_seen` would miss if it could not fail: rows of positions taken for samples."""
     model, x = build(lambda: at_positions(N, False)), randn(N, N, D)
-    (gradient,) = torch.autograd.grad(losses_of(model(x)).sum(), [model.positions.weight])
+    positions = model.get_parameter("positions.weight")
+    (gradient,) = torch.autograd.grad(losses_of(model(x)).sum(), [positions])
     trusted = gradient.square().sum(1)  # row i of the sum over all samples
-    truth, _ = brute_force({"w": model.positions.weight}, losses_of(model(x)))
+    truth, _ = brute_force({"w": positions}, losses_of(model(x)))
     assert (trusted - truth[0]).abs().max() > 0.1 * truth.max()
 
 
@@ -394,5 +395,5 @@ def test_a_loop_over_the_samples_is_announced():
         spread = gradient_spread(operators)
     squares, totals = brute_force(dict(model.named_parameters()), LOSS(model(x), y))
     torch.testing.assert_close(spread.squares, squares.sum(0), rtol=1e-12, atol=0)
-    mean = sum(float((total / N).square().sum()) for total in totals.values())
+    mean = sum(float(torch.as_tensor(total / N).square().sum()) for total in totals.values())
     assert spread.trace == pytest.approx(float(squares.sum() / N) - mean, rel=1e-10)

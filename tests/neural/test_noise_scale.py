@@ -5,6 +5,7 @@ matter. Nulls: the estimates are unbiased (z = 5 over 400 draws), and 95 % inter
 deviations less). Both together raise a false alarm with a probability below 1e-5 a test.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,6 @@ class Rows:
     def __init__(self, rows):
         self.rows, self.n = torch.as_tensor(rows), len(rows)
 
-    def sample_gradient_norms(self):
-        return self.rows.square().sum(dim=1)
-
     def gradient(self):
         return self.rows.mean(dim=0)
 
@@ -54,8 +52,11 @@ class Rows:
         return self.rows @ u
 
 
-def known(rows) -> Any:
-    return Rows(rows)
+def estimated(rows):
+    rows = torch.as_tensor(rows)
+    operators: Any = Rows(rows)
+    spread: Any = SimpleNamespace(squares=rows.square().sum(dim=1))
+    return population_gradient(operators, spread)
 
 
 @pytest.mark.parametrize("away", [0.0, np.array([[0.5, 0, 0]]), np.array([[2.0, 0, 0]])])
@@ -64,7 +65,7 @@ def test_estimates_are_unbiased_and_intervals_cover(away):
     gradient = float(np.sum(rows.mean(axis=0) ** 2))
     trace = float(rows.var(axis=0).sum())
     generator = np.random.default_rng(4)
-    found = [population_gradient(known(rows[generator.choice(POPULATION, SAMPLES, replace=False)])) for _ in range(DRAWS)]
+    found = [estimated(rows[generator.choice(POPULATION, SAMPLES, replace=False)]) for _ in range(DRAWS)]
     naive = np.array([f.gradient_norm_squared.value + f.trace_covariance.value / SAMPLES for f in found])
     least = DRAWS * 0.95 - Z * np.sqrt(DRAWS * 0.95 * 0.05)
     for exact, estimates in (
@@ -87,7 +88,7 @@ def test_a_network_has_the_estimates_of_its_gradients():
     """Catches a norm or a product that is not of the samples' gradients."""
     model, x, y = problem("convolutional")
     operators = LossOperators(model, LOSS, x, y, chunk_size=4)
-    found, expected = population_gradient(operators), population_gradient(known(torch.cat(list(operators.sample_gradients()))))
+    found, expected = population_gradient(operators), estimated(torch.cat(list(operators.sample_gradients())))
     for name in ("gradient_norm_squared", "trace_covariance", "noise_scale"):
         a, b = getattr(found, name), getattr(expected, name)
         assert (a.value, a.standard_error) == pytest.approx((b.value, b.standard_error), rel=1e-9)
@@ -102,7 +103,7 @@ def test_a_gradient_that_is_not_seen_leaves_the_noise_scale_open():
     scale = NoiseScale(Quotient(Estimate(-0.1, 0.2, 50), Estimate(3.0, 0.1, 50)))
     low, high = scale.interval(0.95)
     assert scale.value == np.inf == high and 0 < low < 3.1 / 0.2
-    assert scale.standard_error == np.inf and "and inf" in str(scale)
+    assert scale.standard_error == np.inf and "to inf" in str(scale)
 
 
 def test_one_sample_is_refused():

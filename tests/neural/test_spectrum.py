@@ -145,8 +145,8 @@ def test_products_beside_arpack(name, k, monkeypatch):
     """The search itself takes no more of them, and that for repeated eigenvalues, which ARPACK does not do, few."""
     operator = Diagonal(SPECTRA[name])
     d = len(operator.like)
-    matrix = LinearOperator((d, d), matvec=lambda u: operator(torch.as_tensor(u)).numpy(), dtype=float)
-    eigsh(matrix, k=k, which="LA", v0=np.random.default_rng(1).standard_normal(d), tol=1e-6)
+    matrix = LinearOperator((d, d), matvec=lambda u: operator(torch.as_tensor(u)).numpy(), dtype=float)  # type: ignore[call-overload]
+    eigsh(matrix, k=k, which="LA", v0=np.random.default_rng(1).standard_normal(d), tol=1e-6)  # type: ignore[arg-type]
     of_arpack, operator.products = operator.products, 0
     leading_eigenpairs(operator, operator.like, k)
     ours, operator.products = operator.products, 0

@@ -5,6 +5,7 @@ same run, a checkpoint of another run that is taken for this one's, and a loss t
 """
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Unused(torch.nn.Module):
         super().__init__()
         self.used, self.unused, self.out = torch.nn.Linear(4, 4), torch.nn.Linear(2, 2), torch.nn.Linear(4, 3)
         self.out.requires_grad_(False)
-        self.sizes = set()
+        self.sizes: set[int] = set()
 
     def forward(self, x):
         self.sizes.add(len(x))
@@ -58,6 +59,11 @@ def unused(n=40):
     return LossOperators(Unused().double(), LOSS, torch.randn(n, 2, 2).double(), torch.arange(n) % 3)
 
 
+def sizes_of(operators):
+    assert isinstance(operators.model, Unused)
+    return operators.model.sizes
+
+
 @pytest.mark.parametrize("name", DYNAMICS)
 def test_unused_and_frozen_parameters(name):
     """What no loss depends on has a gradient of zero, but for noise that is isotropic; what is frozen has none."""
@@ -65,8 +71,17 @@ def test_unused_and_frozen_parameters(name):
     source = build(name, operators, 4, generator(), k=3)
     for _ in range(3):
         source.backward()
-    unused_gradient = operators.model.get_parameter("unused.weight").grad
-    assert unused_gradient is not None and bool(unused_gradient.any()) == (name in ("gld_const", "gld_dynamic"))
+    found = operators.model.get_parameter("unused.weight").grad, operators.model.get_parameter("used.weight").grad
+    assert found[0] is not None and found[1] is not None
+    # The eigenvectors of H have an error of 1e-4, also along what it is zero in.
+    share = float(found[0].norm() / found[1].norm())
+    assert (
+        share > 0.01
+        if name in ("gld_const", "gld_dynamic")
+        else share < 1e-4
+        if name in ("gld_hessian", "gld_eigvec")
+        else share == 0
+    )
     assert operators.model.get_parameter("out.weight").grad is None
 
 
@@ -78,10 +93,10 @@ def test_batches_have_one_shape(name, sizes):
     """Samples that are drawn twice are not merged: that would be another shape in each step, and a wait for the device."""
     operators = unused()
     source = build(name, operators, 6, generator(), large_batch_size=12)
-    operators.model.sizes.clear()
+    sizes_of(operators).clear()
     for _ in range(30):
         source.backward()
-    assert operators.model.sizes == sizes
+    assert sizes_of(operators) == sizes
 
 
 def test_an_empty_batch_is_a_gradient_of_zero():
@@ -90,11 +105,11 @@ def test_an_empty_batch_is_a_gradient_of_zero():
     source = build("msgd-bernoulli", operators, 1, generator())
     for _ in range(50):
         operators.model.zero_grad()
-        operators.model.sizes.clear()
+        sizes_of(operators).clear()
         source.backward()
-        if not operators.model.sizes:
+        if not sizes_of(operators):
             empty += 1
-            assert not any(p.grad.any() for p in operators.model.parameters() if p.requires_grad)
+            assert not any(p.grad is not None and p.grad.any() for p in operators.model.parameters() if p.requires_grad)
     assert 5 < empty < 35
     train(operators, source, torch.optim.SGD(operators.model.parameters(), lr=0.01), 20)
 
@@ -248,7 +263,7 @@ def test_devices_by_name():
 
 @pytest.mark.parametrize("name", ["batch_size", "large_batch_size", "every", "n_steps", "chunk_size", "rng"])
 def test_numbers_of_numpy_are_numbers(name, tmp_path):
-    options = {"n_steps": 2, "rng": 1, "batch_size": 4, "large_batch_size": 8, "every": 1, "chunk_size": 100}
+    options: dict[str, Any] = {"n_steps": 2, "rng": 1, "batch_size": 4, "large_batch_size": 8, "every": 1, "chunk_size": 100}
     plain = experiments.run("digits", "enhanced", device="cpu", folder=tmp_path / "plain", **options)
     options[name] = np.int64(options[name])
     assert experiments.run("digits", "enhanced", device="cpu", folder=tmp_path / "numpy", **options) == plain
@@ -274,7 +289,7 @@ def test_chunks_reach_training_and_evaluation():
     sizes = set()
     task.operators.model.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
     assert task.metrics() == whole.metrics() and max(sizes) == 70 and 597 % 70 in sizes
-    options = {"n_steps": 2, "rng": 1, "every": 2, "learning_rate": 0.1, "batch_size": 10}
+    options: dict[str, Any] = {"n_steps": 2, "rng": 1, "every": 2, "learning_rate": 0.1, "batch_size": 10}
     chunked, plain = (experiments.advance(t, "gd", **options) for t in (task, whole))
     assert max(sizes) == 70 and chunked[-1]["train_loss"] == pytest.approx(plain[-1]["train_loss"], rel=1e-5)
     records = experiments.run("digits", "gd", n_steps=2, every=2, rng=1, learning_rate=0.1, device="cpu", chunk_size=70)
@@ -309,7 +324,7 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     )
     found = json.loads(shown.out)
     assert code == 0 and found["arguments"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
-    assert found["ratio"]["value"] == pytest.approx(found["indicator"]["value"] / found["isotropic_indicator"]["value"])
+    assert found["ratio"] is None and "so that there is no ratio" in " ".join(found["words"])  # of so few probes at the start
     assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
     code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)
     assert code == 2 and "folder must hold checkpoint.pt" in " ".join(shown.err.split())

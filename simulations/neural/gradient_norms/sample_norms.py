@@ -54,7 +54,12 @@ class GradientNorms:
 
 
 def squared_gradient_norms(
-    parameters: Mapping[str, Tensor], evaluate: Callable[[slice], Tensor], n: int, *, with_total: bool = False
+    parameters: Mapping[str, Tensor],
+    evaluate: Callable[[slice], Tensor],
+    n: int,
+    *,
+    with_total: bool = False,
+    rules: bool = True,
 ) -> GradientNorms:
     r"""Squared norm of each sample's gradient with respect to each parameter.
 
@@ -75,6 +80,8 @@ def squared_gradient_norms(
         Samples.
     with_total : bool
         Whether the sum of the gradients is wanted too.
+    rules : bool
+        Whether to go by rules at all, or by a forward and a backward pass of each sample.
 
     Returns
     -------
@@ -94,9 +101,14 @@ def squared_gradient_norms(
     >>> found.squares["weight"], found.squares["bias"], found.looped
     (tensor([25.,  4.], dtype=torch.float64), tensor([1., 1.], dtype=torch.float64), ())
     """
-    n = as_count(n, "n")
     with torch.inference_mode(False), torch.enable_grad():
-        losses = evaluate(slice(0, n))
+        return _norms(parameters, evaluate, as_count(n, "n"), with_total, rules)
+
+
+def _norms(
+    parameters: Mapping[str, Tensor], evaluate: Callable[[slice], Tensor], n: int, with_total: bool, rules: bool
+) -> GradientNorms:
+    losses = evaluate(slice(0, n))
     if losses.shape != (n,):
         raise ValueError(f"evaluate must return a loss for each of {n} samples, got shape {tuple(losses.shape)}")
     graph = ParameterUses(parameters, n)
@@ -106,7 +118,7 @@ def squared_gradient_norms(
             total = graph.differentiate(losses, with_total)
     else:
         total = {}
-    squares, looped = graph.squares(), tuple(name for name in parameters if name in graph.without_rule)
+    squares, looped = graph.squares(), tuple(n for n in parameters if n in graph.without_rule or not rules)
     n_summands, unit = graph.n_summands, max([graph.unit, *(torch.finfo(p.dtype).eps for p in parameters.values())])
     del losses, graph  # with what they hold
     if looped:
@@ -120,8 +132,7 @@ def _one_by_one(parameters: Mapping[str, Tensor], evaluate: Callable[[slice], Te
     """Squared norms by a forward and a backward pass of each sample."""
     found = {name: torch.zeros(n, dtype=torch.float64, device=p.device) for name, p in parameters.items()}
     for i in range(n):
-        with torch.inference_mode(False), torch.enable_grad():
-            loss = evaluate(slice(i, i + 1)).sum()
+        loss = evaluate(slice(i, i + 1)).sum()
         if not loss.requires_grad:
             continue
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
