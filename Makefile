@@ -47,6 +47,7 @@ test: $(BIN)/python
 	$(call install,[test])
 	$(BIN)/python -m pytest --ignore tests/neural
 	$(call install,[neural-test])
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps attacut==1.0.6  # for its weights alone
 	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py tests/exact/test_docstrings.py
 
 lint: $(BIN)/python
