@@ -212,6 +212,8 @@ class _Whole:
         return [part(self.batch, few) for few in samples.tensor_split(math.ceil(len(samples) / _FEW))]
 
     def chosen(self, samples: Tensor, size: int) -> Iterator[tuple[Batch, Tensor]]:
+        if samples.device.type == "cpu":  # elsewhere one would have to wait
+            _check_named(samples, self.n)
         positions = torch.arange(len(samples), device=samples.device)
         for some, where in zip(samples.split(size), positions.split(size), strict=True):
             if len(some):
@@ -263,6 +265,7 @@ class _Loaded:
 
     def chosen(self, samples: Tensor, size: int) -> Iterator[tuple[Batch, Tensor]]:
         start, named = 0, samples.cpu()
+        _check_named(named, self.n)
         for batch in self._batches():
             end = start + size_of(batch)
             where = ((start <= named) & (named < end)).nonzero().squeeze(1)
@@ -270,6 +273,13 @@ class _Loaded:
                 if len(some):
                     yield part(batch, named[some] - start), some.to(samples.device)
             start = end
+
+
+def _check_named(samples: Tensor, n: int) -> None:
+    if samples.dtype != torch.int64 or samples.ndim != 1:
+        raise TypeError(f"samples must be of int64 with one axis, got {samples.dtype} with {samples.ndim}")
+    if len(samples) and not 0 <= int(samples.min()) <= int(samples.max()) < n:
+        raise ValueError(f"samples must be between 0 and {n - 1}, got {int(samples.min())} to {int(samples.max())}")
 
 
 def _spread(n: int, few: int) -> Tensor:
@@ -290,6 +300,8 @@ def _tensors(batch: Any) -> Batch:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nothing is written
             return torch.as_tensor(batch)
+    if isinstance(batch, Tensor) and batch.layout != torch.strided:
+        raise TypeError(f"a batch must be of dense tensors, got {batch.layout}; a closure may make them sparse")
     if isinstance(batch, tuple | list) and not hasattr(batch, "_fields"):
         return type(batch)(map(_tensors, batch))
     return batch
@@ -299,7 +311,7 @@ def _fingerprint(batch: Batch) -> int:
     found = 0
     for leaf in tree_leaves(batch):
         if isinstance(leaf, Tensor):
-            raw = leaf.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            raw = leaf.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
             found = zlib.crc32(raw, zlib.crc32(repr((tuple(leaf.shape), leaf.dtype)).encode(), found))
         else:
             found = zlib.crc32(repr(leaf).encode(), found)

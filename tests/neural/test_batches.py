@@ -124,3 +124,19 @@ def test_bad_data_are_named():
         as_batches(3)
     with pytest.raises(TypeError, match="a batch must be of tensors"):
         as_batches(["a", "b"])
+
+
+@pytest.mark.parametrize("data", [(X, Y), [(X[:4], Y[:4]), (X[4:], Y[4:])]], ids=["tensors", "batches"])
+def test_samples_that_are_not_there_are_refused(data):
+    """A batch would leave them out without a word."""
+    for samples in ([0, N], [-1]):
+        with pytest.raises(ValueError, match=f"samples must be between 0 and {N - 1}, got"):
+            list(as_batches(data).chosen(torch.tensor(samples), 3))
+    with pytest.raises(TypeError, match=r"samples must be of int64 with one axis, got torch.bool"):
+        list(as_batches(data).chosen(torch.ones(N).bool(), 3))
+
+
+def test_sparse_tensors_are_refused_and_conjugate_ones_read():
+    with pytest.raises(TypeError, match=r"a batch must be of dense tensors, got torch.sparse_coo"):
+        as_batches([(X.to_sparse(), Y)])
+    assert as_batches([((X + 1j * X).conj(), Y)]).n == N
