@@ -8,7 +8,7 @@ the network is trained, is the reference.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -89,7 +89,9 @@ class Gradients:
     losses : SampleLosses
     space : ParameterSpace
     samples : list of Batch
-        Some of the user's, on which the ways are compared when they are first needed.
+        Some of the user's, to try things out.
+    everything : iterable of Batch
+        All of them, on which the ways are compared when they are first needed: what stops a gradient may be rare.
 
     Examples
     --------
@@ -99,32 +101,40 @@ class Gradients:
     >>> model = torch.nn.Linear(1, 1, bias=False)
     >>> losses = SampleLosses(model, lambda outputs, targets: outputs[:, 0] - targets)
     >>> batch = torch.tensor([[1.0], [2.0]]), torch.zeros(2)
-    >>> gradients = Gradients(losses, ParameterSpace(losses), [batch])
+    >>> gradients = Gradients(losses, ParameterSpace(losses), [batch], [batch])
     >>> gradients.product(batch, torch.tensor([1.0, 3.0])), gradients.transposed(batch, torch.tensor([2.0]))
     (tensor([7.]), tensor([2., 4.]))
     """
 
-    def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch]) -> None:
-        self._losses, self._space, self._samples = losses, space, samples
+    def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch], everything: Iterable[Batch]) -> None:
+        self._losses, self._space, self._samples, self._everything = losses, space, samples, everything
 
     def product(self, batch: Batch, v: Tensor) -> Tensor:
         """G v, (d,)."""
         found = self._losses(batch)
         return self._space.flatten(gradient_of(found, list(self._losses.parameters.values()), v.to(found)))
 
+    def prepare(self) -> None:
+        """Choose a way to Gᵀu. It reads all data, and so must come before a pass over them: a loader may have one at a time."""
+        _ = self._transposed
+
     def transposed(self, batch: Batch, u: Tensor) -> Tensor:
         """Gᵀu, (m,)."""
         return self._transposed(batch, self._space.unflatten(u)).detach().to(device=self._space.device, dtype=self._space.dtype)
 
     def rows(self, batch: Batch) -> Iterator[Tensor]:
-        """Yield Gᵀ, some rows (some, d) at once."""
-        return self._rows(batch)
+        """Yield Gᵀ, some rows (some, d) at once, each compared with a backward pass: what stops a gradient may be rare."""
+        n = size_of(batch)
+        for start in range(0, n, at_once := self._held()):
+            some = part(batch, slice(start, start + at_once)) if n > at_once else batch
+            found = self._rows(some)
+            yield found if self._rows == self._each_alone or self._are_rows(found, some) else self._each_alone(some)
 
     @cached_property
     def _transposed(self) -> Callable[[Batch, Parameters], Tensor]:
         def right(way: Callable[[Batch, Parameters], Tensor]) -> bool:
             u = self._space.probe(1)
-            for batch in self._samples:
+            for batch in self._everything:
                 v = _signed(size_of(batch), u)
                 found, expected = way(batch, self._space.unflatten(u)).to(v), self.product(batch, v) @ u
                 if not (found @ v - expected).abs() <= tolerance(self._losses, found) * found.norm() * v.norm():
@@ -149,22 +159,23 @@ class Gradients:
 
     def _each(self, batch: Batch, along: Parameters) -> Tensor:
         u = self._space.flatten(list(along.values()))
-        return torch.cat([rows @ u for rows in self._one_by_one(batch)])
+        alone = (part(batch, slice(i, i + 1)) for i in range(size_of(batch)))
+        return torch.cat([self._each_alone(one) @ u for one in alone])
 
     @cached_property
-    def _rows(self) -> Callable[[Batch], Iterator[Tensor]]:
-        def right(way: Callable[[Batch], Iterator[Tensor]]) -> bool:
-            for batch in self._samples:
-                found = torch.cat(list(way(batch)))
-                v = _signed(size_of(batch), found)
-                off = (v @ found - self.product(batch, v)).norm()
-                if not off <= tolerance(self._losses, found) * (v.abs() @ found.norm(dim=1)):
-                    return False
-            return True
+    def _rows(self) -> Callable[[Batch], Tensor]:
+        first = self._samples[0]
+        few = part(first, slice(0, min(size_of(first), self._held())))
+        return _first_right(
+            "the gradients of the samples", [self._all_at_once], lambda way: self._are_rows(way(few), few), self._each_alone
+        )
 
-        return _first_right("the gradients of the samples", [self._all_at_once], right, self._one_by_one)
+    def _are_rows(self, rows: Tensor, batch: Batch) -> bool:
+        v = _signed(size_of(batch), rows)
+        off = (v @ rows - self.product(batch, v)).norm()
+        return bool(off <= tolerance(self._losses, rows) * (v.abs() @ rows.norm(dim=1)))
 
-    def _all_at_once(self, batch: Batch) -> Iterator[Tensor]:
+    def _all_at_once(self, batch: Batch) -> Tensor:
         """By vmap over samples."""
         n, at = size_of(batch), {name: p.detach() for name, p in self._losses.parameters.items()}
         axes = tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == n else None, batch)
@@ -173,17 +184,12 @@ class Gradients:
             alone = tree_map(lambda leaf, axis: leaf if axis is None else leaf.unsqueeze(0), sample, axes)
             return self._losses.at(parameters, alone)[0]
 
-        each = vmap(grad(one), in_dims=(None, axes))
-        for start in range(0, n, at_once := self._held()):
-            found = each(at, part(batch, slice(start, start + at_once)) if n > at_once else batch)
-            yield torch.cat([found[name].detach().flatten(1).to(self._space.dtype) for name in at], dim=1)
+        found = vmap(grad(one), in_dims=(None, axes))(at, batch)
+        return torch.cat([found[name].detach().flatten(1).to(self._space.dtype) for name in at], dim=1)
 
-    def _one_by_one(self, batch: Batch) -> Iterator[Tensor]:
+    def _each_alone(self, batch: Batch) -> Tensor:
         one = torch.ones(1, device=self._space.device, dtype=self._space.dtype)
-        n = size_of(batch)
-        for start in range(0, n, at_once := self._held()):
-            end = min(n, start + at_once)
-            yield torch.stack([self.product(part(batch, slice(i, i + 1)), one) for i in range(start, end)])
+        return torch.stack([self.product(part(batch, slice(i, i + 1)), one) for i in range(size_of(batch))])
 
     def _held(self) -> int:
         return max(1, _HELD // self._space.dimension)

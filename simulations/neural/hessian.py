@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import torch
@@ -33,7 +33,9 @@ class Hessian:
     losses : SampleLosses
     space : ParameterSpace
     samples : list of Batch
-        Some of the user's, on which the ways are compared when they are first needed.
+        Some of the user's, on which the gradient is differenced when a product is first needed.
+    everything : iterable of Batch
+        All of the user's, on which the ways are compared then: what stops a gradient may be rare.
 
     Examples
     --------
@@ -43,13 +45,17 @@ class Hessian:
     >>> from gradnoise.simulations.neural.sample_losses import SampleLosses
     >>> losses = SampleLosses(torch.nn.Linear(1, 1, bias=False), lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2)
     >>> batch = torch.tensor([[1.0], [2.0]]), torch.zeros(2)
-    >>> Hessian(losses, ParameterSpace(losses), [batch]).product(batch, torch.ones(1))  # of w²/2 + (2w)²/2
+    >>> Hessian(losses, ParameterSpace(losses), [batch], [batch]).product(batch, torch.ones(1))  # of w²/2 + (2w)²/2
     tensor([5.])
     """
 
-    def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch]) -> None:
-        self._losses, self._space, self._samples = losses, space, samples
+    def __init__(self, losses: SampleLosses, space: ParameterSpace, samples: list[Batch], everything: Iterable[Batch]) -> None:
+        self._losses, self._space, self._samples, self._everything = losses, space, samples, everything
         self._keeps: dict[bool, bool] = {}  # whether what is kept of a batch is right, without tracing and with it
+
+    def prepare(self) -> None:
+        """Choose a way. It reads all data, and so must come before a pass over them: a loader may have one at a time."""
+        _ = self._way
 
     def product(self, batch: Batch, u: Tensor) -> Tensor:
         """H u, (d,)."""
@@ -137,7 +143,7 @@ class Hessian:
 
     def _total(self, way: Way, u: Tensor) -> Tensor:
         total = torch.zeros_like(u)
-        for batch in self._samples:
+        for batch in self._everything:
             total += self._by(way, batch, u)
         return total
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.derivatives import gradient_of
 from gradnoise.simulations.neural.sample_losses import SampleLosses
 
-__all__ = ["check_independence"]
+__all__ = ["check_chunk", "check_independence", "unchanged"]
 
 _AGAIN = 32  # evaluations where random numbers are drawn: what is dropped with probability 0.1 is missed by one check in 30
 _FEW = 5  # samples that are evaluated alone
+
+Difference = Callable[[Callable[[Batch], Tensor], list[Tensor], Batch], str | None]
 
 
 def check_independence(losses: SampleLosses, batches: list[Batch]) -> None:
@@ -48,25 +51,101 @@ def check_independence(losses: SampleLosses, batches: list[Batch]) -> None:
     """
     largest, *others = sorted(batches, key=size_of, reverse=True)
     _check_determinism(losses, largest)
+    _check_gradients(losses, batches)
     _check_alone(losses, part(largest, slice(0, _FEW)))
     for batch in others:
         _check_determinism(losses, batch)
 
 
+def check_chunk(losses: SampleLosses, batch: Batch) -> None:
+    """Refuse losses that depend on other samples where there are as many at once as will be taken.
+
+    Parameters
+    ----------
+    losses : SampleLosses
+    batch : Batch
+        As many samples as are taken at once, of which every other one is evaluated without the rest.
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.independence import check_chunk
+    >>> from gradnoise.simulations.neural.sample_losses import SampleLosses
+    >>> hard = lambda outputs, targets: outputs[:, 0] ** 2 * (outputs[:, 0] ** 2 >= (outputs[:, 0] ** 2).topk(9).values[-1])
+    >>> losses = SampleLosses(torch.nn.Linear(3, 1), hard)  # only the nine largest ones count
+    >>> check_chunk(losses, (torch.randn(50, 3), torch.zeros(50)))
+    Traceback (most recent call last):
+    ValueError: the loss of a sample must not depend on other samples, got ...
+    """
+    halves = [torch.arange(start, size_of(batch), 2) for start in (0, 1) if start < size_of(batch)]
+
+    def difference(evaluate: Callable[[Batch], Tensor], parameters: list[Tensor], batch: Batch) -> str | None:
+        fewer = torch.cat([evaluate(part(batch, half)).detach() for half in halves])
+        found = evaluate(batch).detach()
+        return _other_losses(found[torch.cat(halves).to(found.device)], fewer)
+
+    seen = _seen(difference, losses, batch)
+    if seen is not None:
+        raise ValueError(f"the loss of a sample must not depend on other samples, got {seen.replace('alone', 'among fewer')}")
+
+
+@contextmanager
+def unchanged(losses: SampleLosses) -> Iterator[None]:
+    """Refuse a network that evaluations change; its parameters and buffers are put back, also where there is another error.
+
+    Parameters
+    ----------
+    losses : SampleLosses
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.independence import unchanged
+    >>> from gradnoise.simulations.neural.sample_losses import SampleLosses
+    >>> losses = SampleLosses(torch.nn.BatchNorm1d(2), lambda outputs, targets: outputs[:, 0])
+    >>> with unchanged(losses):
+    ...     _ = losses((torch.ones(3, 2), torch.zeros(3)))
+    Traceback (most recent call last):
+    ValueError: model must not change when it is evaluated, got another 'running_mean' after a forward pass; ...
+    """
+    before = {name: (t, t.detach().clone()) for name, t in _tensors(losses).items()}
+    changed: list[str] = []
+    try:
+        yield
+    finally:
+        now = _tensors(losses)
+        for name, (tensor, value) in before.items():
+            there = now.get(name)
+            if there is None or not _same(there, value):
+                changed.append(name)
+                owner, _, last = name.rpartition(".")
+                with torch.no_grad():
+                    tensor.copy_(value)
+                setattr(losses.model.get_submodule(owner), last, tensor)
+    if changed:
+        raise ValueError(
+            f"model must not change when it is evaluated, got another {changed[0]!r} after a forward pass{_hint(losses)}"
+        )
+
+
+def _tensors(losses: SampleLosses) -> dict[str, Tensor]:
+    return {**dict(losses.model.named_parameters()), **dict(losses.model.named_buffers())}
+
+
 def _check_determinism(losses: SampleLosses, batch: Batch) -> None:
-    tensors = {**dict(losses.model.named_parameters()), **dict(losses.model.named_buffers())}
-    before = {name: t.detach().clone() for name, t in tensors.items()}
     drawn = _random_state()
-    with torch.no_grad():
-        first = losses(batch)
+    with unchanged(losses):
+        first = losses(batch).detach()
         draws = drawn != _random_state()
-        later = [losses(batch) for _ in range(_AGAIN if draws else 1)]
-        for name, value in before.items():
-            if not _same(tensors[name], value):
-                tensors[name].detach().copy_(value)  # what was changed here is put back
-                raise ValueError(
-                    f"model must not change when it is evaluated, got another {name!r} after a forward pass{_hint(losses)}"
-                )
+        later = [losses(batch).detach() for _ in range(_AGAIN if draws else 1)]
     scale = _tolerance(first)
     for again in later:
         off = (again - first).abs()
@@ -81,7 +160,7 @@ def _check_determinism(losses: SampleLosses, batch: Batch) -> None:
 def _check_alone(losses: SampleLosses, batch: Batch) -> None:
     """Compare the losses of a few samples, and their gradients, with those that they have without the others."""
     try:
-        seen = _difference(losses, list(losses.parameters.values()), batch)
+        seen = _seen(_difference, losses, batch)
     except Exception as error:
         if size_of(batch) == 1:
             raise
@@ -89,37 +168,75 @@ def _check_alone(losses: SampleLosses, batch: Batch) -> None:
         raise ValueError(
             f"the loss of a sample must not depend on other samples, but one alone has none ({one_alone}){_hint(losses)}"
         ) from error
-    if seen is not None:  # which single precision may be to blame for, where gradients almost vanish
-        try:
-            counted, others, doubled = losses.in_double(batch)
-            leaves = {name: p.requires_grad_() for name, p in counted.items()}
-            seen = _difference(lambda some: losses.at({**leaves, **others}, some), list(leaves.values()), doubled)
-        except (RuntimeError, TypeError):
-            pass  # a network that is tied to its precision: what was seen in that counts
     if seen is not None:
         raise ValueError(f"the loss of a sample must not depend on other samples, got {seen}{_hint(losses)}")
+
+
+def _seen(difference: Difference, losses: SampleLosses, batch: Batch) -> str | None:
+    """What differs, also in double precision where the network can be evaluated so; low precision is not to blame then."""
+    seen = difference(losses, list(losses.parameters.values()), batch)
+    if seen is None:
+        return None
+    try:
+        counted, others, doubled = losses.in_double(batch)
+        leaves = {name: p.requires_grad_() for name, p in counted.items()}
+        return difference(lambda some: losses.at({**leaves, **others}, some), list(leaves.values()), doubled)
+    except (RuntimeError, TypeError):
+        return seen  # a network that is tied to its precision: what was seen in that counts
 
 
 def _difference(evaluate: Callable[[Batch], Tensor], parameters: list[Tensor], batch: Batch) -> str | None:
     """What differs between samples alone and with others."""
     n = size_of(batch)
-    with torch.no_grad():
-        alone = torch.cat([evaluate(part(batch, slice(i, i + 1))) for i in range(n)])
-        pairs = [torch.tensor(pair) for pair in ((0, n - 1), (n - 1, n // 2)) if n > 1]
-        for order in (torch.arange(n), torch.arange(n).flip(0), *pairs):
-            found, expected = evaluate(part(batch, order)), alone[order.to(alone.device)]
-            off = (found - expected).abs()
-            if bool((off > _tolerance(alone)).any()) or not torch.equal(found.isnan(), expected.isnan()):
-                i = int(off.nan_to_num(torch.inf).argmax())
-                return f"{float(expected[i]):.6g} for one alone and {float(found[i]):.6g} for the same one among {len(order)}"
-    # The losses may agree where what they depend on is seen by the gradient alone.
+    # Not in no_grad, in which a closure could not differentiate the network with respect to its inputs.
+    alone = torch.cat([evaluate(part(batch, slice(i, i + 1))).detach() for i in range(n)])
+    pairs = [torch.tensor(pair) for pair in ((0, n - 1), (n - 1, n // 2)) if n > 1]
+    for order in (torch.arange(n), torch.arange(n).flip(0), *pairs):
+        if found := _other_losses(evaluate(part(batch, order)).detach(), alone[order.to(alone.device)]):
+            return found
+    # The losses may agree where what they depend on is seen by the gradient alone, which is to be linear in the weights too.
     weights = torch.cos(torch.arange(1, n + 1, device=alone.device, dtype=alone.dtype))  # of both signs, no two alike
-    each = [_flat_gradient(evaluate(part(batch, slice(i, i + 1))), parameters, weights[i : i + 1]) for i in range(n)]
+    one = torch.ones_like(weights[:1])
+    each = [float(w) * _flat_gradient(evaluate(part(batch, slice(i, i + 1))), parameters, one) for i, w in enumerate(weights)]
     off = float((_flat_gradient(evaluate(batch), parameters, weights) - torch.stack(each).sum(dim=0)).norm())
     size = sum(float(g.norm()) for g in each)
     if off <= torch.finfo(alone.dtype).eps ** 0.5 * size:
         return None
-    return f"a gradient of {n} samples together that is off by {100 * off / (size or off):.2g} % from the sum of theirs alone"
+    return (
+        f"a gradient of {n} samples together that is off by {100 * off / (size or off):.2g} % from the sum of theirs alone (that "
+        f"of a backward pass that clips, or of half precision, is too)"
+    )
+
+
+def _other_losses(found: Tensor, expected: Tensor) -> str | None:
+    """How the losses of samples among others differ from those that are expected."""
+    off = (found - expected).abs()
+    if torch.equal(found.isnan(), expected.isnan()) and not bool((off > _tolerance(expected)).any()):
+        return None
+    i = int(off.nan_to_num(torch.inf).argmax())
+    return f"{float(expected[i]):.6g} for one alone and {float(found[i]):.6g} for the same one among {len(found)}"
+
+
+def _check_gradients(losses: SampleLosses, batches: list[Batch]) -> None:
+    """Refuse losses that are not finite, or do not depend on the network, as autograd sees it: all products would be zero."""
+    trainable = [p for p in losses.model.parameters() if p.requires_grad]
+    depend = False
+    for batch in batches:
+        found = losses(batch)
+        try:
+            slopes = torch.autograd.grad(found.sum(), trainable, allow_unused=True) if found.requires_grad else ()
+        except RuntimeError:
+            return  # which one sample alone will meet too
+        seen = [g.to_dense() if g.is_sparse else g for g in slopes if g is not None]
+        depend = depend or len(seen) > 0
+        if not all(bool(t.isfinite().all()) for t in (found, *seen)):
+            where = "gradients" if found.isfinite().all() else "losses"
+            raise ValueError(f"losses and their gradients must be finite, got NaN or infinity in the {where} of some samples")
+    if not depend:
+        raise ValueError(
+            "losses must depend on the parameters of the model, but autograd finds that they do not: gradients are stopped "
+            "(no_grad, inference_mode, detach, .item()), or another network is evaluated than model"
+        )
 
 
 def _flat_gradient(found: Tensor, parameters: list[Tensor], weights: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, p
 from gradnoise.simulations.neural.chunks import measured_chunk
 from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
 from gradnoise.simulations.neural.hessian import Hessian
-from gradnoise.simulations.neural.independence import check_independence
+from gradnoise.simulations.neural.independence import check_chunk, check_independence, unchanged
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.theory._validation import as_count
 
@@ -109,15 +109,20 @@ class LossOperators:
         self.dimension, self.device, self.dtype = self._space.dimension, self._space.device, self._space.dtype
         self.batches = as_batches(data, targets)
         self.n = self.batches.n
-        # Whether the checks draw random numbers is not to be seen afterwards.
-        with self._context(), torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            samples = [on_device(batch, self.device) for batch in self.batches.some()]
-            self._try(samples[0])
-            check_independence(self._losses, samples)
-            self._held = measured_chunk(self._losses, samples[0])
-        self.chunk_size = min(self._held, self.n) if chunk_size is None else as_count(chunk_size, "chunk_size")
-        self._gradients = Gradients(self._losses, self._space, samples)
-        self._hessian = Hessian(self._losses, self._space, samples)
+        self._modes: set[tuple[bool, ...]] = set()
+        self._kinds = self._losses.kinds()
+        with self._context():
+            self._samples = [on_device(batch, self.device) for batch in self.batches.some()]
+            with self._unseen(), unchanged(self._losses):
+                self._try(self._samples[0])
+            self._check()
+            self._held = measured_chunk(self._losses, self._samples[0])
+            self.chunk_size = min(self._held, self.n) if chunk_size is None else as_count(chunk_size, "chunk_size")
+            with self._unseen():
+                check_chunk(self._losses, next(self._chunks()))
+        everything = _Everything(self._chunks)
+        self._gradients = Gradients(self._losses, self._space, self._samples, everything)
+        self._hessian = Hessian(self._losses, self._space, self._samples, everything)
 
     @property
     def parameters(self) -> Tensor:
@@ -135,8 +140,8 @@ class LossOperators:
     def losses(self, theta: Tensor | None = None) -> Tensor:
         """ℓ(θ), (n,); at the model's own parameters unless others are given."""
         at = None if theta is None else self.unflatten(theta)
-        with self._context(), torch.no_grad():
-            found = [self._losses(chunk) if at is None else self._losses.at(at, chunk) for chunk in self._chunks()]
+        with self._context():  # not in no_grad, in which a network could not be differentiated with respect to its inputs
+            found = [(self._losses(chunk) if at is None else self._losses.at(at, chunk)).detach() for chunk in self._chunks()]
         return torch.cat(found).to(device=self.device, dtype=self.dtype)
 
     def losses_like(self, value: float) -> Tensor:
@@ -210,6 +215,7 @@ class LossOperators:
     def transposed_product(self, u: Tensor) -> Tensor:
         """Gᵀu, (n,): how the losses change along u, a (d,) Tensor."""
         with self._context():
+            self._gradients.prepare()
             return torch.cat([self._gradients.transposed(chunk, u) for chunk in self._chunks()])
 
     def hessian_product(self, u: Tensor) -> Tensor:
@@ -221,6 +227,7 @@ class LossOperators:
             If the gradient that trains the network is not that of its losses (parts of it are stopped), or has no derivative.
         """
         with self._context():
+            self._hessian.prepare()
             total = self._zero()
             for chunk in self._chunks():
                 total += self._hessian.product(chunk, u)
@@ -244,6 +251,7 @@ class LossOperators:
             return self.hessian_product
         kept = []
         with self._context():
+            self._hessian.prepare()
             for chunk in self._chunks():
                 found = self._hessian.kept(chunk, traced=True) if worth else None
                 found = found or self._hessian.kept(chunk, traced=False)
@@ -302,6 +310,14 @@ class LossOperators:
             yield on_device(chunk, self.device)
 
     def _context(self, *, second_derivatives: bool = True) -> AbstractContextManager[None]:
+        if self._losses.kinds() != self._kinds:
+            raise ValueError(
+                "the parameters must be of the dtypes, and require gradients, as when the operators were made; make them anew"
+            )
+        # What was seen at construction is seen again where the network has been put into another mode since.
+        if self._modes and tuple(module.training for module in self.model.modules()) not in self._modes:
+            with differentiable(self._losses, self.device):
+                self._check()
         return differentiable(self._losses, self.device, second_derivatives=second_derivatives)
 
     def _zero(self) -> Tensor:
@@ -311,9 +327,28 @@ class LossOperators:
         if v.shape != (size,):
             raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
 
+    def _check(self) -> None:
+        with self._unseen():
+            check_independence(self._losses, self._samples)
+        self._modes.add(tuple(module.training for module in self.model.modules()))
+
+    def _unseen(self) -> AbstractContextManager[None]:
+        """Whether the checks draw random numbers is not to be seen afterwards."""
+        return torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
+
     def _try(self, batch: Batch) -> None:
         """Evaluate some samples for the first time, where what is wrong with network, loss or data is the user's to know."""
         try:
-            self._losses(batch)
-        except (RuntimeError, IndexError, AttributeError, KeyError, AssertionError) as error:
+            self._losses.evaluate(batch)
+        except (RuntimeError, LookupError, AttributeError, TypeError, AssertionError) as error:
             raise ValueError(f"model and loss must take the data, but for {size_of(batch)} samples: {error}") from error
+
+
+class _Everything:
+    """All samples, chunk by chunk, as often as one likes."""
+
+    def __init__(self, chunks: Callable[[], Iterator[Batch]]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._chunks()

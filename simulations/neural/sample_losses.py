@@ -121,9 +121,17 @@ class SampleLosses:
         present = dict(self.model.named_parameters())
         return {name: present[name] for name in self.names}
 
+    def kinds(self) -> list[tuple[torch.dtype, bool]]:
+        """Return what must stay as it is: dtypes of the parameters, and whether they require gradients."""
+        return [(p.dtype, p.requires_grad) for p in self.parameters.values()]
+
     def __call__(self, batch: Batch) -> Tensor:
         """ℓ, (m,), at the network's own parameters."""
-        return self._reduced(self._evaluate(self.model, batch), batch)
+        return self._reduced(self.evaluate(batch), batch)
+
+    def evaluate(self, batch: Batch) -> Any:
+        """Return what loss or closure does."""
+        return self._evaluate(self.model, batch)
 
     def at(self, parameters: Parameters, batch: Batch) -> Tensor:
         """ℓ, (m,), with some of the network's tensors replaced."""
@@ -176,12 +184,16 @@ class SampleLosses:
         tokens = found.movedim(self.sample_dim, 0).flatten(1) if found.ndim > 1 else found.unsqueeze(1)
         if self.mask is None:
             return tokens.mean(dim=1) if self.token_reduction == "mean" else tokens.sum(dim=1)
+        if isinstance(self.mask, str) and not (isinstance(batch, Mapping) and self.mask in batch):
+            keys = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else f"none, as it is a {type(batch).__name__}"
+            raise ValueError(f"mask must be a key of the batch, got {self.mask!r}; there are {keys}")
         kept = batch[self.mask] if isinstance(self.mask, str) else self.mask(batch)
         if kept.shape != found.shape:
             raise ValueError(f"mask must have the shape of the losses, {tuple(found.shape)}, got {tuple(kept.shape)}")
         kept = kept.movedim(self.sample_dim, 0).flatten(1).to(tokens.dtype)
-        total = (tokens * kept).sum(dim=1)
-        return total / kept.sum(dim=1).clamp(min=1) if self.token_reduction == "mean" else total
+        total = (torch.where(kept != 0, tokens, 0) * kept).sum(dim=1)  # one that does not count may be infinite
+        count = kept.sum(dim=1)
+        return total / torch.where(count == 0, 1, count) if self.token_reduction == "mean" else total
 
 
 class _Evaluation(nn.Module):
@@ -246,7 +258,9 @@ def _selected(model: nn.Module, wanted: str | Iterable[str] | None) -> list[str]
         raise ValueError("model must have parameters to train, got none that requires a gradient")
     names = list(trainable)
     if wanted is not None:
-        patterns = [wanted] if isinstance(wanted, str) else list(wanted)
+        patterns = [wanted] if isinstance(wanted, str) else list(wanted) if isinstance(wanted, Iterable) else [wanted]
+        if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
+            raise TypeError(f"parameters must be names or patterns, one or more, got {wanted!r}")
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise ValueError(
@@ -255,6 +269,8 @@ def _selected(model: nn.Module, wanted: str | Iterable[str] | None) -> list[str]
         names = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
     for name in names:
         p = trainable[name]
+        if p.is_meta:
+            raise ValueError(f"model must have parameters with values, got {name!r} on the meta device")
         if nn.parameter.is_lazy(p):
             raise ValueError(f"model must have seen a batch before, as its layers are lazy, got {name!r} without a shape")
         if p.is_inference():
@@ -264,6 +280,8 @@ def _selected(model: nn.Module, wanted: str | Iterable[str] | None) -> list[str]
                 f"model must have parameters of float32 or float64, got {p.dtype} in {name!r}; "
                 f"take copy.deepcopy(model).float(), and autocast for what lower precision does to the gradients"
             )
+    if not any(trainable[name].numel() for name in names):
+        raise ValueError(f"parameters must be some numbers, got none in {', '.join(names)}")
     return names
 
 

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from torch import nn
 from torch.nn import functional
 
+from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.kernels import smooth_kernels
 from gradnoise.simulations.neural.loss_operators import LossOperators
 
@@ -315,3 +316,48 @@ def test_a_kink_where_the_network_stands_refutes_nothing():
     slopes = backward(model, x, torch.arange(N) % CLASSES, create_graph=True)
     expected = flat(torch.autograd.grad(slopes, list(model.parameters()), list(operators.unflatten(u).values())))
     torch.testing.assert_close(operators.hessian_product(u), expected)
+
+
+def test_padding_that_few_samples_have_is_stopped():
+    """None of those on which a way is tried first: what one sees of a few samples is not all that the others have."""
+    torch.manual_seed(4)
+    n = 301
+    model = Tokens(nn.Embedding, padding_idx=0).double()
+    nn.init.normal_(model.embedding.weight)
+    x, y = torch.randint(1, 9, (n, WIDTH)), torch.arange(n) % CLASSES
+    tried = [batch[1] for batch in as_batches((torch.arange(n), torch.arange(n))).some()]
+    others = [i for i in range(n) if i not in torch.cat(tried)]
+    x[others[::23], 3:] = 0
+    G = torch.stack([flat(backward(model, x[i : i + 1], y[i : i + 1])) for i in range(n)], dim=1)
+    operators, u = LossOperators(model, LOSS, x, y, chunk_size=40), torch.randn(len(G)).double()
+    torch.testing.assert_close(operators.transposed_product(u), G.T @ u)
+    torch.testing.assert_close(torch.cat(list(operators.sample_gradients())), G.T)
+
+
+class OneAtATime:
+    """A loader whose passes share one place, as one with persistent workers has."""
+
+    def __init__(self, batches):
+        self.batches, self.place = batches, 0
+
+    def __iter__(self):
+        self.place = 0
+        return iter(self.following, None)
+
+    def following(self):
+        self.place += 1
+        return self.batches[self.place - 1] if self.place <= len(self.batches) else None
+
+
+def test_no_pass_begins_within_another():
+    """Ways are chosen on all data, before the first of them is used."""
+    torch.manual_seed(4)
+    model, x, y = problem("padded tokens")
+    batches = [(x[i : i + 3], y[i : i + 3]) for i in range(0, N, 3)]
+    plain, shared = (LossOperators(model, LOSS, data) for data in (batches, OneAtATime(batches)))
+    u = torch.randn(plain.dimension).double()
+    for product in ("transposed_product", "hessian_product", "covariance_product"):
+        torch.testing.assert_close(getattr(shared, product)(u), getattr(plain, product)(u))
+    torch.testing.assert_close(LossOperators(model, LOSS, OneAtATime(batches)).hessian_here()(u), plain.hessian_product(u))
+    rows = LossOperators(model, LOSS, OneAtATime(batches)).sample_gradients()
+    torch.testing.assert_close(torch.cat(list(rows)), torch.cat(list(plain.sample_gradients())))

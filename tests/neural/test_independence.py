@@ -22,6 +22,7 @@ from gradnoise.simulations.neural.sample_losses import SampleLosses
 from .networks import CLASSES, LOSS, N, problem
 
 MODEL, X, Y = problem("perceptron")
+OTHER = problem("perceptron", seed=1)[0]
 
 
 class Applied(nn.Module):
@@ -219,3 +220,115 @@ def test_random_numbers_are_drawn_behind_the_users_back_by_nobody():
 def test_one_sample_and_equal_samples_are_taken():
     LossOperators(MODEL, LOSS, X[:1], Y[:1])
     LossOperators(MODEL, LOSS, X[:1].repeat(N, 1), Y[:1].repeat(N))
+
+
+def test_all_that_construction_changes_is_put_back():
+    """Running mean, variance and count, from before the first evaluation."""
+    model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, CLASSES)).double()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"model must not change when it is evaluated, got another '1.running_mean'"):
+        LossOperators(model, LOSS, X, Y)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+class Averaging(nn.Module):
+    """A buffer that is another tensor after each pass, and is not seen by the loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(4, CLASSES)
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + x.mean(dim=0)
+        return self.inner(x)
+
+
+def test_a_buffer_that_is_replaced_is_put_back():
+    model = Averaging().double()
+    buffer = model.mean
+    with pytest.raises(ValueError, match="model must not change when it is evaluated, got another 'mean'"):
+        LossOperators(model, LOSS, X, Y)
+    assert model.mean is buffer and not buffer.any()
+
+
+def test_hard_examples_of_a_large_batch_are_refused():
+    """All samples count in the small batches of the first checks."""
+    x, y = torch.randn(60, 4).double(), torch.arange(60) % CLASSES
+
+    def hardest(outputs, targets, k=8):
+        found = LOSS(outputs, targets)
+        return found * (found >= found.topk(min(k, len(found))).values[-1])
+
+    with pytest.raises(ValueError, match=r"must not depend on other samples, got .* for one among fewer and .* among 60"):
+        LossOperators(MODEL, hardest, x, y)
+    LossOperators(MODEL, lambda outputs, targets: hardest(outputs, targets, k=60), x, y)
+
+
+@pytest.mark.parametrize(
+    "closure",
+    [
+        torch.no_grad()(lambda model, batch: LOSS(model(batch[0]), batch[1])),
+        torch.inference_mode()(lambda model, batch: LOSS(model(batch[0]), batch[1])),
+        lambda model, batch: LOSS(OTHER(batch[0]), batch[1]),
+    ],
+    ids=["no_grad", "inference_mode", "another network"],
+)
+def test_losses_that_do_not_depend_on_the_network_are_refused(closure):
+    """Their gradients would all be zero."""
+    with pytest.raises(ValueError, match="losses must depend on the parameters of the model, but autograd finds"):
+        LossOperators(MODEL, None, (X, Y), closure=closure)
+
+
+class Clipped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.clamp(-0.05, 0.05)
+
+
+def test_a_backward_pass_that_clips_is_refused():
+    """The gradient of 2ℓ is not twice that of ℓ, so that there is no product with v."""
+    with pytest.raises(ValueError, match=r"a gradient of 5 samples together that is off by .* of a backward pass that clips"):
+        check(Applied(Clipped.apply).double())
+
+
+@pytest.mark.parametrize(("value", "where"), [(torch.nan, "losses"), (0.0, "gradients")])
+def test_losses_that_are_not_finite_are_refused(value, where):
+    def loss(outputs, targets):
+        zero = outputs[:, 0] - outputs[:, 0].detach()
+        return LOSS(outputs, targets) + torch.where(targets == 1, value + zero.square().sum().sqrt(), 0)
+
+    with pytest.raises(ValueError, match=f"losses and their gradients must be finite, got NaN or infinity in the {where}"):
+        check(MODEL, loss)
+
+
+def test_another_mode_is_checked_when_it_is_met():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, CLASSES)).double().eval()
+    operators = LossOperators(model, LOSS, X, Y)
+    expected = operators.gradient()
+    model.train()
+    with pytest.raises(ValueError, match="model must not be random"):
+        operators.gradient()
+    model.eval()
+    assert torch.equal(operators.gradient(), expected)
+
+
+@pytest.mark.parametrize("change", [lambda model: model.float(), lambda model: model[0].requires_grad_(False)])
+def test_other_parameters_than_at_construction_are_refused(change):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, CLASSES)).double()
+    operators = LossOperators(model, LOSS, X, Y)
+    change(model)
+    with pytest.raises(ValueError, match="the parameters must be of the dtypes, and require gradients, as when"):
+        operators.gradient()
+
+
+def test_rounding_of_single_precision_refutes_nothing():
+    """Also where the losses are of another type than what they come from."""
+    torch.manual_seed(5)
+    x = torch.randn(500, 4)
+    LossOperators(nn.Linear(4, 1), lambda outputs, targets: (outputs[:, 0] - targets) ** 2, x, torch.randn(500).double())

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from torch import nn
 from torch.nn import functional
 
+from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.sample_losses import SampleLosses, differentiable
 
 from .networks import LOSS, N, problem
@@ -178,3 +179,49 @@ def test_bad_arguments_are_named():
         SampleLosses(model, LOSS)(x)
     with pytest.raises(TypeError, match=r"loss must return a tensor of real numbers, got torch.int64"):
         SampleLosses(model, lambda outputs, targets: targets)((x, y))
+    for parameters in ([], [None], 3):
+        with pytest.raises(TypeError, match=r"parameters must be names or patterns, one or more, got"):
+            SampleLosses(model, LOSS, parameters=cast(Any, parameters))
+    with pytest.raises(ValueError, match=r"mask must be a key of the batch, got 'mask'; there are x, labels"):
+        SampleLosses(nn.Bilinear(4, 4, 1), None, closure=lambda m, b: b["x"], sample_dim=0, token_reduction="sum", mask="mask")(
+            {"x": x, "labels": y}
+        )
+    with pytest.raises(ValueError, match="parameters must be some numbers, got none in weight"):
+        SampleLosses(nn.ParameterDict({"weight": torch.zeros(0, 2), "bias": torch.zeros(2)}), LOSS, parameters="weight")
+    with pytest.raises(ValueError, match="model must have parameters with values, got 'weight' on the meta device"):
+        SampleLosses(nn.Linear(2, 2, device="meta"), LOSS)
+
+
+def test_masks_that_weigh_and_tokens_that_do_not_count():
+    """Would catch a sum of weights that is taken for one where it is less, and zero times infinity."""
+    model = nn.Linear(1, 3)
+    tokens = torch.tensor([[1.0, 2.0, torch.inf], [4.0, torch.nan, 5.0], [torch.inf, torch.inf, torch.nan]])
+    mask = torch.tensor([[0.1, 0.3, 0.0], [0.5, 0.0, 0.25], [0.0, 0.0, 0.0]])
+    options = {"closure": lambda model, batch: batch[0], "sample_dim": 0, "mask": lambda batch: batch[1]}
+    mean = SampleLosses(model, None, token_reduction="mean", **options)((tokens, mask))
+    total = SampleLosses(model, None, token_reduction="sum", **options)((tokens, mask))
+    torch.testing.assert_close(mean, torch.tensor([0.7 / 0.4, 3.25 / 0.75, 0.0]))
+    torch.testing.assert_close(total, torch.tensor([0.7, 3.25, 0.0]))
+
+
+def test_derivatives_with_respect_to_inputs():
+    """As of networks that solve differential equations; no_grad around an evaluation would leave them without."""
+    torch.manual_seed(4)
+    model, x = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)).double(), torch.randn(7, 2).double()
+
+    def closure(model, batch):
+        points = batch[0].detach().requires_grad_()
+        (slope,) = torch.autograd.grad(model(points).sum(), points, create_graph=True)
+        return (slope**2).sum(dim=1)
+
+    operators = LossOperators(model, None, (x, x), closure=closure)
+    parameters = list(model.parameters())
+    G = torch.stack([
+        torch.cat([g.reshape(-1) for g in torch.autograd.grad(
+            closure(model, (point[None],))[0], parameters, allow_unused=True, materialize_grads=True
+        )]) for point in x
+    ])  # fmt: skip
+    u = torch.randn(operators.dimension).double()
+    torch.testing.assert_close(operators.losses(), closure(model, (x,)).detach())
+    torch.testing.assert_close(operators.transposed_product(u), G @ u)
+    torch.testing.assert_close(operators.gradient(), G.mean(dim=0))
