@@ -21,9 +21,10 @@ from torch.utils._pytree import tree_map
 from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
-__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "tolerance"]
+__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "moved", "tolerance"]
 
 _HELD = 2**24  # numbers in the rows that are held at once
+_MOVE = 0.1  # relative to the parameters
 
 
 class ParameterSpace:
@@ -79,6 +80,33 @@ class ParameterSpace:
         """Return a normal vector (d,) along which two ways to a product are compared."""
         generator = torch.Generator().manual_seed(seed)
         return torch.randn(self.dimension, generator=generator, dtype=torch.float64).to(device=self.device, dtype=self.dtype)
+
+
+def moved(parameters: Parameters) -> Parameters:
+    """Parameters near to some, none of which is zero: what multiplies with zero here may be seen there.
+
+    Parameters
+    ----------
+    parameters : dict of Tensor
+
+    Returns
+    -------
+    dict of Tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.derivatives import moved
+    >>> bool((moved({"gate": torch.zeros(3)})["gate"] != 0).all())
+    True
+    """
+    generator = torch.Generator().manual_seed(7)
+
+    def near(p: Tensor) -> Tensor:
+        step = torch.randn(p.shape, generator=generator, dtype=torch.float64).to(p)
+        return p.detach() + _MOVE * (float(p.detach().square().mean().sqrt()) or 1.0) * step
+
+    return {name: near(p) for name, p in parameters.items()}
 
 
 class Gradients:
@@ -139,13 +167,25 @@ class Gradients:
                 found, expected = way(batch, self._space.unflatten(u)).to(v), self.product(batch, v) @ u
                 if not (found @ v - expected).abs() <= tolerance(self._losses, found) * found.norm() * v.norm():
                     return False
-            return True
+            return way != self._forward or self._is_right_nearby()
 
         return _first_right("Gᵀu", [self._forward, self._backward_twice], right, self._each)
 
-    def _forward(self, batch: Batch, along: Parameters) -> Tensor:
+    def _is_right_nearby(self) -> bool:
+        """Whether forward mode is right at other parameters, as a training will reach: what is stopped behind a gate of zero."""
+        near, u = moved(self._losses.parameters), self._space.probe(1)
+        for batch in self._samples:
+            v, leaves = _signed(size_of(batch), u), {name: p.clone().requires_grad_() for name, p in near.items()}
+            there = self._losses.at(leaves, batch)
+            expected = self._space.flatten(gradient_of(there, list(leaves.values()), v.to(there))) @ u
+            found = self._forward(batch, self._space.unflatten(u), near).to(v)
+            if (found @ v - expected).abs() > tolerance(self._losses, found) * found.norm() * v.norm():
+                return False
+        return True
+
+    def _forward(self, batch: Batch, along: Parameters, at: Parameters | None = None) -> Tensor:
         with torch.no_grad(), forward_ad.dual_level():
-            at = {name: p.detach() for name, p in self._losses.parameters.items()}
+            at = at or {name: p.detach() for name, p in self._losses.parameters.items()}
             found = self._losses.at(duals(at, along), batch)
             primal, tangent = forward_ad.unpack_dual(found)
             return torch.zeros_like(primal) if tangent is None else tangent

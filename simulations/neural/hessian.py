@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from torch.func import grad, linearize
 
 from gradnoise.simulations.neural.batches import Batch
-from gradnoise.simulations.neural.derivatives import ParameterSpace, duals, gradient_of, tolerance
+from gradnoise.simulations.neural.derivatives import ParameterSpace, duals, gradient_of, moved, tolerance
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
 __all__ = ["Hessian"]
@@ -133,13 +133,14 @@ class Hessian:
                 f"the Hessian must have a product by two backward passes or by forward mode, and this network has neither: "
                 f"{str(failed).splitlines()[0]}; products with the gradient matrix and Σ are not affected"
             ) from failed
-        if not right or self._is_refuted(right[0]):
+        if not right or self._is_refuted(right[0]) or self._is_refuted(right[0], nearby=True):
             raise ValueError(
                 "the Hessian must be the derivative of the gradient that trains the network, but that gradient is stopped "
                 "somewhere (no_grad, detach, .data), or a layer's second derivative is not right; products with the gradient "
                 "matrix and Σ are not affected"
             )
-        return right[-1]  # forward mode, which is faster, where both are right
+        # Forward mode, which is faster, where both are right; also nearby, as what is stopped behind a gate of zero is not seen.
+        return right[-1] if len(right) == 1 or self._are_alike_nearby() else right[0]
 
     def _total(self, way: Way, u: Tensor) -> Tensor:
         total = torch.zeros_like(u)
@@ -150,7 +151,22 @@ class Hessian:
     def _alike(self, found: Tensor, expected: Tensor) -> bool:
         return bool((found - expected).norm() <= tolerance(self._losses, found) * expected.norm())
 
-    def _is_refuted(self, way: Way) -> bool:
+    def _are_alike_nearby(self) -> bool:
+        near, along = moved(self._losses.parameters), self._space.unflatten(self._space.probe(4))
+        for batch in self._samples:
+
+            def at(p: Parameters, batch: Batch = batch) -> Tensor:
+                return self._losses.at(p, batch)
+
+            twice, forward = (
+                self._space.flatten(way(at, {name: p.clone() for name, p in near.items()}, along))
+                for way in (_backward_twice, _forward_over_backward)
+            )
+            if (twice - forward).norm() > tolerance(self._losses, twice) * twice.norm():
+                return False
+        return True
+
+    def _is_refuted(self, way: Way, *, nearby: bool = False) -> bool:
         """Whether difference quotients of the gradient, in double precision, converge to something else.
 
         Parameters whose gradient is zero stay where they are: those that are used but not trained, and padding. Where the
@@ -158,7 +174,7 @@ class Hessian:
         """
         try:
             doubled = [self._losses.in_double(batch) for batch in self._samples]
-            point = doubled[0][0]
+            point = moved(doubled[0][0]) if nearby else doubled[0][0]
 
             def at(parameters: Parameters) -> Tensor:
                 return torch.cat([self._losses.at({**parameters, **others}, batch) for _, others, batch in doubled])

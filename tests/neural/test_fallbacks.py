@@ -361,3 +361,32 @@ def test_no_pass_begins_within_another():
     torch.testing.assert_close(LossOperators(model, LOSS, OneAtATime(batches)).hessian_here()(u), plain.hessian_product(u))
     rows = LossOperators(model, LOSS, OneAtATime(batches)).sample_gradients()
     torch.testing.assert_close(torch.cat(list(rows)), torch.cat(list(plain.sample_gradients())))
+
+
+class Gated(nn.Module):
+    """What is stopped, or not, counts once a training has opened the gate."""
+
+    def __init__(self, stopped):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(WIDTH, 5), nn.Linear(WIDTH, 5), nn.Linear(5, CLASSES)
+        self.gate, self.stopped = nn.Parameter(torch.zeros(1)), stopped
+
+    def forward(self, x):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.stopped):
+            behind = torch.tanh(self.first(x))
+        return self.last(torch.tanh(self.second(x)) + self.gate * behind)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_is_stopped_behind_a_gate_of_zero(stopped):
+    """A way that was right where the network stood would stay in use."""
+    torch.manual_seed(4)
+    model, x, y = Gated(stopped).double(), torch.randn(N, WIDTH).double(), torch.arange(N) % CLASSES
+    operators = LossOperators(model, LOSS, x, y)
+    u = torch.randn(operators.dimension).double()
+    operators.transposed_product(u)
+    with torch.no_grad():
+        model.gate.fill_(1.0)
+    G = torch.stack([flat(backward(model, x[i : i + 1], y[i : i + 1])) for i in range(N)], dim=1)
+    torch.testing.assert_close(operators.transposed_product(u), G.T @ u)
+    torch.testing.assert_close(torch.cat(list(operators.sample_gradients())), G.T)
