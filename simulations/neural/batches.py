@@ -187,7 +187,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
             leaf = leaf.clone()
         if device.type == "cuda" and leaf.device.type == "cpu":
             leaf = leaf.pin_memory()
-        return leaf.to(device, non_blocking=True)
+        # A copy, as a network may work in place, and the data are the user's.
+        return leaf.to(device, non_blocking=True, copy=True)
 
     return tree_map(moved, batch)
 
@@ -231,15 +232,19 @@ class _Loaded:
             )
         self.source = source
         self._seen: list[tuple[int, int]] = []
-        for batch in map(_tensors, source):
+        for batch in self._pass():
             self._seen.append((size_of(batch), _fingerprint(batch)))
         self.n = sum(size for size, _ in self._seen)
         if self.n == 0:
             raise ValueError("data must have samples, one or more, got none")
 
+    def _pass(self) -> Iterator[Batch]:
+        with torch.random.fork_rng(devices=[]):  # a DataLoader draws a seed for its workers
+            return map(_tensors, iter(self.source))
+
     def _batches(self) -> Iterator[Batch]:
         count = 0
-        for batch in map(_tensors, self.source):
+        for batch in self._pass():
             if count == len(self._seen) or (size_of(batch), _fingerprint(batch)) != self._seen[count]:
                 self._other(count)
             yield batch

@@ -8,7 +8,7 @@ the network is trained, is the reference.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,8 @@ class ParameterSpace:
 
     def unflatten(self, vector: Tensor) -> Parameters:
         """Return a vector (d,) as parameters."""
+        if not isinstance(vector, Tensor):
+            raise TypeError(f"a vector of parameters must be a Tensor, got {type(vector).__name__}")
         if vector.shape != (self.dimension,):
             raise ValueError(f"a vector of parameters must have shape ({self.dimension},), got {tuple(vector.shape)}")
         if vector.is_inference():  # which autograd does not take
@@ -82,7 +84,7 @@ class ParameterSpace:
         return torch.randn(self.dimension, generator=generator, dtype=torch.float64).to(device=self.device, dtype=self.dtype)
 
 
-def moved(parameters: Parameters) -> Parameters:
+def moved(parameters: Mapping[str, Tensor]) -> Parameters:
     """Parameters near to some, none of which is zero: what multiplies with zero here may be seen there.
 
     Parameters

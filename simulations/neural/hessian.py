@@ -111,6 +111,12 @@ class Hessian:
 
     @cached_property
     def _way(self) -> Way:
+        hooked = [name for name, p in self._losses.parameters.items() if p._backward_hooks]
+        if hooked:
+            raise ValueError(
+                f"the Hessian must be the derivative of the gradient that trains the network, but a hook changes the gradient "
+                f"of {hooked[0]!r}"
+            )
         right: list[Way] = []
         failed: Exception | None = None
         reference: Tensor | None = None

@@ -51,13 +51,15 @@ class LossOperators:
     chunk_size : int, optional
         Samples taken at once. By default as many as have activations of half a gigabyte, which is measured.
     **options
-        - ``closure(model, batch)`` returns the losses (m,) of a batch of any form, in place of `loss`.
+        - ``closure(model, batch)`` returns the losses (m,) of a batch of any form, in place of `loss`. Parameters that loss or
+          closure have of their own are constants.
         - ``sample_dim`` and ``token_reduction``, "mean" or "sum": the axis of the samples where a loss is of shape (m, tokens),
-          or more, and whether the loss of a sample is the mean or the sum of those of its tokens.
+          or more, and whether the loss of a sample is the mean or the sum of those of its tokens. All of them count, also those
+          that an ``ignore_index`` gives a loss of zero, unless a mask says otherwise.
         - ``mask``: which tokens count, as a key of the batch or a function of it, of the shape of the losses.
         - ``parameters``: names, or patterns such as ``"layers.0.*"``, of those that θ consists of; others are constants.
         - ``autocast``: torch.bfloat16 or torch.float16, in which the losses are computed as by torch.autocast. Products are
-          summed in the precision of the parameters.
+          summed in the precision of the parameters, and those with H are of the losses without it.
 
     Attributes
     ----------
@@ -122,7 +124,8 @@ class LossOperators:
                 check_chunk(self._losses, next(self._chunks()))
         everything = _Everything(self._chunks)
         self._gradients = Gradients(self._losses, self._space, self._samples, everything)
-        self._hessian = Hessian(self._losses, self._space, self._samples, everything)
+        self._curved = self._losses if self.autocast is None else SampleLosses(model, loss, **{**options, "autocast": None})
+        self._hessian = Hessian(self._curved, self._space, self._samples, everything)
 
     @property
     def parameters(self) -> Tensor:
@@ -226,7 +229,7 @@ class LossOperators:
         ValueError
             If the gradient that trains the network is not that of its losses (parts of it are stopped), or has no derivative.
         """
-        with self._context():
+        with self._context(full=True):
             self._hessian.prepare()
             total = self._zero()
             for chunk in self._chunks():
@@ -250,7 +253,7 @@ class LossOperators:
         if self.n > self._held // _KEPT:
             return self.hessian_product
         kept = []
-        with self._context():
+        with self._context(full=True):
             self._hessian.prepare()
             for chunk in self._chunks():
                 found = self._hessian.kept(chunk, traced=True) if worth else None
@@ -260,7 +263,7 @@ class LossOperators:
                 kept.append(found)
 
         def product(u: Tensor) -> Tensor:
-            with self._context():
+            with self._context(full=True):
                 total = self._zero()
                 for found in kept:
                     total += found(u)
@@ -309,7 +312,7 @@ class LossOperators:
         for chunk in self.batches.chunks(self.chunk_size):
             yield on_device(chunk, self.device)
 
-    def _context(self, *, second_derivatives: bool = True) -> AbstractContextManager[None]:
+    def _context(self, *, second_derivatives: bool = True, full: bool = False) -> AbstractContextManager[None]:
         if self._losses.kinds() != self._kinds:
             raise ValueError(
                 "the parameters must be of the dtypes, and require gradients, as when the operators were made; make them anew"
@@ -318,12 +321,14 @@ class LossOperators:
         if self._modes and tuple(module.training for module in self.model.modules()) not in self._modes:
             with differentiable(self._losses, self.device):
                 self._check()
-        return differentiable(self._losses, self.device, second_derivatives=second_derivatives)
+        return differentiable(self._curved if full else self._losses, self.device, second_derivatives=second_derivatives)
 
     def _zero(self) -> Tensor:
         return torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
 
     def _check_samples(self, v: Tensor, size: int) -> None:
+        if not isinstance(v, Tensor):
+            raise TypeError(f"v must be a Tensor, got {type(v).__name__}")
         if v.shape != (size,):
             raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
 

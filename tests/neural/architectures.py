@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def transformer() -> Architecture:
     def alone(model, tokens, labels):
         return functional.cross_entropy(model(tokens[None], torch.ones(1, 1))["logits"][0], labels)
 
-    loader = DataLoader(samples, BATCH, collate_fn=collate)
+    loader = DataLoader(cast(Any, samples), BATCH, collate_fn=collate)
     options = {"sample_dim": 0, "token_reduction": "mean", "mask": "attention_mask"}
     return Architecture(Transformer(9, 5, width=4, heads=2), loss, loader, samples, alone, options)
 
@@ -177,7 +177,7 @@ def tokens() -> Architecture:
         bag = model.bag.weight[x[x != 0]].mean(dim=0)  # torch's own bag has no second derivative
         return functional.cross_entropy(model.out(torch.cat([seen[x != 0].mean(dim=0), torch.tanh(bag)])), y)
 
-    loader = DataLoader(samples, BATCH, collate_fn=collate)
+    loader = DataLoader(cast(Any, samples), BATCH, collate_fn=collate)
     return Architecture(Tokens(9, 4, 3), nn.CrossEntropyLoss(reduction="none"), loader, samples, alone)
 
 
@@ -195,12 +195,12 @@ class Segmenter(nn.Module):
         self.embeddings = nn.Embedding(139, 48, padding_idx=0)
         for i, (size, dilation) in enumerate(((3, 1), (5, 3), (9, 2)), start=1):
             convolution = nn.Conv1d(48, 196, size, dilation=dilation, padding=size // 2 * dilation)
-            setattr(self, f"conv{i}", nn.ModuleDict({"conv": convolution}))
+            self.add_module(f"conv{i}", nn.ModuleDict({"conv": convolution}))
         self.linear1, self.linear2 = nn.Linear(196, 32), nn.Linear(32, 1)
 
     def forward(self, characters: Tensor) -> Tensor:
         x = self.embeddings(characters).transpose(1, 2)
-        seen = torch.stack([layer["conv"](x) for layer in (self.conv1, self.conv2, self.conv3)])
+        seen = torch.stack([self.get_submodule(f"conv{i}.conv")(x) for i in (1, 2, 3)])
         return self.linear2(functional.relu(self.linear1(seen.amax(dim=0).transpose(1, 2))))[:, :, 0]
 
 
@@ -225,7 +225,7 @@ def segmenter() -> Architecture:
     def alone(model, characters, starts):
         return functional.binary_cross_entropy_with_logits(model(characters[None])[0], starts)
 
-    loader = DataLoader(samples, BATCH, collate_fn=collate)
+    loader = DataLoader(cast(Any, samples), BATCH, collate_fn=collate)
     options = {"sample_dim": 0, "token_reduction": "mean", "mask": lambda batch: batch[0] != 0}
     return Architecture(model, nn.BCEWithLogitsLoss(reduction="none"), loader, samples, alone, options)
 

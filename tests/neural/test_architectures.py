@@ -145,6 +145,7 @@ def test_exact_quantities(name):
     assert found.gradient_norm_squared == pytest.approx(np.sum(true.G.mean(axis=1) ** 2), rel=RTOL)
     estimates = found.indicator, found.isotropic_indicator, found.alignment
     for estimate, expected in zip(estimates, traces(true), strict=True):
+        assert estimate is not None
         assert estimate.value == pytest.approx(expected, rel=RTOL) and estimate.standard_error == 0
 
 
@@ -156,6 +157,7 @@ def test_diagnosis_from_a_loader(name):
     assert found.gradient_norm_squared == pytest.approx(np.sum(true.G.mean(axis=1) ** 2), rel=RTOL)
     estimates = found.indicator, found.isotropic_indicator, found.alignment
     for estimate, expected in zip(estimates, traces(true), strict=True):
+        assert estimate is not None
         assert abs(estimate.value - expected) < Z * estimate.standard_error + RTOL * abs(expected)
     assert found.arguments["n"] == N and found.arguments["dimension"] == len(true.H)
 
@@ -169,7 +171,8 @@ def as_in_batches(found):
 def test_padding_that_is_not_stopped_is_refuted():
     """Forward mode does not see padding_idx: its H is that of a network whose padding is trained."""
     found = architecture("padded tokens")
-    embedding = found.model.embedding
+    embedding = found.model.get_submodule("embedding")
+    assert isinstance(embedding, torch.nn.Embedding)
     assert_is_curvature(measured("padded tokens")[0], brute_force(as_in_batches(found)))
     try:
         embedding.padding_idx = None

@@ -5,6 +5,7 @@ in every pass but for a share of at most 0.9^33, which bounds the false passes b
 """
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ class Counting(nn.Module):
         return self.inner(x) * self.calls
 
 
-def check(model, loss=LOSS, data=(X, Y)):
+def check(model, loss: Any = LOSS, data: Any = (X, Y)):
     torch.manual_seed(5)
     random.seed(5)
     losses = SampleLosses(model, loss)
