@@ -175,10 +175,10 @@ def test_padding_that_is_not_stopped_is_refuted():
     assert isinstance(embedding, torch.nn.Embedding)
     assert_is_curvature(measured("padded tokens")[0], brute_force(as_in_batches(found)))
     try:
-        embedding.padding_idx = None
+        embedding.padding_idx = None  # type: ignore[assignment]
         wrong = brute_force(as_in_batches(found))
     finally:
-        embedding.padding_idx = 0
+        embedding.padding_idx = 0  # type: ignore[assignment]
     with pytest.raises(AssertionError):
         assert_is_curvature(measured("padded tokens")[0], wrong)
 
