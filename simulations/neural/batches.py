@@ -190,7 +190,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
         # A copy, as a network may work in place, and the data are the user's.
         return leaf.to(device, non_blocking=True, copy=True)
 
-    return tree_map(moved, batch)
+    with torch.inference_mode(False):
+        return tree_map(moved, batch)
 
 
 class _Whole:

@@ -15,6 +15,7 @@ from curvlinops import EFLinearOperator, HessianLinearOperator
 from torch import nn
 
 from gradnoise.simulations.neural import loss_operators
+from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.models import lenet
 
@@ -116,6 +117,29 @@ def test_curvlinops_agrees():
     H, F = (kind(model, nn.CrossEntropyLoss(), parameters, data) for kind in (HessianLinearOperator, EFLinearOperator))
     close(operators.hessian_product(u), H @ u)
     close(operators.fisher_product(u), F @ u)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_switched_off_numbers_are_the_same(context):
+    """Catches tensors that are made where autograd does not take them: chunks, sums, and vectors of the caller."""
+    model, x, y = problem("perceptron")
+
+    def everything():
+        operators = LossOperators(model, LOSS, x, y, chunk_size=4)
+        u, v = torch.linspace(1, 2, operators.dimension).double(), torch.linspace(1, 2, N).double()
+        operators.model.zero_grad()
+        operators.backward(v)
+        return [
+            *(operators.losses(), operators.losses(u), operators.matrix_product(v), operators.transposed_product(u)),
+            *(operators.hessian_product(u), operators.hessian_here()(u), torch.cat(list(operators.sample_gradients()))),
+            *(gradient_spread(operators).squares, *(p.grad for p in model.parameters())),
+        ]
+
+    expected = everything()
+    with context():
+        found = everything()
+    for a, b in zip(found, expected, strict=True):
+        close(a, b)
 
 
 def test_the_model_may_be_trained_in_between():
