@@ -179,26 +179,33 @@ class Hessian:
         quotients do not converge, as beside a kink of the loss, or the network is tied to its precision, nothing is refuted.
         """
         try:
-            doubled = [self._losses.in_double(batch) for batch in self._samples]
-            point = moved(doubled[0][0]) if nearby else doubled[0][0]
+            point, others, _ = self._losses.in_double(self._samples[0])
+            batches = [self._losses.in_double(batch)[2] for batch in self._samples]
+            point = moved(point) if nearby else point
 
-            def at(parameters: Parameters) -> Tensor:
-                return torch.cat([self._losses.at({**parameters, **others}, batch) for _, others, batch in doubled])
+            def summed(of_batch: Callable[[Evaluation], Iterable[Tensor]]) -> Tensor:
+                """Over the batches, one at a time."""
+                evaluations = (lambda p, batch=batch: self._losses.at({**p, **others}, batch) for batch in batches)
+                total = _flat(of_batch(next(evaluations)))
+                for evaluation in evaluations:
+                    total += _flat(of_batch(evaluation))
+                return total
 
             def gradient(shift: float, along: Parameters) -> Tensor:
-                moved = {name: (p + shift * along[name]).requires_grad_() for name, p in point.items()}
-                return _flat(gradient_of(at(moved).sum(), list(moved.values())))
+                there = {name: (p + shift * along[name]).requires_grad_() for name, p in point.items()}
+                return summed(lambda at: gradient_of(at(there).sum(), list(there.values())))
 
             direction = {name: p.double() for name, p in self._space.unflatten(self._space.probe(6)).items()}
-            here = {n: (p.requires_grad_()) for n, p in ((n, p.clone()) for n, p in point.items())}
-            slopes = gradient_of(at(here).sum(), list(here.values()))
-            direction = {n: direction[n] * (slope != 0) for n, slope in zip(point, slopes, strict=True)}
+            slopes = gradient(0.0, direction)
+            sizes = [p.numel() for p in point.values()]
+            for along, slope in zip(direction.values(), slopes.split(sizes), strict=True):
+                along *= slope.reshape(along.shape) != 0
             step = _STEP * max(float(_flat(point.values()).norm()), 1.0) / max(float(_flat(direction.values()).norm()), 1e-300)
             near, far = ((gradient(s, direction) - gradient(-s, direction)) / (2 * s) for s in (step, 2 * step))
-            found = _flat(way(at, {n: p.clone() for n, p in point.items()}, direction))
+            found = summed(lambda at: way(at, {n: p.clone() for n, p in point.items()}, direction))
         except (RuntimeError, NotImplementedError, TypeError):
             return False
-        rounding = 1e4 * torch.finfo(torch.float64).eps * float(_flat(slopes).norm()) / step
+        rounding = 1e4 * torch.finfo(torch.float64).eps * float(slopes.norm()) / step
         settled = (near - far).norm() <= _CONVERGED * near.norm() + rounding
         return bool(settled and (found - near).norm() > 10 * _CONVERGED * near.norm() + rounding)
 
@@ -217,5 +224,5 @@ def _forward_over_backward(at: Evaluation, point: Parameters, along: Parameters)
         return [torch.zeros_like(p) if t is None else t for t, p in zip(tangents, leaves.values(), strict=True)]
 
 
-def _flat(parts: object) -> Tensor:
-    return torch.cat([p.detach().reshape(-1) for p in parts])  # type: ignore[attr-defined]
+def _flat(parts: Iterable[Tensor]) -> Tensor:
+    return torch.cat([p.detach().reshape(-1) for p in parts])

@@ -197,9 +197,12 @@ def _difference(evaluate: Callable[[Batch], Tensor], parameters: list[Tensor], b
     # The losses may agree where what they depend on is seen by the gradient alone, which is to be linear in the weights too.
     weights = torch.cos(torch.arange(1, n + 1, device=alone.device, dtype=alone.dtype))  # of both signs, no two alike
     one = torch.ones_like(weights[:1])
-    each = [float(w) * _flat_gradient(evaluate(part(batch, slice(i, i + 1))), parameters, one) for i, w in enumerate(weights)]
-    off = float((_flat_gradient(evaluate(batch), parameters, weights) - torch.stack(each).sum(dim=0)).norm())
-    size = sum(float(g.norm()) for g in each)
+    rest, size = _flat_gradient(evaluate(batch), parameters, weights), 0.0
+    for i, weight in enumerate(weights):  # one at a time, as a gradient may be large
+        alone_too = float(weight) * _flat_gradient(evaluate(part(batch, slice(i, i + 1))), parameters, one)
+        rest -= alone_too
+        size += float(alone_too.norm())
+    off = float(rest.norm())
     if off <= torch.finfo(alone.dtype).eps ** 0.5 * size:
         return None
     return (

@@ -26,7 +26,7 @@ from gradnoise.theory._validation import as_count
 __all__ = ["LossOperators"]
 
 _WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
-_KEPT = 3  # times the activations of one evaluation are held by what a kept Hessian needs
+_KEPT = 3 / 4  # what a kept Hessian holds, in activations of one evaluation, over how many chunks may be held for that
 
 
 class LossOperators:
@@ -250,7 +250,7 @@ class LossOperators:
         """
         size, products = _WORTH_TRACING
         worth = self.n * self.dimension >= size and (n_products is None or n_products >= products)
-        if self.n > self._held // _KEPT:
+        if _KEPT * self.n > self._held:
             return self.hessian_product
         kept = []
         with self._context(full=True):

@@ -104,7 +104,7 @@ def test_a_kept_hessian_is_that_of_the_point_where_it_was_made(name, traced, chu
 def test_no_hessian_is_kept_where_memory_is_short():
     model, x, y = problem("perceptron")
     operators = LossOperators(model, LOSS, x, y)
-    operators._held = N
+    operators._held = N // 2
     assert operators.hessian_here() == operators.hessian_product
 
 
