@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -46,9 +47,10 @@ class Diagnosis(Escape):
         Tr(HΣ) over Tr(HΣ̄): above one, the noise escapes faster than isotropic noise. None where either is not seen to be
         positive, as it then means nothing.
     population_gradient_norm_squared : Estimate
-        ‖∇L‖² of the population that the data are taken from, unbiased.
+        ‖∇L‖² of the population that the data are taken from, unbiased if the network has not been fitted to these data.
     noise_scale : NoiseScale
-        TrΣ/‖∇L‖² in the population, Σ of one sample: McCandlish's B_simple.
+        TrΣ/‖∇L‖² in the population, Σ of one sample: McCandlish's B_simple. For data that the network has been fitted to it is
+        too large: their mean gradient is small because the fit made it so.
     parameter_traces : dict of str to float
         Tr of the covariance of the gradient of one sample, of each parameter.
     autocast_noise : float or None
@@ -61,8 +63,8 @@ class Diagnosis(Escape):
         Excess kurtosis of the noise along random directions, their mean; zero if Gaussian, infinite if the weights have no
         fourth moment.
     tail_index, gaussian_tail_index : TailIndex
-        α of the stable law that the noise along random directions looks like, and of Gaussian noise. Finite data have all
-        moments: α below 2 tells how large sums of √n_draws draws are beside one, not that a moment is infinite.
+        α of the stable law that the noise along random directions looks like, and of Gaussian noise. The variance is finite
+        whatever α is: below 2 it tells how large sums of √n_draws draws are beside one, not that a moment is infinite.
     arguments, stream, versions
         What made it; see `gradnoise.simulations.ensemble.Result`.
 
@@ -145,18 +147,21 @@ class Diagnosis(Escape):
             ("largest eigenvalue of Σ", self.covariance_eigenvalues[0]),
             ("TrΣ", self.trace_covariance),
             ("TrΣ of one sample", self.sample_trace_covariance),
-            ("‖∇L‖²", self.gradient_norm_squared),
-            ("‖∇L‖² of the population", self.population_gradient_norm_squared),
-            ("noise scale TrΣ/‖∇L‖² of it", self.noise_scale),
+            ("‖∇L‖² of the data", self.gradient_norm_squared),
+            ("‖∇L‖² of their population", self.population_gradient_norm_squared),
+            ("noise scale of the population", self.noise_scale),
             ("expected sharpness", self.sharpness),
             ("excess kurtosis of the noise", self.kurtosis),
             ("tail index", self.tail_index),
             ("tail index, Gaussian control", self.gaussian_tail_index),
             *([("error by autocast, of TrΣ", self.autocast_noise)] if self.autocast_noise is not None else []),
         )
-        width = max(len(name) for name, _ in rows)
-        table = [f"{name:<{width}}  {_shown(value)}" for name, value in rows]
-        meaning = f"Σ is the covariance of the gradient by {self.arguments['noise']}; ± is one standard error."
+        width = max(_width(name) for name, _ in rows)
+        table = [f"{name}{' ' * (width - _width(name))}  {_shown(value)}" for name, value in rows]
+        meaning = (
+            f"Σ is the covariance of the gradient by {self.arguments['noise']}; ± is one standard error, and ranges are intervals of "
+            f"95 %."
+        )
         return "\n".join([*table, "", *(textwrap.fill(line, _COLUMNS) for line in (meaning, *self.words))])
 
 
@@ -329,6 +334,11 @@ def diagnose_operators(
         tail_index=tails,
         gaussian_tail_index=control,
     )
+
+
+def _width(text: str) -> int:
+    """Columns in a terminal, where a bar over a letter has none of its own."""
+    return sum(not unicodedata.combining(letter) for letter in text)
 
 
 def _shown(value: Measured | float | None) -> str:

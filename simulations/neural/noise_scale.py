@@ -112,6 +112,9 @@ class PopulationGradient:
 def population_gradient(operators: LossOperators, spread: GradientSpread | None = None) -> PopulationGradient:
     r"""Estimate gradient norm and noise scale of the population of which the data are independent samples.
 
+    That is, of data that the network has not been fitted to: a fit makes their mean gradient small, and the estimates then mean
+    nothing.
+
     The squared norm of their mean gradient, :math:`\|\bar g\|^2`, is too large by Tr Σ/n in expectation. Products of gradients of
     different samples have no such bias,
 

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from gradnoise.simulations.neural.escape import is_positive
-from gradnoise.simulations.statistics import Difference, with_error
+from gradnoise.simulations.statistics import Difference, Measured, with_error
 
 __all__ = ["in_words"]
 
 _KNOWN = 0.1  # relative error up to which a number is called known
+_LEVEL = 0.95  # of all intervals; as in `is_positive`
 
 
 def in_words(found: Any) -> list[str]:
@@ -40,77 +41,108 @@ def in_words(found: Any) -> list[str]:
 
 
 def _strength(found: Any) -> str:
-    times = found.trace_covariance / found.gradient_norm_squared if found.gradient_norm_squared else math.inf
-    first = (
-        f"{'Noise' if times > 1 else 'The gradient'} dominates: TrΣ of the stochastic gradient is {_about(times)} times ‖∇L‖²."
-    )
-    scale = found.noise_scale
-    low, high = scale.interval(0.95)
-    if math.isinf(high):
-        batch = f"above {_about(low)}; its gradient may be zero"
+    noise, gradient = found.trace_covariance, found.gradient_norm_squared
+    if gradient == 0:
+        first = "Noise dominates: the gradient of these data is zero."
     else:
-        batch = f"of {_about(scale.value)} ({_about(low)} to {_about(high)})"
-    return f"{first} In the population, the two are of one strength for batches {batch}."
+        name = "Noise" if noise > gradient else "The gradient"
+        first = f"{name} dominates: TrΣ of the stochastic gradient is {_about(noise / gradient)} times ‖∇L‖²."
+    scale = found.noise_scale
+    low, high = scale.interval(_LEVEL)
+    if math.isinf(low):
+        return (
+            f"{first} ‖∇L‖² is less than the spread of independent samples would leave, as where a network is fitted to its "
+            f"data: it tells no noise scale of their population."
+        )
+    sizes = f"above {_about(low)}, if at any: that gradient may be zero"
+    if math.isfinite(high):
+        sizes = f"about {_about(scale.value)} ({_about(low)} to {_about(high)})"
+    return (
+        f"{first} If the network has not been fitted to these data, noise and gradient of their population are equally strong in "
+        f"batches of {sizes}."
+    )
 
 
 def _alignment(found: Any) -> str:
     if not found.hessian_eigenvalues[0] > 0:
         return "No direction curves upwards here, so that there is none for the noise to align with."
-    times = found.share_along_first * found.dimension
-    verb = "aligns" if times > 1 else "does not align"
+    share, times = found.share_along_first, found.share_along_first * found.dimension
     return (
-        f"The noise {verb} with the curvature: the sharpest direction has {100 * found.share_along_first:.2g} % of it, "
-        f"{_about(times)} times its part of isotropic noise."
+        f"The noise {'aligns' if times > 1 else 'does not align'} with the curvature: {_about(100 * share)} % of it is "
+        f"along the sharpest direction, {_about(times)} times what isotropic noise has there."
     )
 
 
 def _escape(found: Any) -> str:
-    here, isotropic, ratio = found.indicator, found.isotropic_indicator, found.ratio
-    if ratio is None:
-        name, value = ("Tr(HΣ)", here) if is_positive(isotropic) else ("Tr(HΣ̄)", isotropic)
-        means = "is negative" if value.interval(0.95)[1] < 0 else "is not told from zero"
+    if found.ratio is None:
+        indicators = (("Tr(HΣ)", found.indicator), ("Tr(HΣ̄)", found.isotropic_indicator))
+        unknown = [(name, value) for name, value in indicators if not is_positive(value)]
+        negative = [(name, value) for name, value in unknown if value.interval(_LEVEL)[1] < 0]
+        name, value = (negative or unknown)[0]
+        shown = f"{name} = {with_error(value.value, value.standard_error)}"
+        if negative:
+            return f"This is no minimum to escape from: {shown} is negative, so that a ratio to isotropic noise means nothing."
         return (
-            f"This is no minimum to escape from, or not seen to be one: {name} = {with_error(value.value, value.standard_error)} "
-            f"{means}, so that there is no ratio to isotropic noise."
+            f"Whether this is a minimum to escape from is not seen: {shown} cannot be told from zero, so that a ratio to "
+            f"isotropic noise means nothing."
         )
-    low, high = ratio.interval(0.95)
-    shown = f"{ratio.value:.3g} times Tr(HΣ̄), {low:.3g} to {high:.3g}"
+    low, high = found.ratio.interval(_LEVEL)
+    verdict = "As far as curvature decides, the noise escapes {} than isotropic noise of equal strength"
     if low > 1:
-        return f"It can escape faster than isotropic noise of equal strength: Tr(HΣ) is {shown}."
-    if high < 1:
-        return f"It escapes more slowly than isotropic noise of equal strength: Tr(HΣ) is {shown}."
-    return f"Whether it escapes faster than isotropic noise of equal strength is not decided: Tr(HΣ) is {shown}."
+        verdict = verdict.format("faster")
+    elif high < 1:
+        verdict = verdict.format("more slowly")
+    else:
+        verdict = "It is not seen whether the noise escapes faster or more slowly than isotropic noise of equal strength"
+    value, low, high = (_about(number, 3) for number in (found.ratio.value, low, high))
+    return f"{verdict}: Tr(HΣ) is {value} times Tr(HΣ̄) ({low} to {high})."
 
 
 def _tails(found: Any) -> str:
-    tail, control = found.tail_index, found.gaussian_tail_index
-    shown = f"α = {tail.value:.3g} beside {control.value:.3g} of Gaussian noise"
-    low, high = Difference(tail.inverse, control.inverse).interval(0.95)
-    if low > 0:
-        return f"Its tails look heavier than Gaussian ones: {shown}; yet all moments are finite, as they are of all finite data."
-    verdict = "lighter than Gaussian ones" if high < 0 else "no heavier than Gaussian ones, as far as these draws tell"
-    return f"Its tails are {verdict}: {shown}."
+    tail, control, kurtosis = found.tail_index, found.gaussian_tail_index, found.kurtosis
+    fourth = with_error(kurtosis.value, kurtosis.standard_error) if math.isfinite(kurtosis.value) else "infinite"
+    shown = f"α = {tail.value:.3g} beside {control.value:.3g} of Gaussian noise, excess kurtosis {fourth}"
+    lighter, heavier = _sides(Difference(tail.inverse, control.inverse))
+    if heavier:
+        # A stable law with α < 2 has no variance, and this is what a reader would take α for.
+        return f"The tails of the noise look heavier than Gaussian ones: {shown}; yet its variance is finite."
+    if lighter:
+        return f"The tails of the noise look lighter than Gaussian ones: {shown}."
+    lighter, heavier = _sides(kurtosis)
+    if lighter or heavier:
+        name = "heavier" if heavier else "lighter"
+        return f"The tails of the noise are {name} than Gaussian ones by kurtosis; their index shows no difference: {shown}."
+    return f"The tails of the noise are not told from Gaussian ones by these draws: {shown}."
 
 
 def _more(found: Any) -> str:
     wanted = []
-    rough = [e for e in (found.indicator, found.isotropic_indicator) if e.standard_error > _KNOWN * abs(e.value)]
-    n, probes = found.arguments["n"], found.arguments["n_probes"]
-    if rough and probes is not None:
-        wanted.append(f"n_probes={4 * probes} would at least halve the errors of the traces")
-    if math.isinf(found.noise_scale.interval(0.95)[1]):
-        gradient = found.population_gradient_norm_squared
-        if gradient.value > 0:
-            needed = n * (2 * gradient.standard_error / gradient.value) ** 2
-            wanted.append(f"some {_about(needed)} samples, in place of {n:,}, would tell the population's gradient from zero")
-        else:
-            wanted.append(f"many times the {n:,} samples would be needed to tell the population's gradient from zero")
-    known = (
-        f"these numbers are known to {100 * _KNOWN:.0f} % or better; Σ of other batch sizes follows, as it is proportional to 1/b"
+    if any(e.standard_error > _KNOWN * abs(e.value) for e in (found.indicator, found.isotropic_indicator)):
+        wanted.append(f"n_probes={4 * found.arguments['n_probes']} should halve the errors of the traces, or do better")
+    n, gradient = found.arguments["n"], found.population_gradient_norm_squared
+    low, high = found.noise_scale.interval(_LEVEL)
+    if math.isinf(low):
+        wanted.append("samples that the network has not been fitted to would tell of the population's gradient")
+    elif math.isinf(high) and gradient.value > 0:
+        needed = n * (2 * gradient.standard_error / gradient.value) ** 2
+        wanted.append(f"some {_about(needed)} samples, in place of {n:,}, would tell the population's gradient from zero")
+    elif math.isinf(high):
+        wanted.append(f"many times the {n:,} samples would be needed to tell the population's gradient from zero")
+    if wanted:
+        return f"To know more: {', and '.join(wanted)}."
+    return (
+        f"The traces are known to {100 * _KNOWN:.0f} % or better; for batches of b drawn with replacement, Σ is that of one "
+        f"sample over b."
     )
-    return f"To know more: {', and '.join(wanted) or known}."
 
 
-def _about(number: float) -> str:
-    """A number to two digits."""
-    return f"{float(f'{number:.2g}'):,g}" if number < 1e15 else f"{number:.2g}"
+def _sides(value: Measured) -> tuple[bool, bool]:
+    """Whether something is seen to be below zero, and above."""
+    low, high = value.interval(_LEVEL)
+    return high < 0, low > 0
+
+
+def _about(number: float, digits: int = 2) -> str:
+    """A number to a few digits."""
+    rounded = float(f"{number:.{digits}g}")
+    return f"{rounded:,.0f}" if 10 ** (digits - 1) <= abs(rounded) < 1e15 else f"{rounded:.{digits}g}"

@@ -324,7 +324,8 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     )
     found = json.loads(shown.out)
     assert code == 0 and found["arguments"]["dimension"] == 64 * 50 + 50 + 2_500 + 50 + 500 + 10
-    assert found["ratio"] is None and "so that there is no ratio" in " ".join(found["words"])  # of so few probes at the start
+    # Of so few probes at the start.
+    assert found["ratio"] is None and "a ratio to isotropic noise means nothing" in " ".join(found["words"])
     assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
     code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)
     assert code == 2 and "folder must hold checkpoint.pt" in " ".join(shown.err.split())
