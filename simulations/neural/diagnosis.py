@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import unicodedata
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.escape import STAGES, Escape, escape, is_positive
-from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.noise_scale import NoiseScale, population_gradient
@@ -54,7 +54,8 @@ class Diagnosis(Escape):
     parameter_traces : dict of str to float
         Tr of the covariance of the gradient of one sample, of each parameter.
     autocast_noise : float or None
-        Mean squared error of the samples' gradients by the autocast, relative to the trace of their covariance; None without.
+        Mean squared error of the samples' gradients by the autocast, relative to the trace of their covariance; NaN if that is
+        zero, None without.
     covariance_eigenvalues : (k,) ndarray
         Largest ones of Σ, falling.
     sharpness : Estimate
@@ -159,8 +160,8 @@ class Diagnosis(Escape):
         width = max(_width(name) for name, _ in rows)
         table = [f"{name}{' ' * (width - _width(name))}  {_shown(value)}" for name, value in rows]
         meaning = (
-            f"Σ is the covariance of the gradient by {self.arguments['noise']}; ± is one standard error, and ranges are intervals of "
-            f"95 %."
+            f"Σ is the covariance of the gradient by {self.arguments['noise']}; ± is one standard error, and ranges are "
+            f"intervals of 95 %."
         )
         return "\n".join([*table, "", *(textwrap.fill(line, _COLUMNS) for line in (meaning, *self.words))])
 
@@ -307,13 +308,17 @@ def diagnose_operators(
         tails = _tail_index(noise, values, n_draws, stream.child(3), rounding=rounding)
         control = _tail_index(Gaussian(n, 1, centered=False), values, n_draws, stream.child(4))
         report(1)
-        found = escape(operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), report=report)
+        covariance = NoiseCovariance(operators, noise)
+        found = escape(
+            operators, noise, generator, n_probes=n_probes, k=k, rng=stream.child(1).sequence(), covariance=covariance,
+            report=report,
+        )  # fmt: skip
         most = min(max(n - 1, 1), operators.dimension)  # rank of Σ, where the weights sum to a constant
-        covariance_values, _ = NoiseCovariance(operators, noise).leading(min(k, most))
+        covariance_values, _ = covariance.leading(min(k, most))
         report(1)
         sharpness = expected_sharpness(operators, generator, n_probes=n_probes)
         report(1)
-        spread = gradient_spread(operators)
+        spread = covariance.spread
         population = population_gradient(operators, spread)
         report(1)
     made_by = {
@@ -327,7 +332,7 @@ def diagnose_operators(
         population_gradient_norm_squared=population.gradient_norm_squared,
         noise_scale=population.noise_scale,
         parameter_traces=spread.traces,
-        autocast_noise=None if operators.autocast is None else autocast_noise(operators) / spread.trace,
+        autocast_noise=None if operators.autocast is None else autocast_noise(operators) / (spread.trace or math.nan),
         covariance_eigenvalues=covariance_values.double().cpu().numpy(),
         sharpness=sharpness,
         kurtosis=kurtosis,

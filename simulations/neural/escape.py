@@ -88,6 +88,7 @@ def escape(
     n_probes: int | None = 100,
     k: int = 1,
     rng: RNG = 0,
+    covariance: NoiseCovariance | None = None,
     report: Callable[[int], None] = lambda done: None,
 ) -> Escape:
     """Measure indicator, alignment and strength of the noise at the present parameters.
@@ -105,6 +106,8 @@ def escape(
         Leading eigenvalues of H; at most d are found.
     rng : None, int, SeedSequence or Generator
         Of the vector with which the search for eigenvalues starts.
+    covariance : NoiseCovariance, optional
+        Of operators and noise, where the caller has it.
     report : callable, optional
         Called with 1 after each of `STAGES` parts of the work.
 
@@ -139,7 +142,7 @@ def escape(
     """
     d, stream = operators.dimension, Stream.of(rng)
     k = min(as_count(k, "k"), d)
-    covariance = NoiseCovariance(operators, noise)
+    covariance = covariance or NoiseCovariance(operators, noise)
     hessian = operators.hessian_here(None if n_probes is None else 2 * n_probes + _SEARCH * k)
     gradient = covariance.gradient
     trace = covariance.trace()
