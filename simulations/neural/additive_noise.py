@@ -22,6 +22,7 @@ ADDITIVE = ("gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian"
 _KEPT = 20  # eigenpairs
 _PRODUCTS = 3  # with H for each eigenpair, about
 _EIGENVALUE_TOLERANCE = 1e-4  # of eigenvalues that shape a noise whose strength is matched anyway
+_NO_NOISE = "the noise to be matched must not be zero, got equal gradients for all samples, to rounding"
 
 
 class AdditiveNoise:
@@ -126,11 +127,14 @@ class AdditiveNoise:
             return torch.tensor(self.strength, device=operators.device, dtype=operators.dtype), None
         covariance = NoiseCovariance(operators, self.noise)
         if self.kind == "gld_diag":
-            variances = covariance.variances()
-            self._check_noise(covariance, float(variances.sum()))
+            variances, squared_norm = covariance.variances(), covariance.gradient_norm_squared
+            # Sums of squares, which lose fewer digits than Tr Σ, a difference of squares; that need not be measured.
+            if float(variances.sum()) <= torch.finfo(operators.dtype).eps * covariance.share * squared_norm:
+                raise ValueError(_NO_NOISE)
             return variances.sqrt(), None
         trace = covariance.trace()
-        self._check_noise(covariance, trace)
+        if covariance.vanishes:
+            raise ValueError(_NO_NOISE)
         if self.kind in ("gld_const", "gld_dynamic"):
             return torch.tensor(math.sqrt(trace / operators.dimension), device=operators.device, dtype=operators.dtype), None
         if self.kind == "gld_leading":
@@ -138,12 +142,6 @@ class AdditiveNoise:
         else:
             kept, axes = self._curvature(covariance.gradient)
         return (kept * (trace / float(kept.sum()))).sqrt(), axes
-
-    def _check_noise(self, covariance: NoiseCovariance, trace: float) -> None:
-        """Raise if there is no noise but for rounding: where all gradients are equal, their distances from the mean are not 0."""
-        squared_norm = trace / covariance.share + covariance.gradient_norm_squared  # of a sample's gradient, in the mean
-        if trace <= torch.finfo(self.operators.dtype).eps * covariance.share * squared_norm:
-            raise ValueError("the noise to be matched must not be zero, got equal gradients for all samples, but for rounding")
 
     def _curvature(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Leading eigenvalues of the Hessian, negative ones replaced by zero, and its eigenvectors."""

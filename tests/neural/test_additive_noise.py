@@ -109,16 +109,16 @@ def test_bad_arguments_are_named(kind, noise, options, message):
         AdditiveNoise(kind, OPERATORS, noise, torch.Generator(), **options)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "dtype"), [(7, torch.float32), (7, torch.float64), (100, torch.float32)])
 @pytest.mark.parametrize("kind", ADDITIVE)
-def test_nothing_to_match_is_named(kind, dtype):
-    """Also where the gradients are equal but for rounding. Would catch a comparison with zero itself."""
+def test_nothing_to_match_is_named(kind, n, dtype):
+    """Also where the gradients are equal but for rounding. Would catch a comparison with zero itself, or with one rounding."""
     model, x, y = problem("perceptron")
     model.to(dtype)
-    one = LossOperators(model, LOSS, x[:1].expand(7, -1).to(dtype), y[:1].expand(7))
+    one = LossOperators(model, LOSS, x[:1].expand(n, -1).to(dtype), y[:1].expand(n), chunk_size=97)
     with pytest.raises(ValueError, match="the noise to be matched must not be zero"):
         AdditiveNoise(kind, one, 2, torch.Generator(), k=3).draw()
-    AdditiveNoise(kind, one, Gaussian(7, 2, centered=False), torch.Generator(), k=3).draw()  # this one has noise along ∇L
+    AdditiveNoise(kind, one, Gaussian(n, 2, centered=False), torch.Generator(), k=3).draw()  # this one has noise along ∇L
 
 
 @pytest.mark.parametrize("kind", ["gld_hessian", "gld_eigvec"])
