@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from gradnoise.simulations.neural.gradient_norms.layer_rules import RULES, Layout, NoRuleError, Outer, Rule, squared_norms
+from gradnoise.simulations.neural.gradient_norms.layer_rules import RULES, Rule
+from gradnoise.simulations.neural.gradient_norms.outer_products import Layout, NoRuleError, Outer, squared_norms
 
 __all__ = ["ParameterUses"]
 
