@@ -11,7 +11,7 @@ __all__ = ["Budget", "ChunkSize", "DataDir", "Device", "Extra", "Jobs", "Json", 
 
 Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
 ChunkSize = Annotated[
-    int | None, typer.Option("--chunk-size", help="samples taken at once, where memory is short; all if not given", min=1)
+    int | None, typer.Option("--chunk-size", help="samples taken at once; as memory allows if not given", min=1)
 ]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR")

@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
+from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.escape import escape
-from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make, pick_device
+from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
@@ -52,7 +53,7 @@ def compare(
     rng : None, int, SeedSequence or Generator
         See `gradnoise.simulations.ensemble.run`; a repetition is a path.
     device : str
-        See `gradnoise.simulations.neural.experiments.pick_device`.
+        See `gradnoise.simulations.neural.devices.pick_device`.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     n_jobs : int, optional

@@ -16,13 +16,14 @@ from torch.nn import functional
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.batches import Batches, as_batches
+from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.dynamics import build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count, as_real
 
-__all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "pick_device", "restore", "run"]
+__all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
 
 CROSS_ENTROPY = partial(functional.cross_entropy, reduction="none")
 _DATA, _INITIALISATION, _NOISE, _CONTINUED = range(4)
@@ -133,7 +134,8 @@ def make(
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     chunk_size : int, optional
-        Samples taken at once, in training and in evaluation; all by default.
+        Samples taken at once, in training and in evaluation; as many as memory has room for by default, see
+        `gradnoise.simulations.neural.loss_operators.LossOperators`.
 
     Returns
     -------
@@ -220,7 +222,7 @@ def run(
     start : path, optional
         Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
     device : str or torch.device
-        See `pick_device`.
+        See `gradnoise.simulations.neural.devices.pick_device`.
     chunk_size : int, optional
         See `make`. A run may be continued with another one; numbers then agree but for rounding.
     data_folder : path, optional
@@ -394,7 +396,7 @@ def restore(
     folder : path
         Of `run`.
     device : str or torch.device
-        See `pick_device`.
+        See `gradnoise.simulations.neural.devices.pick_device`.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
     chunk_size : int, optional
@@ -434,50 +436,6 @@ def restore(
     )
     task.operators.model.load_state_dict(content["model"])
     return task, settings
-
-
-def pick_device(name: str | torch.device) -> torch.device:
-    """Return a device by name; "auto" takes CUDA where there is some.
-
-    Parameters
-    ----------
-    name : str or torch.device
-        "auto", or what torch calls a device: "cpu", "cuda", "cuda:1", "mps".
-
-    Returns
-    -------
-    torch.device
-
-    Raises
-    ------
-    ValueError
-        If there is no such device.
-    TypeError
-        If it is no name.
-
-    Examples
-    --------
-    >>> from gradnoise.simulations.neural.experiments import pick_device
-    >>> pick_device("cpu")
-    device(type='cpu')
-    """
-    if not isinstance(name, str | torch.device):
-        raise TypeError(f"device must be a name or a torch.device, got {name!r}")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got {name!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be there, got {device}, and torch sees no CUDA device")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device must be there, got {device}, and torch sees cuda:0 to cuda:{torch.cuda.device_count() - 1}")
-    try:
-        torch.ones(1, device=device).item()
-    except (RuntimeError, NotImplementedError, AssertionError) as error:  # as torch has it for a backend that is not built in
-        raise ValueError(f"device must be there and hold numbers, got {device}: {str(error).splitlines()[0]}") from None
-    return device
 
 
 def accuracy(model: nn.Module, samples: Batches, chunk_size: int) -> float:

@@ -16,6 +16,7 @@ from gradnoise.cli.main import main
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
 from gradnoise.simulations.neural.batches import as_batches
+from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, WithAdditiveNoise, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import CHECKPOINT, METRICS, train
@@ -250,15 +251,15 @@ def test_a_missing_device_is_named():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_cuda_devices_by_number():
-    assert experiments.pick_device("cuda:0") == torch.device("cuda:0") and experiments.pick_device("auto").type == "cuda"
+    assert pick_device("cuda:0") == torch.device("cuda:0") and pick_device("auto").type == "cuda"
     with pytest.raises(ValueError, match="and torch sees cuda:0 to cuda:"):
-        experiments.pick_device("cuda:99")
+        pick_device("cuda:99")
 
 
 def test_devices_by_name():
-    assert experiments.pick_device(torch.device("cpu")) == experiments.pick_device("cpu") == torch.device("cpu")
+    assert pick_device(torch.device("cpu")) == pick_device("cpu") == torch.device("cpu")
     with pytest.raises(TypeError, match="device must be a name or a torch"):
-        experiments.pick_device(0)  # type: ignore[arg-type]
+        pick_device(0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["batch_size", "large_batch_size", "every", "n_steps", "chunk_size", "rng"])

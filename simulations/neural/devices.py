@@ -1,0 +1,51 @@
+"""Devices by name."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["pick_device"]
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """Return a device by name; "auto" takes CUDA where there is some.
+
+    Parameters
+    ----------
+    name : str or torch.device
+        "auto", or what torch calls a device: "cpu", "cuda", "cuda:1", "mps".
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    TypeError
+        If it is no name.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.devices import pick_device
+    >>> pick_device("cpu")
+    device(type='cpu')
+    """
+    if not isinstance(name, str | torch.device):
+        raise TypeError(f"device must be a name or a torch.device, got {name!r}")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be there, got {device}, and torch sees no CUDA device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be there, got {device}, and torch sees cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, NotImplementedError, AssertionError) as error:  # as torch has it for a backend that is not built in
+        raise ValueError(f"device must be there and hold numbers, got {device}: {str(error).splitlines()[0]}") from None
+    return device
