@@ -105,6 +105,8 @@ class LossOperators:
         chunk_size: int | None = None,
         **options: Unpack[Options],
     ) -> None:
+        if unknown := sorted(set(options) - set(Options.__annotations__)):
+            raise TypeError(f"options must be some of {', '.join(Options.__annotations__)}, got {', '.join(unknown)}")
         self._losses, self._options = SampleLosses(model, loss, **options), options
         self.model = self._losses.model
         self._space = ParameterSpace(self._losses)

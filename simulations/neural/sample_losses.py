@@ -98,7 +98,7 @@ class SampleLosses:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {model!r}")
         if (loss is None) == (closure is None):
-            raise TypeError("loss or closure must be given, and not both")
+            raise TypeError(f"loss or closure must be given, and not both, got {'neither' if loss is None else 'both'}")
         for name, given in (("loss", loss), ("closure", closure)):
             if given is not None and not callable(given):
                 raise TypeError(f"{name} must be callable, got {given!r}")

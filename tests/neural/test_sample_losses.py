@@ -155,9 +155,11 @@ def test_mixed_parameters_are_taken():
 
 def test_bad_arguments_are_named():
     model, x, y = problem("perceptron")
-    with pytest.raises(TypeError, match="loss or closure must be given, and not both"):
+    with pytest.raises(TypeError, match=r"options must be some of closure, sample_dim, .*, autocast, got sampledim"):
+        LossOperators(model, LOSS, x, y, **cast(Any, {"sampledim": 0}))
+    with pytest.raises(TypeError, match="loss or closure must be given, and not both, got neither"):
         SampleLosses(model, None)
-    with pytest.raises(TypeError, match="loss or closure must be given, and not both"):
+    with pytest.raises(TypeError, match="loss or closure must be given, and not both, got both"):
         SampleLosses(model, LOSS, closure=lambda model, batch: batch)
     with pytest.raises(TypeError, match="loss must be callable, got 3"):
         SampleLosses(model, cast(Any, 3))
