@@ -40,7 +40,7 @@ def measured_chunk(losses: SampleLosses, batch: Batch) -> int:
     >>> measured_chunk(losses, (torch.ones(4, 3), torch.zeros(4, dtype=torch.int64))) > 1_000_000
     True
     """
-    tensors = [*losses.model.parameters(), *losses.model.buffers(), *tree_leaves(batch)]
+    tensors = [*losses.tensors.values(), *tree_leaves(batch)]
     there = {t.untyped_storage().data_ptr() for t in tensors if isinstance(t, Tensor)}
     kept: dict[int, int] = {}
 

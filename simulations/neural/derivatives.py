@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map
 from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
-__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "moved", "tolerance"]
+__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "moved", "signed", "tolerance"]
 
 _HELD = 2**24  # numbers in the rows that are held at once
 _MOVE = 0.1  # relative to the parameters
@@ -165,7 +165,7 @@ class Gradients:
         def right(way: Callable[[Batch, Parameters], Tensor]) -> bool:
             u = self._space.probe(1)
             for batch in self._everything:
-                v = _signed(size_of(batch), u)
+                v = signed(size_of(batch), u)
                 found, expected = way(batch, self._space.unflatten(u)).to(v), self.product(batch, v) @ u
                 if not (found @ v - expected).abs() <= tolerance(self._losses, found) * found.norm() * v.norm():
                     return False
@@ -177,7 +177,7 @@ class Gradients:
         """Whether forward mode is right at other parameters, as a training will reach: what is stopped behind a gate of zero."""
         near, u = moved(self._losses.parameters), self._space.probe(1)
         for batch in self._samples:
-            v, leaves = _signed(size_of(batch), u), {name: p.clone().requires_grad_() for name, p in near.items()}
+            v, leaves = signed(size_of(batch), u), {name: p.clone().requires_grad_() for name, p in near.items()}
             there = self._losses.at(leaves, batch)
             expected = self._space.flatten(gradient_of(there, list(leaves.values()), v.to(there))) @ u
             found = self._forward(batch, self._space.unflatten(u), near).to(v)
@@ -213,7 +213,7 @@ class Gradients:
         )
 
     def _are_rows(self, rows: Tensor, batch: Batch) -> bool:
-        v = _signed(size_of(batch), rows)
+        v = signed(size_of(batch), rows)
         off = (v @ rows - self.product(batch, v)).norm()
         return bool(off <= tolerance(self._losses, rows) * (v.abs() @ rows.norm(dim=1)))
 
@@ -321,8 +321,26 @@ def tolerance(losses: SampleLosses, found: Tensor) -> float:
     return float(torch.finfo(losses.autocast or found.dtype).eps ** 0.5)
 
 
-def _signed(n: int, like: Tensor) -> Tensor:
-    """Weights of both signs, no two alike."""
+def signed(n: int, like: Tensor) -> Tensor:
+    """Weights of both signs, no two alike, so that no gradients cancel by chance where they are summed.
+
+    Parameters
+    ----------
+    n : int
+    like : Tensor
+        Of the wanted dtype, on the wanted device.
+
+    Returns
+    -------
+    (n,) Tensor
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.derivatives import signed
+    >>> signed(3, torch.ones(1))
+    tensor([ 0.5403, -0.4161, -0.9900])
+    """
     return torch.cos(torch.arange(1, n + 1, device=like.device, dtype=like.dtype))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradnoise.simulations.neural.batches import Batch, part, size_of
-from gradnoise.simulations.neural.derivatives import gradient_of
+from gradnoise.simulations.neural.derivatives import gradient_of, signed
 from gradnoise.simulations.neural.sample_losses import SampleLosses
 
 __all__ = ["check_chunk", "check_independence", "unchanged"]
@@ -116,12 +116,12 @@ def unchanged(losses: SampleLosses) -> Iterator[None]:
     Traceback (most recent call last):
     ValueError: model must not change when it is evaluated, got another 'running_mean' after a forward pass; ...
     """
-    before = {name: (t, t.detach().clone()) for name, t in _tensors(losses).items()}
+    before = {name: (t, t.detach().clone()) for name, t in losses.tensors.items()}
     changed: list[str] = []
     try:
         yield
     finally:
-        now = _tensors(losses)
+        now = losses.tensors
         for name, (tensor, value) in before.items():
             there = now.get(name)
             if there is None or not _same(there, value):
@@ -134,10 +134,6 @@ def unchanged(losses: SampleLosses) -> Iterator[None]:
         raise ValueError(
             f"model must not change when it is evaluated, got another {changed[0]!r} after a forward pass{_hint(losses)}"
         )
-
-
-def _tensors(losses: SampleLosses) -> dict[str, Tensor]:
-    return {**dict(losses.model.named_parameters()), **dict(losses.model.named_buffers())}
 
 
 def _check_determinism(losses: SampleLosses, batch: Batch) -> None:
@@ -195,7 +191,7 @@ def _difference(evaluate: Callable[[Batch], Tensor], parameters: list[Tensor], b
         if found := _other_losses(evaluate(part(batch, order)).detach(), alone[order.to(alone.device)]):
             return found
     # The losses may agree where what they depend on is seen by the gradient alone, which is to be linear in the weights too.
-    weights = torch.cos(torch.arange(1, n + 1, device=alone.device, dtype=alone.dtype))  # of both signs, no two alike
+    weights = signed(n, alone)
     one = torch.ones_like(weights[:1])
     rest, size = _flat_gradient(evaluate(batch), parameters, weights), 0.0
     for i, weight in enumerate(weights):  # one at a time, as a gradient may be large

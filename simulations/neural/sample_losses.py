@@ -121,6 +121,11 @@ class SampleLosses:
         present = dict(self.model.named_parameters())
         return {name: present[name] for name in self.names}
 
+    @property
+    def tensors(self) -> Parameters:
+        """All parameters and buffers of the network, as they are now."""
+        return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+
     def kinds(self) -> list[tuple[torch.dtype, bool]]:
         """Return what must stay as it is: dtypes of the parameters, and whether they require gradients."""
         return [(p.dtype, p.requires_grad) for p in self.parameters.values()]
@@ -144,7 +149,7 @@ class SampleLosses:
         def doubled(leaf: Any) -> Any:
             return leaf.detach().double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
-        tensors = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        tensors = self.tensors
         counted = {name: doubled(tensors.pop(name)) for name in self.names}
         return counted, {name: doubled(t) for name, t in tensors.items()}, tree_map(doubled, batch)
 
