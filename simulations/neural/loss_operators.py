@@ -189,11 +189,6 @@ class LossOperators:
         options: Options = {**self._options, "autocast": None}
         return LossOperators(self.model, self._losses.loss, self.batches, chunk_size=self.chunk_size, **options)
 
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of the parameters that θ consists of, in their order."""
-        return tuple(self._losses.names)
-
     def backward(self, v: Tensor, samples: Tensor | None = None) -> None:
         """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
 
@@ -294,7 +289,7 @@ class LossOperators:
 
     @property
     def own_parameters(self) -> dict[str, nn.Parameter]:
-        """The network's own parameters that θ consists of, by name."""
+        """The network's own parameters that θ consists of, by name, in their order."""
         return self._losses.parameters
 
     def chunks(self) -> Iterator[tuple[Callable[[slice], Tensor], int]]:

@@ -38,7 +38,7 @@ def generator(seed=3):
 def gradient_of(operators, dynamics):
     operators.model.zero_grad()
     dynamics.backward()
-    return operators.flatten({name: operators.model.get_parameter(name).grad for name in operators.parameter_names})
+    return operators.flatten({name: p.grad for name, p in operators.own_parameters.items()})
 
 
 class Unused(torch.nn.Module):
