@@ -347,7 +347,7 @@ def _width(text: str) -> int:
 
 
 def _shown(value: Measured | float | None) -> str:
-    if value is None:
+    if value is None or (isinstance(value, NoiseScale) and math.isinf(value.interval()[0])):
         return "means nothing here"
     if isinstance(value, NoiseScale):
         return str(value)

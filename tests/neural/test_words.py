@@ -167,12 +167,14 @@ def test_a_network_that_is_fitted_tells_no_noise_scale():
         return (outputs[:, 0] - targets) ** 2 / 2
 
     def found():
-        return diagnose(model, loss, (inputs, targets), 4, rng=1, n_probes=4, n_directions=3, n_draws=200).words[STRENGTH]
+        return diagnose(model, loss, (inputs, targets), 4, rng=1, n_probes=4, n_directions=3, n_draws=200)
 
-    assert "as where a network is fitted to its data" in found()
+    assert "as where a network is fitted to its data" in found().words[STRENGTH]
+    assert "noise scale of the population  means nothing here" in str(found())
     with torch.no_grad():
         model.weight += 1.0
-    assert "If the network has not been fitted to these data" in found()
+    assert "If the network has not been fitted to these data" in found().words[STRENGTH]
+    assert "means nothing here" not in str(found())
 
 
 def test_columns_of_the_table_are_straight():
