@@ -121,6 +121,16 @@ def test_nothing_to_match_is_named(kind, n, dtype):
     AdditiveNoise(kind, one, Gaussian(n, 2, centered=False), torch.Generator(), k=3).draw()  # this one has noise along ∇L
 
 
+@pytest.mark.parametrize("kind", ADDITIVE)
+def test_nothing_to_match_is_named_where_rounding_adds_up(kind):
+    """Of many samples the trace, a difference, is off by more than one rounding. Would catch a noise as strong as that."""
+    torch.manual_seed(3)
+    model, x = torch.nn.Linear(4, 3), torch.randn(1, 4).expand(2_000, -1)
+    many = LossOperators(model, LOSS, x, torch.ones(2_000, dtype=torch.int64))
+    with pytest.raises(ValueError, match="the noise to be matched must not be zero"):
+        AdditiveNoise(kind, many, 2, torch.Generator(), k=3).draw()
+
+
 @pytest.mark.parametrize("kind", ["gld_hessian", "gld_eigvec"])
 def test_no_curvature_to_follow_is_named(kind):
     """A concave loss, and a linear one. Would catch axes that are made of rounding."""
