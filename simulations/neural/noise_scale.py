@@ -67,7 +67,12 @@ class NoiseScale:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval; without an upper end where the gradient may be zero."""
-        low, high = (max(end, 0.0) for end in self.inverse.interval(level))
+        inverse = self.inverse
+        low, high = inverse.interval(level)
+        if math.isinf(low):  # as Tr Σ may be zero; then it is well known beside the gradient, unless that may be zero, too
+            low, high = Quotient(inverse.denominator, inverse.numerator, inverse.covariance).interval(level)
+            return max(low, 0.0), high
+        low, high = max(low, 0.0), max(high, 0.0)
         return (1 / high if high else math.inf), (1 / low if low else math.inf)
 
 
@@ -159,7 +164,8 @@ def population_gradient(operators: LossOperators, spread: GradientSpread | None 
     n = operators.n
     if n < 2:
         raise ValueError("operators must be of two samples or more, got one")
-    norms = (spread or gradient_spread(operators)).squares.cpu().numpy()
+    spread = spread or gradient_spread(operators)
+    norms = spread.squares.cpu().numpy()
     along = operators.transposed_product(operators.gradient()).double().cpu().numpy()
     others = (n * along - norms) / (n - 1)
     gradient, norm = Estimate.of(others), Estimate.of(norms)
@@ -168,4 +174,7 @@ def population_gradient(operators: LossOperators, spread: GradientSpread | None 
     gradient = Estimate(gradient.value, error, n, gradient.skewness)
     of_trace = math.sqrt(max(norm.standard_error**2 + error**2 - 2 * both, 0.0))
     trace = Estimate(norm.value - gradient.value, of_trace, n, norm.skewness)
-    return PopulationGradient(gradient, trace, NoiseScale(Quotient(gradient, trace, both - error**2)))
+    covariance = both - error**2
+    if spread.vanishes:  # a difference that is made of rounding, whose sign would decide between a scale of zero and infinity
+        trace, covariance = Estimate(0.0, max(of_trace, spread.rounding), n), 0.0
+    return PopulationGradient(gradient, trace, NoiseScale(Quotient(gradient, trace, covariance)))

@@ -55,7 +55,7 @@ class Rows:
 def estimated(rows):
     rows = torch.as_tensor(rows)
     operators: Any = Rows(rows)
-    spread: Any = SimpleNamespace(squares=rows.square().sum(dim=1))
+    spread: Any = SimpleNamespace(squares=rows.square().sum(dim=1), vanishes=False)
     return population_gradient(operators, spread)
 
 
@@ -104,6 +104,21 @@ def test_a_gradient_that_is_not_seen_leaves_the_noise_scale_open():
     low, high = scale.interval(0.95)
     assert scale.value == np.inf == high and 0 < low < 3.1 / 0.2
     assert scale.standard_error == np.inf and "to inf" in str(scale)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [2, 30, 1_000])
+def test_equal_samples_have_a_noise_scale_of_zero(size, dtype):
+    """Would catch one of 1e-7 with an error of zero, and an infinite one where rounding leaves a negative Tr Σ."""
+    torch.manual_seed(size)
+    model, x = nn.Sequential(nn.Linear(4, 60), nn.Tanh(), nn.Linear(60, 3)).to(dtype), 3 * torch.randn(1, 4, dtype=dtype)
+    operators = LossOperators(model, LOSS, x.expand(size, -1), torch.ones(size, dtype=torch.int64))
+    found = population_gradient(operators)
+    assert found.trace_covariance.value == 0 < found.trace_covariance.standard_error
+    low, high = found.noise_scale.interval(0.95)
+    assert found.noise_scale.value == low == 0 < high < 100 * size**0.5 * torch.finfo(dtype).eps
+    zero = population_gradient(LossOperators(model, lambda o, t: 0 * LOSS(o, t), x.expand(9, -1), torch.ones(9).long()))
+    assert zero.noise_scale.interval(0.95) == (0, np.inf)  # zero over zero may be anything
 
 
 def test_one_sample_is_refused():
