@@ -11,6 +11,7 @@ from torch import Tensor
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.spectrum import leading_on_device
+from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["NoiseCovariance", "matched_noise"]
@@ -125,10 +126,12 @@ class NoiseCovariance:
     def leading(self, k: int) -> tuple[Tensor, Tensor]:
         """Return the k largest eigenvalues of Σ, falling, and their eigenvectors (d, k).
 
-        From the gradients of all samples where they fit into memory, else by Lanczos' method.
+        From the gradients of all samples where they fit into memory, else by Lanczos' method. k is at most the number of
+        samples, and of parameters.
         """
         operators = self.operators
         n, d = operators.n, operators.dimension
+        k = as_count(k, "k", at_most=min(n, d))
         if n * d > _HELD or min(n, d) > _DENSE:
             values, vectors = leading_on_device(self.product, self.gradient, k)
             return operators.tensor(values), vectors.to(operators.dtype)

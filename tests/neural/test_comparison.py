@@ -84,6 +84,15 @@ def test_more_samples_than_parameters():
     np.testing.assert_allclose(exact @ vectors.numpy(), vectors.numpy() * values.numpy(), atol=1e-10)
 
 
+@pytest.mark.parametrize("k", [0, -1, N + 1, 2.5, True, None])
+def test_eigenvalues_of_the_noise_that_are_not_there_are_refused(k):
+    """Would catch SciPy's own words, and eigenvectors that are made of rounding."""
+    model, x, y = problem("perceptron")
+    covariance = NoiseCovariance(LossOperators(model, LOSS, x, y), Minibatch(N, 3))
+    with pytest.raises((ValueError, TypeError), match=r"k must be (between 1 and 9|an integer)"):
+        covariance.leading(k)
+
+
 def test_indicator_of_escape_exactly():
     model, x, y = problem("perceptron")
     operators = LossOperators(model, LOSS, x, y)
