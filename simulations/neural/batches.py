@@ -306,8 +306,12 @@ def _tensors(batch: Any) -> Batch:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nothing is written
             return torch.as_tensor(batch)
-    if isinstance(batch, Tensor) and batch.layout != torch.strided:
-        raise TypeError(f"a batch must be of dense tensors, got {batch.layout}; a closure may make them sparse")
+    if isinstance(batch, Tensor):
+        if batch.layout != torch.strided or batch.is_nested:
+            kind = "a nested one" if batch.is_nested else batch.layout
+            raise TypeError(f"a batch must be of dense tensors, got {kind}; a closure may make them sparse")
+        if batch.is_meta:
+            raise ValueError("a batch must have values, got a tensor on the meta device")
     if isinstance(batch, tuple | list) and not hasattr(batch, "_fields"):
         return type(batch)(map(_tensors, batch))
     return batch

@@ -91,7 +91,17 @@ def test_nested_inputs_are_cut_together():
 def test_inference_tensors_become_usual_ones():
     with torch.inference_mode():
         batch = (torch.ones(2), torch.ones(2))
-    assert not any(leaf.is_inference() for leaf in on_device(batch, torch.device("cpu")))
+        inside = on_device((torch.ones(2), X), torch.device("cpu"))  # a copy there would be one, too
+    assert not any(leaf.is_inference() for leaf in (*inside, *on_device(batch, torch.device("cpu"))))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_tensors_without_values_or_of_several_lengths_are_named():
+    """Would catch torch's own errors, which ask to file an issue."""
+    with pytest.raises(ValueError, match="a batch must have values, got a tensor on the meta device"):
+        as_batches((X.to("meta"), Y))
+    with pytest.raises(TypeError, match="a batch must be of dense tensors, got a nested one"):
+        as_batches((torch.nested.nested_tensor([X[0], X[1]]), Y[:2]))
 
 
 def test_another_order_in_each_pass_is_refused():
