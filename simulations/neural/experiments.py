@@ -114,6 +114,7 @@ class Task:
         return dict(zip(("train_accuracy", "test_accuracy"), shares, strict=True))
 
 
+@torch.inference_mode(False)  # in which the network could not be differentiated
 def make(
     experiment: Experiment,
     *,

@@ -23,6 +23,7 @@ CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 Record = dict[str, float]
 
 
+@torch.inference_mode(False)  # in which the optimizer's state could not be used afterwards
 def train(
     operators: LossOperators,
     dynamics: Dynamics,

@@ -186,6 +186,19 @@ def test_a_resumed_run_is_the_run(tmp_path, name, optimizer):
     assert not list((tmp_path / "cut").glob(".*"))  # nothing temporary is left
 
 
+@pytest.mark.parametrize("name", ["sgd", "gld_leading", "gld_hessian"])
+def test_a_run_in_inference_mode_is_the_run(tmp_path, name):
+    """Would catch a network, and momentum, made of tensors that no gradient can be taken of or added to."""
+    arguments: dict[str, Any] = {"every": 1, "rng": 1, "device": "cpu", "momentum": 0.9, "folder": tmp_path / "run"}
+    with torch.inference_mode():
+        experiments.run("digits", name, n_steps=1, **arguments)
+        experiments.run("digits", name, n_steps=2, **arguments)
+        task, _ = experiments.restore(tmp_path / "run", device="cpu")
+    continued = experiments.run("digits", name, n_steps=3, **arguments)
+    assert continued == experiments.run("digits", name, n_steps=3, **arguments | {"folder": None})
+    assert task.operators.gradient().norm() > 0
+
+
 def test_other_runs_and_damage_are_refused(tmp_path):
     def run(**settings):
         operators = setup()
