@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch import Tensor
 
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["NOT_FINITE", "KrylovSpace", "not_symmetric"]
+__all__ = ["NOT_FINITE", "KrylovSpace", "image_of", "not_symmetric"]
 
 NOT_FINITE = "product must be finite, got NaN or infinity"
 
 _AT_ONCE = 2**22  # numbers that are rotated at once, so that a restart needs no second basis
 _PENDING = 4  # vectors in P for which there is room at first; it grows
+_LEAST_EXPONENT = -126  # of numbers of single precision with all their digits
 _NOTHING = 30  # roundings, up to which what is left of a vector is nothing but rounding
 
 
@@ -40,6 +42,38 @@ def not_symmetric(gap: float, scale: float) -> str:
     return (
         f"product must be of a symmetric operator, got one for which uᵀAv and vᵀAu differ by {gap:.3g} where ‖Av‖ is {scale:.3g}"
     )
+
+
+def image_of(product: Callable[[Tensor], Tensor], vector: Tensor) -> Tensor:
+    """Return what an operator makes of a vector, which must be another one.
+
+    Parameters
+    ----------
+    product : callable
+    vector : (d,) Tensor
+
+    Returns
+    -------
+    (d,) Tensor
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no vector.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.krylov import image_of
+    >>> image_of(lambda u: 2 * u, torch.ones(2))
+    tensor([2., 2.])
+    """
+    found = product(vector)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"product must return a Tensor, got {type(found).__name__}")
+    if found.shape != vector.shape:
+        raise ValueError(f"product must return a Tensor of shape {tuple(vector.shape)}, got {tuple(found.shape)}")
+    return found.detach()
 
 
 class KrylovSpace:
@@ -130,13 +164,17 @@ class KrylovSpace:
         """
         self._turn(direction)
         m, rows = self.size, self._rows
-        image = self._product(rows[m].to(self._like.dtype)).detach().to(rows)
+        image = image_of(self._product, rows[m].to(self._like.dtype)).to(rows)
         self.products += 1
-        scale = float(image.norm())
-        if not np.isfinite(scale):
+        largest = float(image.abs().max())
+        if not np.isfinite(largest):
             raise ValueError(NOT_FINITE)
-        self.scale = max(self.scale, scale)
+        # In units of a power of two, as in single precision the squares of 1e-20 are zero, and those of 1e20 infinite.
+        unit = 2.0 ** max(math.frexp(largest)[1], _LEAST_EXPONENT)
+        image = image / unit
+        self.scale = max(self.scale, unit * float(image.norm()))
         along, new = self._split(image)
+        along *= unit
         known = self._leading[0, :m].copy()
         gap = float(np.abs(along[:m] - known).max(initial=0.0))
         if gap > torch.finfo(self._like.dtype).eps ** 0.5 * self.scale:
@@ -146,9 +184,9 @@ class KrylovSpace:
         self.size, self.pending = m + 1, self.pending - 1
         self._leading[: self.pending, : m + 1] = np.c_[self._leading[1 : self.pending + 1, :m], along[m + 1 :]]
         norm = float(new.norm())
-        if norm > _NOTHING * self._rounding * self.scale:
+        if unit * norm > _NOTHING * self._rounding * self.scale:
             self._take(new / norm)
-            self._leading[self.pending - 1, m] = norm
+            self._leading[self.pending - 1, m] = unit * norm
         return float(along[m]), self._leading[: self.pending, m].copy()
 
     def ritz(self) -> tuple[FloatArray, FloatArray, FloatArray]:

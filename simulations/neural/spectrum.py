@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from gradnoise.simulations.neural.krylov import NOT_FINITE, KrylovSpace, not_symmetric
+from gradnoise.simulations.neural.krylov import NOT_FINITE, KrylovSpace, image_of, not_symmetric
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 
@@ -242,7 +242,7 @@ def _dense(product: Callable[[Tensor], Tensor], like: Tensor, k: int) -> tuple[F
     for i, row in enumerate(rows):
         axis = torch.zeros_like(like, requires_grad=False)
         axis[i] = 1
-        row.copy_(product(axis).detach())
+        row.copy_(image_of(product, axis))
     scale = float(rows.abs().max())
     if not np.isfinite(scale):
         raise ValueError(NOT_FINITE)

@@ -113,6 +113,22 @@ def test_single_precision():
     assert vectors.dtype == torch.float32 and values.dtype == np.float64
 
 
+@pytest.mark.parametrize("unit", [1e-20, 1.0, 1e20])
+def test_single_precision_in_any_unit(unit):
+    """Would catch squares that are zero or infinite: eigenvectors were not orthogonal, or the operator called not symmetric."""
+    operator = Diagonal(np.r_[np.arange(1.0, 11.0) * unit, np.zeros(390)], torch.float32)
+    values, vectors = leading_eigenpairs(operator, operator.like, 20)
+    np.testing.assert_allclose(values, operator.largest(20), atol=1e-5 * unit)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(20), atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [10, 60])
+@pytest.mark.parametrize(("product", "got"), [(lambda u: u.numpy(), "ndarray"), (lambda u: u[:3], r"\(3,\)"), (print, "NoneType")])
+def test_products_that_are_no_vectors_are_named(product, got, d):
+    with pytest.raises((TypeError, ValueError), match=f"product must return a Tensor.*, got {got}"):
+        leading_eigenpairs(product, torch.zeros(d), 2)
+
+
 def test_one_seed_gives_one_basis():
     """Catches random vectors from elsewhere, which fill what an operator of low rank leaves open."""
     operator = Diagonal(SPECTRA["rank three"])
