@@ -178,8 +178,12 @@ class Gradients:
         near, u = moved(self._losses.parameters), self._space.probe(1)
         for batch in self._samples:
             v, leaves = signed(size_of(batch), u), {name: p.clone().requires_grad_() for name, p in near.items()}
-            there = self._losses.at(leaves, batch)
-            expected = self._space.flatten(gradient_of(there, list(leaves.values()), v.to(there))) @ u
+
+            def backward(there: Tensor, v: Tensor = v, leaves: Parameters = leaves) -> Sequence[Tensor]:
+                return gradient_of(there, list(leaves.values()), v.to(there))
+
+            parts = self._losses.at(leaves, batch, backward)
+            expected = self._space.flatten(parts) @ u
             found = self._forward(batch, self._space.unflatten(u), near).to(v)
             if (found @ v - expected).abs() > tolerance(self._losses, found) * found.norm() * v.norm():
                 return False

@@ -17,7 +17,8 @@ from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
 __all__ = ["Hessian"]
 
-Evaluation = Callable[[Parameters], Tensor]
+#: Makes something of the losses at some parameters, while these are in place.
+Evaluation = Callable[[Parameters, Callable[[Tensor], list[Tensor]]], list[Tensor]]
 Product = Callable[[Tensor], Tensor]
 Way = Callable[[Evaluation, Parameters, Parameters], list[Tensor]]
 
@@ -106,8 +107,11 @@ class Hessian:
         """By a way at the network's own parameters: two backward passes read them where they are, whatever the network does."""
         own: Parameters = dict(self._losses.parameters)
         if way is _backward_twice:
-            return self._space.flatten(way(lambda _: self._losses(batch), own, self._space.unflatten(u)))
-        return self._space.flatten(way(lambda p: self._losses.at(p, batch), own, self._space.unflatten(u)))
+            return self._space.flatten(way(lambda _, then: then(self._losses(batch)), own, self._space.unflatten(u)))
+        return self._space.flatten(way(self._at(batch), own, self._space.unflatten(u)))
+
+    def _at(self, batch: Batch) -> Evaluation:
+        return lambda parameters, then: self._losses.at(parameters, batch, then)
 
     @cached_property
     def _way(self) -> Way:
@@ -160,12 +164,8 @@ class Hessian:
     def _are_alike_nearby(self) -> bool:
         near, along = moved(self._losses.parameters), self._space.unflatten(self._space.probe(4))
         for batch in self._samples:
-
-            def at(p: Parameters, batch: Batch = batch) -> Tensor:
-                return self._losses.at(p, batch)
-
             twice, forward = (
-                self._space.flatten(way(at, {name: p.clone() for name, p in near.items()}, along))
+                self._space.flatten(way(self._at(batch), {name: p.clone() for name, p in near.items()}, along))
                 for way in (_backward_twice, _forward_over_backward)
             )
             if (twice - forward).norm() > tolerance(self._losses, twice) * twice.norm():
@@ -185,7 +185,7 @@ class Hessian:
 
             def summed(of_batch: Callable[[Evaluation], Iterable[Tensor]]) -> Tensor:
                 """Over the batches, one at a time."""
-                evaluations = (lambda p, batch=batch: self._losses.at({**p, **others}, batch) for batch in batches)
+                evaluations = (lambda p, then, batch=batch: self._losses.at({**p, **others}, batch, then) for batch in batches)
                 total = _flat(of_batch(next(evaluations)))
                 for evaluation in evaluations:
                     total += _flat(of_batch(evaluation))
@@ -193,7 +193,8 @@ class Hessian:
 
             def gradient(shift: float, along: Parameters) -> Tensor:
                 there = {name: (p + shift * along[name]).requires_grad_() for name, p in point.items()}
-                return summed(lambda at: gradient_of(at(there).sum(), list(there.values())))
+                leaves = list(there.values())
+                return summed(lambda at: at(there, lambda losses: list(gradient_of(losses.sum(), leaves))))
 
             direction = {name: p.double() for name, p in self._space.unflatten(self._space.probe(6)).items()}
             slopes = gradient(0.0, direction)
@@ -212,16 +213,24 @@ class Hessian:
 
 def _backward_twice(at: Evaluation, point: Parameters, along: Parameters) -> list[Tensor]:
     leaves = [p if p.requires_grad else p.requires_grad_() for p in point.values()]
-    slopes = gradient_of(at(point).sum(), leaves, create_graph=True)
-    return list(gradient_of(slopes, leaves, list(along.values())))
+
+    def differentiated(losses: Tensor) -> list[Tensor]:
+        slopes = gradient_of(losses.sum(), leaves, create_graph=True)
+        return list(gradient_of(slopes, leaves, list(along.values())))
+
+    return at(point, differentiated)
 
 
 def _forward_over_backward(at: Evaluation, point: Parameters, along: Parameters) -> list[Tensor]:
     with forward_ad.dual_level():
         leaves = {name: p.detach().requires_grad_() for name, p in point.items()}
-        slopes = gradient_of(at(duals(leaves, along)).sum(), list(leaves.values()))
-        tangents = [forward_ad.unpack_dual(slope).tangent for slope in slopes]
-        return [torch.zeros_like(p) if t is None else t for t, p in zip(tangents, leaves.values(), strict=True)]
+
+        def differentiated(losses: Tensor) -> list[Tensor]:
+            slopes = gradient_of(losses.sum(), list(leaves.values()))
+            tangents = [forward_ad.unpack_dual(slope).tangent for slope in slopes]
+            return [torch.zeros_like(p) if t is None else t for t, p in zip(tangents, leaves.values(), strict=True)]
+
+        return at(duals(leaves, along), differentiated)
 
 
 def _flat(parts: Iterable[Tensor]) -> Tensor:

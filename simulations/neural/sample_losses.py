@@ -112,7 +112,7 @@ class SampleLosses:
             raise ValueError(f"autocast must be torch.bfloat16 or torch.float16, got {autocast!r}")
         self.model, self.loss, self.closure = _unwrapped(model), loss, closure
         self.sample_dim, self.token_reduction, self.mask, self.autocast = sample_dim, token_reduction, mask, autocast
-        self._whole = _Evaluation(self.model, self._evaluate)
+        self._whole = _Evaluation(self.model, lambda model, batch: self._reduced(self._evaluate(model, batch), batch))
         self.names = _selected(self.model, parameters)
 
     @property
@@ -138,10 +138,13 @@ class SampleLosses:
         """Return what loss or closure does."""
         return self._evaluate(self.model, batch)
 
-    def at(self, parameters: Parameters, batch: Batch) -> Tensor:
-        """ℓ, (m,), with some of the network's tensors replaced."""
+    def at(self, parameters: Parameters, batch: Batch, then: Callable[[Tensor], Any] = lambda losses: losses) -> Any:
+        """ℓ, (m,), with some of the network's tensors replaced, or what is made of it while they are.
+
+        A backward pass is to be made so: a network with checkpoints is evaluated once more in it.
+        """
         replaced = {f"model.{name}": p for name, p in parameters.items()}
-        return self._reduced(functional_call(self._whole, replaced, (batch,)), batch)
+        return functional_call(self._whole, replaced, (batch, then))
 
     def in_double(self, batch: Batch) -> tuple[Parameters, Parameters, Batch]:
         """Parameters that count, other tensors of the network, and a batch, in double precision."""
@@ -209,8 +212,8 @@ class _Evaluation(nn.Module):
         self.model, self._evaluate = model, evaluate
         self.training = model.training
 
-    def forward(self, batch: Batch) -> Tensor:
-        return self._evaluate(self.model, batch)
+    def forward(self, batch: Batch, then: Callable[[Tensor], Any]) -> Any:
+        return then(self._evaluate(self.model, batch))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.kernels import smooth_kernels
@@ -134,6 +135,7 @@ NETWORKS = {
     "data": lambda: Between(through_data),
     "listed": Listed,
     "with a loop": lambda: Between(with_a_loop),
+    "checkpoints": lambda: Between(lambda self, x: checkpoint(lambda h: torch.tanh(self.first(h)), x, use_reentrant=False)),
     "scripted": lambda: torch.jit.script(nn.Sequential(nn.Linear(WIDTH, 5), nn.Tanh(), nn.Linear(5, CLASSES))),
     "padded tokens": lambda: Tokens(nn.Embedding, padding_idx=0),
     "sparse gradients": lambda: Tokens(nn.Embedding, sparse=True),

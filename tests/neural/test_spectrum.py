@@ -123,7 +123,9 @@ def test_single_precision_in_any_unit(unit):
 
 
 @pytest.mark.parametrize("d", [10, 60])
-@pytest.mark.parametrize(("product", "got"), [(lambda u: u.numpy(), "ndarray"), (lambda u: u[:3], r"\(3,\)"), (print, "NoneType")])
+@pytest.mark.parametrize(
+    ("product", "got"), [(lambda u: u.numpy(), "ndarray"), (lambda u: u[:3], r"\(3,\)"), (print, "NoneType")]
+)
 def test_products_that_are_no_vectors_are_named(product, got, d):
     with pytest.raises((TypeError, ValueError), match=f"product must return a Tensor.*, got {got}"):
         leading_eigenpairs(product, torch.zeros(d), 2)
