@@ -18,7 +18,7 @@ def as_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] | None 
     """Return `value` as a finite float64 array with `ndim` dimensions, or raise naming `name`."""
     try:
         array = np.asarray(value)
-    except ValueError as error:  # ragged nested sequences
+    except (ValueError, RuntimeError) as error:  # ragged nested sequences, and tensors that require a gradient
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")

@@ -17,6 +17,7 @@ from gradnoise.simulations.neural import diagnosis
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.tails import excess_kurtosis, noise_tail_index, random_projections
 from gradnoise.simulations.seeds import Stream
+from gradnoise.simulations.statistics import tail_index
 from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, Rademacher, SamplingNoise, StudentT
 
 from .networks import LOSS, N, problem
@@ -178,3 +179,11 @@ def test_what_cannot_be_diagnosed_is_refused_before_the_work(monkeypatch):
         diagnosis.diagnose(model, LOSS, (x[:1].repeat(N, 1), y[:1].repeat(N)), 2, rng=1)
     with pytest.raises(AssertionError, match="it was begun"):  # can fail
         diagnosis.diagnose(model, LOSS, (x, y), 2, rng=1, n_directions=2, n_draws=100)
+
+
+def test_tensors_are_samples_unless_they_require_a_gradient():
+    """Would catch torch's own error, which tells nobody which argument it is about."""
+    x = torch.randn(400, generator=torch.Generator().manual_seed(1))
+    assert tail_index(x).value > 1
+    with pytest.raises(ValueError, match=r"samples must be a rectangular array of numbers: .*requires grad"):
+        tail_index(x.requires_grad_())
