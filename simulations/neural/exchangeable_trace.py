@@ -18,7 +18,7 @@ from torch import Tensor
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["exchangeable_trace", "random_probes"]
+__all__ = ["check_finite", "exchangeable_trace", "random_probes"]
 
 _HELD = 2**26  # numbers in the subspace
 _VECTORS = 100  # in the subspace, as all are left out in turn
@@ -100,6 +100,29 @@ def random_probes(like: Tensor, size: int, generator: torch.Generator) -> Tensor
     return normal * (d**0.5 / normal.norm(dim=1, keepdim=True))
 
 
+def check_finite(*arrays: FloatArray) -> None:
+    """Refuse products that are not finite, as those of three large factors can be in single precision.
+
+    Parameters
+    ----------
+    *arrays : ndarray
+
+    Raises
+    ------
+    ValueError
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.neural.exchangeable_trace import check_finite
+    >>> check_finite(np.array([1.0, np.inf]))
+    Traceback (most recent call last):
+    ValueError: products must be finite, got NaN or infinity; take double precision, or a loss in other units
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("products must be finite, got NaN or infinity; take double precision, or a loss in other units")
+
+
 def _one_subspace(product: Callable[[Tensor], Tensor], like: Tensor, size: int, generator: torch.Generator) -> Estimate:
     probes = random_probes(like, size, generator)
     images = torch.stack([product(z).detach() for z in probes])
@@ -112,6 +135,7 @@ def _one_subspace(product: Callable[[Tensor], Tensor], like: Tensor, size: int, 
         inside.append(basis.T @ image)
         lengths.append(image.norm())
     R, W, H, values = (t.double().cpu().numpy() for t in (triangle, of_probes, torch.stack(inside), values))
+    check_finite(R, H, values)
     H = (H + H.T) / 2
     left_out = np.empty(size)
     for i in range(size):

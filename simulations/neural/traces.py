@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradnoise.simulations.neural.exchangeable_trace import exchangeable_trace, random_probes
+from gradnoise.simulations.neural.exchangeable_trace import check_finite, exchangeable_trace, random_probes
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.statistics import Estimate
@@ -215,8 +215,9 @@ def _estimated(product: Callable[[Tensor], Tensor], like: Tensor, n_probes: int,
     """Trace of a symmetric operator from so many products."""
     if n_probes >= _XTRACE:
         return exchangeable_trace(product, like, n_probes, generator)
-    values = [z @ product(z).detach() for z in random_probes(like, n_probes, generator)]
-    return Estimate.of(torch.stack(values).double().cpu().numpy())
+    found = torch.stack([z @ product(z).detach() for z in random_probes(like, n_probes, generator)]).double().cpu().numpy()
+    check_finite(found)
+    return Estimate.of(found)
 
 
 def _exact(quadratic: Callable[[Tensor], Tensor], like: Tensor) -> Estimate:
@@ -226,7 +227,9 @@ def _exact(quadratic: Callable[[Tensor], Tensor], like: Tensor) -> Estimate:
         axis = torch.zeros_like(like)
         axis[i] = 1
         values.append(quadratic(axis))
-    return Estimate(math.fsum(torch.stack(values).double().tolist()), 0.0, len(like))
+    found = torch.stack(values).double().cpu().numpy()
+    check_finite(found)
+    return Estimate(math.fsum(found), 0.0, len(like))
 
 
 def _few(n_probes: int | None, size: int) -> int | None:

@@ -39,6 +39,15 @@ def least(n, level=0.95):
     return int(binom.ppf(1e-6, n, level))
 
 
+@pytest.mark.parametrize("n_probes", [None, 2, 6])
+def test_products_that_leave_single_precision_are_refused(n_probes):
+    """Would catch a trace that is NaN with an error, and NumPy's own words."""
+    model = problem("perceptron")[0].float()
+    operators = LossOperators(model, lambda o, t: 1e15 * LOSS(o, t), X.float(), Y)
+    with pytest.raises(ValueError, match="products must be finite, got NaN or infinity; take double precision"):
+        traces.trace_hessian_covariance(operators, n_probes, generator())
+
+
 @pytest.mark.parametrize("n_probes", [None, 50], ids=["asked for", "as many probes as axes"])
 def test_exact_traces(n_probes):
     assert traces.trace_covariance(OPERATORS) == pytest.approx(np.trace(SIGMA), rel=1e-12)
