@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Any, TypedDict
 
 import torch
@@ -104,10 +105,14 @@ class SampleLosses:
                 raise TypeError(f"{name} must be callable, got {given!r}")
         if (sample_dim is None) != (token_reduction is None):
             raise ValueError('sample_dim and token_reduction, "mean" or "sum", must be given together')
+        if sample_dim is not None and (isinstance(sample_dim, bool) or not isinstance(sample_dim, Integral)):
+            raise TypeError(f"sample_dim must be an integer, got {sample_dim!r}")
         if token_reduction is not None:
             as_choice(token_reduction, "token_reduction", ("mean", "sum"))
         if mask is not None and sample_dim is None:
             raise ValueError("mask must come with sample_dim and token_reduction")
+        if mask is not None and not (isinstance(mask, str) or callable(mask)):
+            raise TypeError(f"mask must be a key of the batch or a function of it, got {mask!r}")
         if autocast is not None and autocast not in _FEW_DIGITS:
             raise ValueError(f"autocast must be torch.bfloat16 or torch.float16, got {autocast!r}")
         self.model, self.loss, self.closure = _unwrapped(model), loss, closure
@@ -196,6 +201,8 @@ class SampleLosses:
             keys = ", ".join(map(str, batch)) if isinstance(batch, Mapping) else f"none, as it is a {type(batch).__name__}"
             raise ValueError(f"mask must be a key of the batch, got {self.mask!r}; there are {keys}")
         kept = batch[self.mask] if isinstance(self.mask, str) else self.mask(batch)
+        if not isinstance(kept, Tensor):
+            raise TypeError(f"mask must be a Tensor, got {type(kept).__name__}")
         if kept.shape != found.shape:
             raise ValueError(f"mask must have the shape of the losses, {tuple(found.shape)}, got {tuple(kept.shape)}")
         kept = kept.movedim(self.sample_dim, 0).flatten(1).to(tokens.dtype)

@@ -173,6 +173,13 @@ def test_bad_arguments_are_named():
         SampleLosses(model, LOSS, autocast=torch.float32)
     with pytest.raises(ValueError, match=r"sample_dim must be an axis of the losses, of shape \(9,\), got 1"):
         SampleLosses(model, LOSS, sample_dim=1, token_reduction="sum")((x, y))
+    for axis in (True, 0.0, "0"):
+        with pytest.raises(TypeError, match="sample_dim must be an integer, got"):
+            SampleLosses(model, LOSS, sample_dim=axis, token_reduction="sum")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mask must be a key of the batch or a function of it, got 5"):
+        SampleLosses(model, LOSS, sample_dim=0, token_reduction="sum", mask=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mask must be a Tensor, got NoneType"):
+        SampleLosses(model, LOSS, sample_dim=0, token_reduction="sum", mask=lambda batch: None)((x, y))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"mask must have the shape of the losses, \(9,\), got \(3, 3\)"):
         SampleLosses(model, LOSS, sample_dim=0, token_reduction="sum", mask=lambda batch: torch.ones(3, 3))((x, y))
     with pytest.raises(ValueError, match="targets under one of labels, label, targets, target, y, got the keys a, b"):
