@@ -48,7 +48,7 @@ test: $(BIN)/python
 	$(BIN)/python -m pytest --ignore tests/neural
 	$(call install,[neural-test])
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps attacut==1.0.6  # for its weights alone
-	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py tests/exact/test_docstrings.py
+	$(BIN)/python -m pytest tests/neural tests/cli/test_readme.py tests/exact/test_docstrings.py tests/exact/test_layout.py
 
 lint: $(BIN)/python
 	$(call install,[dev])

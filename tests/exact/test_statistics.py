@@ -321,7 +321,3 @@ def test_estimates_of_every_kind_are_readable():
     order = fit_order([1, 2, 4, 8], [1, 4, 16, 1e-9], [0.01, 0.04, 0.16, 1.0])
     assert str(order) == "2.0 ± 0.0 (standard error)".replace("2.0 ± 0.0", with_error(order.value, order.standard_error))
     assert repr(order) == f"Order({with_error(order.value, order.standard_error)}, from 3 of 4 step sizes)"
-
-
-def test_a_float_of_an_estimate_is_its_value():
-    assert float(Estimate(np.float64(0.5), 0.1, 10)) == 0.5 and math.isinf(Estimate(math.inf, 0.0, 10))
