@@ -195,7 +195,7 @@ def test_a_run_in_inference_mode_is_the_run(tmp_path, name):
         experiments.run("digits", name, n_steps=2, **arguments)
         task, _ = experiments.restore(tmp_path / "run", device="cpu")
     continued = experiments.run("digits", name, n_steps=3, **arguments)
-    assert continued == experiments.run("digits", name, n_steps=3, **arguments | {"folder": None})
+    assert continued == experiments.run("digits", name, n_steps=3, **{**arguments, "folder": None})
     assert task.operators.gradient().norm() > 0
 
 
