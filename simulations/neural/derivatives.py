@@ -266,7 +266,12 @@ def duals(parameters: Parameters, along: Parameters) -> Parameters:
 
 
 def gradient_of(
-    outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], weights: Any = None, *, create_graph: bool = False
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    weights: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
 ) -> Sequence[Tensor]:
     """Gradients of outputs, which are zero where nothing depends on an input.
 
@@ -278,6 +283,8 @@ def gradient_of(
         Of the outputs, which are summed.
     create_graph : bool
         Whether the gradients are to be differentiated again.
+    retain_graph : bool, optional
+        Whether the outputs are; by default if the gradients are.
 
     Returns
     -------
@@ -297,7 +304,9 @@ def gradient_of(
     if not pairs:
         return [torch.zeros_like(p) for p in inputs]
     outs, grads = zip(*pairs, strict=True)
-    return torch.autograd.grad(outs, inputs, grads, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+    return torch.autograd.grad(
+        outs, inputs, grads, retain_graph=retain_graph, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
 
 
 def tolerance(losses: SampleLosses, found: Tensor) -> float:
