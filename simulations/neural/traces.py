@@ -23,7 +23,7 @@ __all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hes
 _XTRACE = 4  # products, of which two span a subspace
 
 
-def trace_covariance(operators: LossOperators, *, gradient: Tensor | None = None) -> float:
+def trace_covariance(operators: LossOperators) -> float:
     """Tr Σ, exact: the mean squared norm of the samples' gradients less the squared norm of their mean.
 
     `gradient_spread` tells whether it is zero to rounding.
@@ -31,8 +31,6 @@ def trace_covariance(operators: LossOperators, *, gradient: Tensor | None = None
     Parameters
     ----------
     operators : LossOperators
-    gradient : (d,) Tensor, optional
-        ∇L, where the caller has it.
 
     Returns
     -------
@@ -51,7 +49,7 @@ def trace_covariance(operators: LossOperators, *, gradient: Tensor | None = None
     >>> trace_covariance(operators)  # of (-1, 0) and (0, -2), the gradients of the samples
     1.25
     """
-    return gradient_spread(operators, gradient=gradient).trace
+    return gradient_spread(operators).trace
 
 
 def trace_hessian(
