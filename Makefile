@@ -60,7 +60,7 @@ checks:
 		--config-settings editable_mode=strict --editable .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests docs
+	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests docs reliability
 	$(BIN)/python -m pytest -q tests/exact/test_docstrings.py -k described
 	$(BIN)/python docs/draw_architecture.py --check
 
