@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOWEST ?= .venv-lowest
 RESULTS ?= results
+SEEDS ?= 1 100
+ORDERS ?= 1 50
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +20,10 @@ help:
 	@echo "make architecture  draw docs/architecture.svg"
 	@echo "make bench    time the kernels beside C, JAX and NumPy (about twenty minutes)"
 	@echo "make bench-check   the same, shorter; fails where a stored ratio has become 20 % worse"
+	@echo "make endurance     kill, damage and crowd what is stored, and resume (about an hour)"
+	@echo "make environments  run the commands without a home, without a terminal, in other locales (about twenty minutes)"
+	@echo "make false-alarms  verify all claims with seeds $(SEEDS) (minutes for each)"
+	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
 	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
 
@@ -91,6 +97,24 @@ bench: $(BIN)/python
 bench-check: $(BIN)/python
 	$(call install,)
 	$(BIN)/python benchmarks/compare.py --check --repeats 3
+
+# Batteries that take long. Each keeps what it found in reliability/results and shows it in docs/reliability.md.
+endurance: $(BIN)/python
+	$(call install,[neural-test,dask])
+	$(BIN)/python reliability/endurance.py
+
+environments: $(BIN)/python
+	$(call install,)
+	$(BIN)/python reliability/environments.py
+
+false-alarms: $(BIN)/python
+	$(call install,)
+	$(BIN)/python reliability/repeated.py false-alarms $(SEEDS)
+
+flakes: $(BIN)/python
+	$(call install,[neural-test])
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pytest-randomly>=3.16"
+	$(BIN)/python reliability/repeated.py flakes $(ORDERS)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(RESULTS) build *.egg-info

@@ -1,0 +1,93 @@
+"""What has to be run many times, each time with another seed.
+
+false-alarms verifies all claims with each seed and counts the verdicts that are not the expected ones; flakes runs the tests in
+an order of each seed, which Hypothesis draws from, too. Each takes minutes, so what is finished is kept, and a seed that was run
+with the present commit is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from page import RESULTS, ROOT, keep
+
+Found = dict[str, Any]
+
+
+def false_alarms(seed: int) -> Found:
+    """Verdicts with a seed, and those that are not the expected ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        gradnoise = Path(sys.executable).with_name("gradnoise")
+        command = [str(gradnoise), "verify", "--seed", str(seed), "--budget", "quick", "--sabotage", "--out", folder]
+        done = subprocess.run(command, capture_output=True, text=True)
+        report = Path(folder) / "report.json"
+        if not report.exists():
+            return {"verdicts": 0, "twins": 0, "unexpected": [f"no report: {done.stderr.strip()[-200:]}"]}
+        claims = json.loads(report.read_text(encoding="utf-8"))["claims"]
+    wrong = [f"{c['id']}: {c['verdict']}" for c in claims if c["expected"] not in (None, c["verdict"])]
+    twins = [(c["id"], twin) for c in claims for twin in c.get("sabotaged", [])]
+    wrong += [f"{id}, twin {twin['label']}: {twin['verdict']}" for id, twin in twins if twin["verdict"] != "refuted"]
+    return {"verdicts": len(claims), "twins": len(twins), "unexpected": wrong}
+
+
+def flakes(seed: int) -> Found:
+    """Tests that fail in the order of a seed."""
+    order = ["-p", "randomly", "-p", "no:cacheprovider", f"--randomly-seed={seed}", f"--hypothesis-seed={seed}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), *order]
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}  # where Hypothesis draws the same examples
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    passed = re.search(r"(\d+) passed", done.stdout)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    return {"passed": int(passed[1]) if passed else 0, "failed": failed or ([] if passed else [done.stdout[-300:]])}
+
+
+def shown_false_alarms(seeds: dict[str, Found]) -> str:
+    """Counts, and each verdict that was not the expected one."""
+    verdicts, twins = (sum(found[name] for found in seeds.values()) for name in ("verdicts", "twins"))
+    wrong = [f"- seed {seed}: {what}" for seed, found in seeds.items() for what in found["unexpected"]]
+    rate = "the stated rate is 10⁻⁶ for a run, so that none is expected"
+    return "\n".join([f"{len(seeds)} seeds, {verdicts} verdicts, {twins} twins: {len(wrong)} not as expected; {rate}.", *wrong])
+
+
+def shown_flakes(seeds: dict[str, Found]) -> str:
+    """Counts, and each test that failed."""
+    failed = [f"- seed {seed}: `{test}`" for seed, found in seeds.items() for test in found["failed"]]
+    ran = sum(found["passed"] + len(found["failed"]) for found in seeds.values())
+    return "\n".join([f"{len(seeds)} orders, {ran} tests run: {len(failed)} failed.", *failed])
+
+
+BATTERIES: dict[str, tuple[Callable[[int], Found], Callable[[dict[str, Found]], str]]] = {
+    "false-alarms": (false_alarms, shown_false_alarms),
+    "flakes": (flakes, shown_flakes),
+}
+
+
+def main() -> int:
+    """Run the seeds that are missing; fail where one found something."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("battery", choices=BATTERIES)
+    options.add_argument("first", type=int, nargs="?", default=1)
+    options.add_argument("last", type=int, nargs="?", default=100)
+    chosen = options.parse_args()
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=True).stdout.strip()
+    file, (measure, shown) = RESULTS / f"{chosen.battery}.json", BATTERIES[chosen.battery]
+    seeds: dict[str, Found] = json.loads(file.read_text(encoding="utf-8"))["found"]["seeds"] if file.exists() else {}
+    for seed in range(chosen.first, chosen.last + 1):
+        if seeds.get(str(seed), {}).get("commit") != commit:
+            seeds[str(seed)] = {"commit": commit, **measure(seed)}
+            keep(chosen.battery, {"seeds": seeds}, shown(seeds))
+            print(f"seed {seed}: {seeds[str(seed)]}", flush=True)
+    return int(any(found.get("unexpected") or found.get("failed") for found in seeds.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What the batteries interrupt.
+
+python reliability/workloads.py NAME FOLDER runs one, keeps its state in the folder, and prints a hash of its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import joblib
+import numpy as np
+
+from gradnoise.simulations import ensemble, sde
+from gradnoise.simulations.sde.standard_problems import STANDARD
+
+SEED = 11
+
+
+def study(folder: str, backend: str = "threading") -> Any:
+    """A strong error of some 120 blocks."""
+    with joblib.parallel_config(backend, n_jobs=2):
+        found = sde.strong_error(
+            STANDARD["logistic"].build(), [0.2, 0.1, 0.05], 2.0, 30_000, batch_size=3, rng=SEED, refinement=16, store=folder
+        )
+    return found.errors, found.standard_errors
+
+
+def slow_kernel(n_paths: int, generator: np.random.Generator, rounds: int) -> tuple[np.ndarray, ...]:
+    """Mean squares of many normal numbers: pure NumPy, so that a worker is always in the middle of a block."""
+    total = np.zeros(n_paths)
+    for _ in range(rounds):
+        total += (generator.standard_normal((n_paths, 100)) ** 2).mean(axis=1)
+    return (total / rounds,)
+
+
+def processes(folder: str, backend: str = "loky") -> Any:
+    """An ensemble of 60 blocks of a tenth of a second, in processes."""
+    with joblib.parallel_config(backend, n_jobs=2):
+        return ensemble.run(slow_kernel, (1_000,), 6_000, rng=SEED, reduce=ensemble.concatenate, block_size=100, store=folder)
+
+
+def dask(folder: str) -> Any:
+    """The same on two dask workers, processes of this machine."""
+    from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        return processes(folder, "dask")
+
+
+def training(folder: str, dynamics: str, optimizer: str) -> Any:
+    """A training run that keeps a checkpoint with each record."""
+    from gradnoise.simulations.neural import experiments
+
+    run = partial(experiments.run, "digits", dynamics, rng=SEED, device="cpu", folder=folder, optimizer=optimizer)
+    return [sorted(record.items()) for record in run(n_steps=400 if dynamics == "sgd" else 60, every=10)]
+
+
+def comparison(folder: str) -> Any:
+    """Six repetitions of a comparison of two dynamics."""
+    from gradnoise.simulations.network_protocols import Protocol
+    from gradnoise.simulations.neural.comparison import compare
+
+    protocol = Protocol(
+        experiment="digits", dynamics=("gd", "sgd"), learning_rate=0.1, batch_size=10, n_steps=60, every=20, descent_steps=40,
+        descent_rate=0.1,
+    )  # fmt: skip
+    return compare(protocol, 6, rng=SEED, device="cpu", n_jobs=2, store=folder).values
+
+
+WORKLOADS: dict[str, Callable[[str], Any]] = {
+    "study, threads": study,
+    "study, loky": partial(study, backend="loky"),
+    "ensemble, loky": processes,
+    "ensemble, dask": dask,
+    "train, sgd": partial(training, dynamics="sgd", optimizer="sgd"),
+    "train, gld_const, adam": partial(training, dynamics="gld_const", optimizer="adam"),
+    "train, gld_hessian, adam": partial(training, dynamics="gld_hessian", optimizer="adam"),
+    "compare": comparison,
+}
+
+
+def digest(result: Any) -> str:
+    """SHA-256 of nested lists of arrays and numbers, bit by bit."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, (list, tuple)):
+            found.update(f"[{len(value)}".encode())
+            for item in value:
+                add(item)
+        elif isinstance(value, np.ndarray):
+            found.update(f"{value.dtype.str}{value.shape}".encode() + value.tobytes())
+        else:
+            found.update(repr(value).encode())
+
+    add(result)
+    return found.hexdigest()
+
+
+if __name__ == "__main__":
+    print(digest(WORKLOADS[sys.argv[1]](sys.argv[2])))
