@@ -4,46 +4,89 @@ from __future__ import annotations
 
 import math
 import numbers
+import reprlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from gradnoise.theory._blocks import uncoupled_blocks
 
 FloatArray = NDArray[np.float64]
 
 # A matrix counts as symmetric, or as positive semi-definite, up to the rounding of forming it as a product.
 _ROUNDING = 1e-10
+# What an array or a kernel can count.
+_LARGEST_COUNT = 2**63 - 1
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 120
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Without its digits where there are more than Python writes out."""
+        size = math.log10(2) * x.bit_length()
+        return super().repr_int(x, level) if size < 40 else f"{'-' * (x < 0)}10**{size:.0f} or so"
+
+
+def shown(value: object) -> str:
+    """Return `value` as a message shows it: on one line, and short, however large it is."""
+    text = " ".join(_Short().repr(value).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def is_number(value: object, kind: type = numbers.Real) -> bool:
+    """Whether `value` is a number of a kind; a flag and a duration are none, though they are registered as such."""
+    return isinstance(value, kind) and not isinstance(value, (bool, np.timedelta64))
 
 
 def as_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] | None = None) -> FloatArray:
-    """Return `value` as a finite float64 array with `ndim` dimensions, or raise naming `name`."""
-    try:
-        array = np.asarray(value)
-    except (ValueError, RuntimeError) as error:  # ragged nested sequences, and tensors that require a gradient
-        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
-    array = array.astype(np.float64)
+    """Return `value` as a finite float64 array with `ndim` dimensions, a copy, or raise naming `name`.
+
+    An array of flags is one of zeros and ones; a single flag is no number.
+    """
+    given = _as_given(value, name)
     allowed = (ndim,) if isinstance(ndim, int) else ndim
-    if allowed is not None and array.ndim not in allowed:
-        raise ValueError(f"{name} must have {' or '.join(map(str, allowed))} dimension(s), got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    if allowed is not None and given.ndim not in allowed:
+        raise ValueError(f"{name} must have {' or '.join(map(str, allowed))} dimension(s), got shape {given.shape}")
+    try:
+        with np.errstate(all="ignore"):  # what is beyond a float64 becomes infinite
+            array = given.astype(np.float64)
+    except MemoryError:
+        raise ValueError(f"{name} must fit into memory, got shape {given.shape}") from None
+    finite = np.isfinite(array)
+    if not finite.all():
+        at = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+        found = "NaN" if np.isnan(array[at]) else str(given[at])
+        raise ValueError(f"{name} must be finite, got {found}" + (f" at index {', '.join(map(str, at))}" if at else ""))
     return array
 
 
 def as_psd(value: ArrayLike, name: str) -> FloatArray:
-    """Return `value` as a symmetric positive semi-definite (d, d) matrix."""
+    """Return `value` as a symmetric positive semi-definite (d, d) matrix.
+
+    Rounding is measured by the largest entry of a block that zeros keep apart from the others, as nothing rounds between
+    them: the entries of a diagonal matrix are its eigenvalues, exactly.
+    """
     matrix = as_array(value, name, ndim=2)
     if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"{name} must be square and not empty, got shape {matrix.shape}")
-    scale = np.abs(matrix).max()
-    if np.abs(matrix - matrix.T).max() > _ROUNDING * scale:
-        raise ValueError(f"{name} must be symmetric, got an asymmetry of {np.abs(matrix - matrix.T).max():.3g}")
-    matrix = (matrix + matrix.T) / 2
-    smallest = np.linalg.eigvalsh(matrix)[0]
-    if smallest < -_ROUNDING * len(matrix) * scale:
-        raise ValueError(f"{name} must be positive semi-definite, got an eigenvalue of {smallest:.3g}")
-    return matrix
+    for indices in uncoupled_blocks(matrix):
+        block = matrix[np.ix_(indices, indices)]
+        scale = np.abs(block).max()
+        unit = 2.0 ** math.floor(math.log2(scale)) if scale > 0 else 1.0  # in which nothing over- or underflows
+        block, rounding = block / unit, _ROUNDING * (scale / unit)
+        asymmetry = float(np.abs(block - block.T).max())
+        if asymmetry > rounding:
+            raise ValueError(f"{name} must be symmetric, got an asymmetry of {asymmetry * unit:.3g}")
+        smallest = float(np.linalg.eigvalsh((block + block.T) / 2)[0] if len(block) > 1 else block[0, 0])
+        if smallest < (-rounding * len(block) if len(block) > 1 else 0):
+            raise ValueError(f"{name} must be positive semi-definite, got an eigenvalue of {smallest * unit:.3g}")
+    return np.where(matrix == matrix.T, matrix, matrix / 2 + matrix.T / 2)
 
 
 def as_matching(first: FloatArray, second: FloatArray, names: tuple[str, str]) -> None:
@@ -65,8 +108,10 @@ def as_probabilities(value: ArrayLike | None, name: str, size: int) -> FloatArra
     if value is None:
         return np.full(size, 1 / size)
     p = as_nonnegative(value, name)
-    if p.shape != (size,) or abs(p.sum() - 1) > 1e-12:
-        raise ValueError(f"{name} must be {size} numbers that sum to one, got shape {p.shape} and sum {p.sum():.15g}")
+    total = p.sum() if p.max(initial=0.0) <= 1 else math.inf  # a sum of large ones overflows
+    if p.shape != (size,) or abs(total - 1) > 1e-12:
+        found = f"sum {total:.15g}" if total < math.inf else f"largest {p.max():.6g}"
+        raise ValueError(f"{name} must be {size} numbers that sum to one, got shape {p.shape} and {found}")
     return p
 
 
@@ -74,33 +119,35 @@ def as_real(
     value: object, name: str, *, above: float = -math.inf, at_least: float = -math.inf, at_most: float = math.inf
 ) -> float:
     """Return `value` as a finite float with `above` < value and `at_least` <= value <= `at_most`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    number = float(value)
+    if not is_number(value):
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    number = _as_float(value, name)
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     if not (number > above and at_least <= number <= at_most):
         limits = [f"> {above:g}"] * (above > -math.inf) + [f">= {at_least:g}"] * (at_least > -math.inf)
         limits += [f"<= {at_most:g}"] * (at_most < math.inf)
-        raise ValueError(f"{name} must be {' and '.join(limits)}, got {value!r}")
+        raise ValueError(f"{name} must be {' and '.join(limits)}, got {shown(value)}")
     return number
 
 
 def as_count(value: object, name: str, *, at_least: int = 1, at_most: int | None = None) -> int:
-    """Return `value` as an integer with `at_least` <= value <= `at_most`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    count = int(value)
-    if count < at_least or (at_most is not None and count > at_most):
-        allowed = f">= {at_least}" if at_most is None else f"between {at_least} and {at_most}"
-        raise ValueError(f"{name} must be {allowed}, got {count}")
+    """Return `value` as an integer with `at_least` <= value <= `at_most`, which is below 2^63 if nothing else."""
+    if not is_number(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
+    count = int(value)  # type: ignore[call-overload]
+    if count < at_least or count > (_LARGEST_COUNT if at_most is None else at_most):
+        allowed = f"between {at_least} and {at_most}"
+        if at_most is None:
+            allowed = f">= {at_least}" if count < at_least else "< 2**63"
+        raise ValueError(f"{name} must be {allowed}, got {shown(count)}")
     return count
 
 
 def as_number(value: object, name: str, **limits: float) -> int | float:
     """Return `value` as a Python number, whole ones as int; limits are those of `as_real`."""
     number = as_real(value, name, **limits)
-    return int(number) if isinstance(value, numbers.Integral) else number
+    return int(value) if isinstance(value, numbers.Integral) else number
 
 
 def set_fields(instance: object, **values: object) -> None:
@@ -112,20 +159,80 @@ def set_fields(instance: object, **values: object) -> None:
 def as_flag(value: object, name: str) -> bool:
     """Return `value` as a bool; anything else is a mistake worth hearing about."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
 def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)
 
 
 def as_whole_steps(time: float, step_size: float) -> int:
     """Return how many steps the time takes, or raise unless that is a whole number up to rounding."""
+    if not time / step_size < 2**53:  # a float cannot tell whole numbers from others there
+        raise ValueError(f"time must be less than 2**53 steps, got time = {time:g} and step_size = {step_size:g}")
     n_steps = round(time / step_size)
     if abs(n_steps * step_size - time) > 1e-9 * time:
         raise ValueError(f"time must be a whole number of steps, got time = {time:g} and step_size = {step_size:g}")
     return n_steps
+
+
+def _as_given(value: object, name: str) -> NDArray[Any]:
+    """Return an array of real numbers, as NumPy makes it of `value`."""
+    if _has_mask(value):
+        raise TypeError(f"{name} must not be masked, as masked values would count: fill them or leave them out")
+    try:
+        # Bytes in a bytearray would pass for small integers.
+        array = np.array(None) if isinstance(value, (str, bytes, bytearray)) else np.asarray(value)
+    except MemoryError:
+        raise ValueError(f"{name} must fit into memory, got {shown(value)}") from None
+    except Exception as error:  # ragged lists, tensors that require a gradient, whatever an __array__ raises
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        reason = " ".join(str(error).split())[:200]
+        raise kind(f"{name} must be a rectangular array of numbers: {reason or type(error).__name__}") from None
+    if array.ndim == 0 and not is_number(array.item() if array.dtype.kind in "biufO" else None):
+        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
+    if array.dtype.kind == "O":
+        array = _from_objects(array, name)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _from_objects(array: NDArray[Any], name: str) -> FloatArray:
+    """Return numbers that NumPy has no type for, such as fractions and integers above 2^64, as floats."""
+    for element in array.flat:
+        if not is_number(element):
+            raise TypeError(f"{name} must be an array of real numbers, got {shown(element)} in it")
+    return np.array([_as_float(element, name) for element in array.flat], dtype=np.float64).reshape(array.shape)
+
+
+def _as_float(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be within the range of floats, up to 1.8e308, got {shown(value)}") from None
+
+
+def _has_mask(value: object) -> bool:
+    """Whether `value` is a masked array, or has one within it, which NumPy would unmask."""
+    pending: list[Any] = [value]
+    seen = set()
+    while pending:
+        item = pending.pop()
+        if isinstance(item, np.ma.MaskedArray):
+            return True
+        if not _is_nested(type(item)) or id(item) in seen or (isinstance(item, np.ndarray) and item.dtype.kind != "O"):
+            continue
+        seen.add(id(item))
+        elements = item.ravel() if isinstance(item, np.ndarray) else item
+        kinds = {kind for kind in set(map(type, elements)) if _is_nested(kind)}  # few, in a list of a million
+        pending += [element for element in elements if type(element) in kinds] if kinds else []
+    return False
+
+
+def _is_nested(kind: type) -> bool:
+    return issubclass(kind, (np.ndarray, Sequence)) and not issubclass(kind, (str, bytes, bytearray, memoryview, range))
