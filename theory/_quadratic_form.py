@@ -56,8 +56,10 @@ def quadratic_form_cdf(weights: ArrayLike, x: ArrayLike) -> FloatArray:
     w = w[w > 0]
     if w.size == 0:
         return (points >= 0).astype(np.float64)
-    scale = w.sum()
-    flat = [_cdf(w / scale, value / scale) for value in points.ravel()]
+    unit = float(_unit(w)[0])  # in which the sum of the weights is a float
+    with np.errstate(over="ignore"):  # of a point far beyond the weights
+        w, points = w / unit, points / unit
+        flat = [_cdf(w / w.sum(), value / w.sum()) for value in points.ravel()]
     return np.array(flat, dtype=np.float64).reshape(points.shape)
 
 
@@ -86,12 +88,22 @@ def quadratic_form_root(weights: ArrayLike) -> FloatArray:
         If a weight is negative, or not finite.
     """
     w = as_nonnegative(weights, "weights")
+    if w.ndim == 0:
+        raise ValueError("weights must have one dimension or more, got shape ()")
+    unit = _unit(w)
+    w = w / unit
     scale = w.sum(axis=-1, keepdims=True)
     w = w / np.where(scale > 0, scale, 1.0)
     integral = np.zeros(w.shape[:-1])
     for u in np.arange(-_ROOT_REACH, _ROOT_REACH + _ROOT_STEP, _ROOT_STEP):
         integral -= np.expm1(-0.5 * np.log1p(2 * np.exp(u) * w).sum(axis=-1)) * np.exp(-u / 2)
-    return np.sqrt(scale[..., 0]) * integral * (_ROOT_STEP / (2 * np.sqrt(np.pi)))
+    return np.sqrt(unit[..., 0]) * (np.sqrt(scale[..., 0]) * integral * (_ROOT_STEP / (2 * np.sqrt(np.pi))))
+
+
+def _unit(weights: FloatArray) -> FloatArray:
+    """Power of four near the largest weight along the last axis, which is as good a unit for roots."""
+    largest = weights.max(axis=-1, keepdims=True, initial=0.0)
+    return np.where(largest > 0, 4.0 ** np.floor(np.log2(np.where(largest > 0, largest, 1.0)) / 2), 1.0)
 
 
 def _cdf(w: FloatArray, x: float) -> float:

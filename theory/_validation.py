@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -168,6 +168,27 @@ def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)
+
+
+def as_interval(low: object, high: object, names: tuple[str, str] = ("low", "high")) -> tuple[float, float]:
+    """Return the ends of an interval, which may be infinite, with low <= high."""
+    low, high = (
+        float(end) if isinstance(end, float) and math.isinf(end) else as_real(end, name)
+        for end, name in zip((low, high), names, strict=True)
+    )
+    if low > high:
+        raise ValueError(f"{names[0]} must be <= {names[1]}, got {low:g} and {high:g}")
+    return low, high
+
+
+def as_values(function: Callable[[FloatArray], ArrayLike], points: FloatArray, name: str) -> FloatArray:
+    """Return the values of a user's function at `points` (m,), of which it gets a copy, as it may write into it."""
+    if not callable(function):
+        raise TypeError(f"{name} must be callable, got {shown(function)}")
+    values = as_array(function(points.copy()), f"{name}(x)")
+    if values.shape not in ((), points.shape):
+        raise ValueError(f"{name} must return a value for each of {len(points)} points, got shape {values.shape}")
+    return np.broadcast_to(values, points.shape)
 
 
 def as_whole_steps(time: float, step_size: float) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import product, within_floats
+from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_matching, as_psd, as_real
 from gradnoise.theory.sampling import Minibatch
 
@@ -21,6 +23,7 @@ __all__ = [
 DYNAMICS = ("gd", "gld_const", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec")
 
 
+@within_floats
 def sgd_covariance(gradients: ArrayLike, batch_size: int, replacement: bool = True) -> FloatArray:
     r"""Covariance of a minibatch gradient.
 
@@ -58,10 +61,11 @@ def sgd_covariance(gradients: ArrayLike, batch_size: int, replacement: bool = Tr
     >>> sgd_covariance([[1.0, 3.0]], batch_size=2, replacement=False)  # all samples: no noise is left
     array([[0.]])
     """
-    G = as_array(gradients, "gradients", ndim=2)
+    G = _as_gradients(gradients)
     return Minibatch(G.shape[1], batch_size, replacement).gradient_covariance(G)
 
 
+@within_floats
 def fisher(gradients: ArrayLike) -> FloatArray:
     """Empirical Fisher F = G G^T / n.
 
@@ -85,12 +89,11 @@ def fisher(gradients: ArrayLike) -> FloatArray:
     >>> fisher([[1.0, 3.0]])  # (1 + 9) / 2
     array([[5.]])
     """
-    G = as_array(gradients, "gradients", ndim=2)
-    if G.shape[1] == 0:
-        raise ValueError(f"gradients must have a column per sample, got shape {G.shape}")
+    G = _as_gradients(gradients)
     return G @ G.T / G.shape[1]
 
 
+@within_floats
 def leading(covariance: ArrayLike, k: int) -> FloatArray:
     """Rank-k part of a covariance, from its k largest eigenvalues, unscaled.
 
@@ -118,10 +121,11 @@ def leading(covariance: ArrayLike, k: int) -> FloatArray:
     """
     C = as_psd(covariance, "covariance")
     k = as_count(k, "k", at_most=len(C))
-    gamma, V = np.linalg.eigh(C)
+    gamma, V = psd_eigh(C)
     return (V[:, -k:] * gamma[-k:]) @ V[:, -k:].T
 
 
+@within_floats
 def isotropic_equivalent(covariance: ArrayLike) -> FloatArray:
     """Isotropic covariance with the same trace, (Tr Sigma / D) I.
 
@@ -149,6 +153,7 @@ def isotropic_equivalent(covariance: ArrayLike) -> FloatArray:
     return np.trace(C) / len(C) * np.eye(len(C))
 
 
+@within_floats
 def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
     """Scale a covariance to a given trace, the constraint of fair comparison.
 
@@ -183,6 +188,7 @@ def match_trace(covariance: ArrayLike, trace: float) -> FloatArray:
     return _scaled(C, as_real(trace, "trace", at_least=0), "covariance")
 
 
+@within_floats
 def dynamics_covariance(
     dynamics: str, covariance: ArrayLike, hessian: ArrayLike, trace: float, k: int | None = None
 ) -> FloatArray:
@@ -239,8 +245,17 @@ def dynamics_covariance(
             return _scaled(leading(H, k if dynamics == "gld_hessian" else 1), trace, "hessian")
 
 
+def _as_gradients(gradients: ArrayLike) -> FloatArray:
+    G = as_array(gradients, "gradients", ndim=2)
+    if G.shape[1] == 0:
+        raise ValueError(f"gradients must have a column per sample, got shape {G.shape}")
+    return G
+
+
 def _scaled(covariance: FloatArray, trace: float, name: str) -> FloatArray:
-    own = np.trace(covariance)
-    if own <= 0:
+    largest = np.diag(covariance).max()
+    if largest <= 0:
         raise ValueError(f"{name} must not be zero, its trace cannot be matched")
-    return covariance * (trace / own)
+    power = int(np.frexp(largest)[1])  # a unit in which neither the trace nor the quotient of the two leaves the range of floats
+    own = product(np.diag(covariance), power=-power).sum()
+    return product(covariance, trace / own, power=-power)

@@ -125,6 +125,22 @@ def test_stationary_density_refuses_what_is_none():
         StationaryDensity(lambda x: x, lambda x: np.full_like(x, 1.0), -1, 1)
     with pytest.raises(ValueError, match="variance must be finite and > 0"):
         StationaryDensity(lambda x: x, lambda x: x, -1, 1)
+    with pytest.raises(ValueError, match=r"so close that 20001 points resolve the density, got -1e\+06 and 1e\+06"):
+        StationaryDensity(lambda x: x, np.ones_like, -1e6, 1e6)
+    with pytest.raises(ValueError, match=r"gradient\(x\) must be finite, got NaN at index 0"):
+        StationaryDensity(lambda x: np.full_like(x, np.nan), np.ones_like, -1, 1)
+    with pytest.raises(ValueError, match="arguments of StationaryDensity must keep it within the range of floats"):
+        StationaryDensity(lambda x: 1e308 * x, np.ones_like, -6, 6)
+
+
+def test_a_stationary_probability_is_of_an_interval():
+    """Catches a reversed interval with a negative probability, and an end that is no number."""
+    normal = StationaryDensity(lambda x: 1.5 * x, lambda x: np.full_like(x, 0.4), -6, 6)
+    assert normal.probability(-np.inf, np.inf) == 1.0
+    assert normal.probability(0.25, 0.25) == 0.0 == normal.probability(7.0, np.inf)
+    for low, high, found in ((0.5, -0.2, "low must be <= high, got 0.5 and -0.2"), (np.nan, 1.0, "low must be finite, got nan")):
+        with pytest.raises(ValueError, match=found):
+            normal.probability(low, high)
 
 
 def test_the_law_of_euler_steps_with_noise_that_depends_on_the_place():

@@ -223,6 +223,12 @@ def test_euler_law_of_a_double_well_is_a_nested_quadrature():
 
 
 WELL = PlanarLandscape(quartic=1.0)
+
+
+def _law() -> EulerLaw:
+    return EulerLaw(WELL, 0.5, 0.25, 0.125, 4)
+
+
 BAD = [
     (lambda: EulerLaw(PlanarLandscape(stiffness=1.0), 1, 0, 0.1, 3), "landscape must have stiffness 0"),
     (lambda: EulerLaw(WELL, 0, 0, 0.1, 3), "noise"),
@@ -235,6 +241,26 @@ BAD = [
     (lambda: EulerLaw(WELL, 1, 0, 0.1, 3, reach=math.nan), "reach"),
     (lambda: EulerLaw(PlanarLandscape(tilt=1.0), 1, 0, 0.5, 8), "reach = 3 is too small, mass has left"),
     (lambda: EulerLaw(cast(Any, 3), 1, 0, 0.1, 3), "landscape"),
+    (lambda: EulerLaw(WELL, 1e-9, 0, 0.1, 3), "at most 5793 nodes and 2e.10 products, got .* nodes for reach = 3"),
+    (lambda: EulerLaw(WELL, 1, 0, 0.1, 10**9), "at most .* n_steps = 1000000000"),
+    (lambda: EulerLaw(WELL, 5e-324, 0, 0.1, 3), "arguments of EulerLaw must keep it within the range of floats"),
+    (lambda: EulerLaw(WELL, lambda x: np.where(x > 1, np.nan, 1.0), 0, 0.1, 3), r"noise\(x\) must be finite, got NaN at index"),
+    (lambda: EulerLaw(WELL, lambda x: x, 0, 0.1, 3), "noise must be > 0 on the whole interval, got -3"),
+    (lambda: EulerLaw(WELL, lambda x: x[1:], 0, 0.1, 3), "noise must return a value for each of 1001 points"),
+    (
+        lambda: _law().expectation(lambda x: np.log(np.abs(x) * 0 - 1)),
+        r"arguments of EulerLaw\.expectation must keep it within the range",
+    ),
+    (lambda: _law().expectation(cast(Any, 1.0)), "function must be callable, got 1.0"),
+    (lambda: _law().probability([(1.0, 0.5)]), "low ends of intervals must be <= high ends, got 1 and 0.5"),
+    (lambda: _law().probability([(math.nan, 0.5)]), "low ends of intervals must be finite, got nan"),
+    (lambda: _law().probability(cast(Any, [(0.0, 0.5, 1.0)])), "intervals must be pairs of numbers"),
+    (lambda: _law().probability(cast(Any, 3)), "intervals must be pairs of numbers, got 3"),
+    (lambda: PlanarLandscape(tilt=math.nan), "tilt must be finite, got nan"),
+    (lambda: WELL.loss([0.0, math.nan]), "x must be finite, got NaN at index 1"),
+    (lambda: WELL.gradient([1.0, 2.0], [1.0, 2.0, 3.0]), r"x and y must broadcast, got shapes \(2,\) and \(3,\)"),
+    (lambda: WELL.hessian(math.nan), "x must be finite"),
+    (lambda: WELL.sublevel_intervals(math.inf), "level must be finite"),
 ]
 
 
@@ -242,3 +268,35 @@ BAD = [
 def test_euler_law_names_bad_input(call, says):
     with pytest.raises((TypeError, ValueError), match=says):
         call()
+
+
+def test_intervals_may_overlap_and_a_probability_counts_once():
+    """Catches P(A or B) taken for P(A) + P(B)."""
+    law = _law()
+    apart = law.probability([(-2.0, -0.5), (0.25, 1.0)])
+    assert law.probability([(0.25, 0.5), (-1.0, -0.5), (0.5, 1.0), (-2.0, -0.75), (-0.9, -0.8)]) == pytest.approx(
+        apart, abs=1e-15
+    )
+    assert apart == law.probability([(-2.0, -0.5)]) + law.probability([(0.25, 1.0)])
+    assert 1 - 1e-9 <= law.probability([(-math.inf, math.inf), (-1.0, 1.0)]) <= 1
+    assert law.probability([]) == 0.0 == law.probability([(0.5, 0.5)])
+
+
+def test_functions_that_write_into_their_points_change_nothing():
+    def spoiling(x):
+        x[:] = 0.5
+        return x
+
+    law, other = EulerLaw(WELL, spoiling, 0.25, 0.125, 4), _law()
+    law.expectation(spoiling)
+    np.testing.assert_array_equal(law.nodes, other.nodes)
+    np.testing.assert_array_equal(law.densities, other.densities)
+
+
+def test_minima_and_sublevel_sets_far_from_one_are_found():
+    """Catches a point beside a root that is the root itself, once it is above 2^53."""
+    far = PlanarLandscape(quartic=1e-300, tilt=1.0)
+    np.testing.assert_allclose(far.minima(), [-1e100], rtol=1e-12)
+    wide = PlanarLandscape(quadratic=1e-100)
+    ((low, high),) = wide.sublevel_intervals(1.0)
+    np.testing.assert_allclose([low, high], [-math.sqrt(2e100), math.sqrt(2e100)], rtol=1e-12)

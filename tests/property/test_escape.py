@@ -155,6 +155,39 @@ def test_small_curvatures_keep_all_digits():
         assert math.isclose(discrete_loss_increase([[curvature]], [[1.0]], 1.0, 1), curvature / 2, rel_tol=CLOSE)
 
 
+def _of_one_direction(curvature, variance, t, delta):
+    """Loss increase, variance and escape probability where one direction has all the noise."""
+    spread = -math.expm1(-2 * curvature * t) / (2 * curvature) * variance
+    return curvature * spread / 2, spread, erfc(math.sqrt(delta / (curvature * spread)))
+
+
+@pytest.mark.parametrize("others", [[1e15], [1e300], list(np.geomspace(1e14, 1.5, 60)), [0.0, 1e200, 1e-200]])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_small_curvatures_beside_large_ones_count(others, rotated):
+    """Catches an eigenvalue that is taken for rounding of another one, though zeros keep them apart; also in a block of two."""
+    small, S = np.array([[0.75]]), np.array([[2.0]])
+    if rotated:  # the same curvature, 0.75, along (1, -1); 3 along (1, 1), where there is no noise
+        small, S = np.array([[1.875, 1.125], [1.125, 1.875]]), np.array([[1.0, -1.0], [-1.0, 1.0]])
+    d = len(small) + len(others)
+    H, Sigma = np.zeros((d, d)), np.zeros((d, d))
+    H[-len(small) :, -len(small) :], Sigma[-len(small) :, -len(small) :] = small, S
+    H[range(len(others)), range(len(others))] = others
+    increase, spread, probability = _of_one_direction(0.75, 2.0, 1.0, 0.5)
+    assert math.isclose(loss_increase(H, Sigma, 1.0), increase, rel_tol=CLOSE)
+    assert math.isclose(np.trace(ou_covariance(H, Sigma, 1.0)), spread, rel_tol=CLOSE)
+    assert abs(escape_probability(H, Sigma, 1.0, 0.5) - probability) <= PROMISED
+
+
+def test_curvatures_of_a_graded_matrix_count():
+    """[[1e16, 1e7], [1e7, 1]] has the eigenvalue 0.99, far below the rounding of the other one."""
+    H, S = np.array([[1e16, 1e7], [1e7, 1.0]])[::-1, ::-1], np.diag([1.0, 0.0])
+    increase, spread, probability = _of_one_direction(0.99, 1.0, 1.0, 0.25)
+    # The direction is (1, -1e-9), up to 1e-18.
+    assert math.isclose(loss_increase(H, S, 1.0), increase, rel_tol=1e-9)
+    assert math.isclose(ou_covariance(H, S, 1.0)[0, 0], spread, rel_tol=1e-9)
+    assert abs(escape_probability(H, S, 1.0, 0.25) - probability) <= 1e-9
+
+
 # --- Escape probability --------------------------------------------------------------------------------------------------------
 
 

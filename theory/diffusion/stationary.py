@@ -12,11 +12,13 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
-from gradnoise.theory._validation import FloatArray, as_real
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import FloatArray, as_interval, as_real, as_values
 
 __all__ = ["StationaryDensity"]
 
 _NODES = 20_001
+_RESOLVED = 0.02  # of the largest density, between neighbours: a normal one has thirty points in a standard deviation
 
 
 class StationaryDensity:
@@ -34,7 +36,8 @@ class StationaryDensity:
     Raises
     ------
     ValueError
-        If low >= high, the variance is not positive, or the density at an end exceeds 1e-9 of its largest value.
+        If low >= high, the variance is not positive, the density at an end exceeds 1e-9 of its largest value, or the interval
+        is so long that the density is narrower than its nodes.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class StationaryDensity:
     (0.5, 0.842701)
     """
 
+    @within_floats
     def __init__(
         self,
         gradient: Callable[[FloatArray], FloatArray],
@@ -54,19 +58,23 @@ class StationaryDensity:
     ) -> None:
         low = as_real(low, "low")
         self.nodes = np.linspace(low, as_real(high, "high", above=low), _NODES)
-        noise = np.asarray(variance(self.nodes), dtype=np.float64)
-        if not (np.isfinite(noise) & (noise > 0)).all():
+        if not np.isfinite(self.nodes[-1] - low) or not (np.diff(self.nodes) > 0).all():
+            raise ValueError(f"low and high must be apart by what {_NODES} floats can divide, got {low:g} and {high:g}")
+        noise = as_values(variance, self.nodes, "variance")
+        if not (noise > 0).all():
             raise ValueError(f"variance must be finite and > 0 between low and high, got a least value of {noise.min():.6g}")
-        drift = np.asarray(gradient(self.nodes)) / noise
+        drift = as_values(gradient, self.nodes, "gradient") / noise
         exponent = -2 * scipy.integrate.cumulative_simpson(drift, x=self.nodes, initial=0.0) - np.log(noise)
         density = np.exp(exponent - exponent.max())
         if max(density[0], density[-1]) > 1e-9:
             raise ValueError(f"low and high must leave out nothing, got a relative density of {max(density[0], density[-1]):.3g}")
+        if np.abs(np.diff(density)).max() > _RESOLVED:
+            raise ValueError(f"low and high must be so close that {_NODES} points resolve the density, got {low:g} and {high:g}")
         mass = scipy.integrate.cumulative_simpson(density, x=self.nodes, initial=0.0)
         self.density = density / mass[-1]
         self._mass = scipy.interpolate.CubicSpline(self.nodes, mass / mass[-1])
 
     def probability(self, low: float, high: float) -> float:
-        """P(low <= theta <= high)."""
-        below = self._mass(np.clip([low, high], self.nodes[0], self.nodes[-1]))
-        return float(below[1] - below[0])
+        """P(low <= theta <= high), where the ends may be infinite."""
+        below = self._mass(np.clip(as_interval(low, high), self.nodes[0], self.nodes[-1]))
+        return float(np.clip(below[1] - below[0], 0.0, 1.0))  # the spline may fall by a rounding

@@ -8,16 +8,20 @@ with k = 0 it is a landscape on the line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_count, as_real
+from gradnoise.theory._float_range import within_floats, within_floats_or_infinite
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_interval, as_real, as_values, set_fields, shown
 
 __all__ = ["EulerLaw", "PlanarLandscape"]
+
+_MOST_PRODUCTS = 2 * 10**10  # of an `EulerLaw`, half a minute or so
+_MOST_NODES = 5_793
 
 
 @dataclass(frozen=True)
@@ -47,40 +51,47 @@ class PlanarLandscape:
 
     def __post_init__(self) -> None:
         for name in ("quadratic", "quartic", "stiffness"):
-            as_real(getattr(self, name), name, at_least=0)
+            set_fields(self, **{name: as_real(getattr(self, name), name, at_least=0)})
         for name in ("tilt", "shear"):
-            as_real(getattr(self, name), name)
+            set_fields(self, **{name: as_real(getattr(self, name), name)})
 
+    @within_floats
     def loss(self, x: ArrayLike, y: ArrayLike = 0.0) -> FloatArray:
         """L at points (x, y)."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        x, y = _as_points(x, y)
         well = self.quadratic / 2 * x**2 + self.quartic / 4 * (x**2 - 1) ** 2 + self.tilt * x
         return well + self.stiffness / 2 * (y - self.shear * x) ** 2
 
+    @within_floats
     def gradient(self, x: ArrayLike, y: ArrayLike = 0.0) -> FloatArray:
         """Gradient at points (x, y), along a first axis of two."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        x, y = _as_points(x, y)
         pull = self.stiffness * (y - self.shear * x)
         return np.stack([self.quadratic * x + self.quartic * x * (x**2 - 1) + self.tilt - self.shear * pull, pull])
 
+    @within_floats
     def hessian(self, x: float) -> FloatArray:
         """Hessian at a point, (2, 2); it does not depend on y."""
-        k, m = self.stiffness, self.shear
+        k, m, x = self.stiffness, self.shear, as_real(x, "x")
         return np.array([[self.quadratic + self.quartic * (3 * x**2 - 1) + k * m**2, -k * m], [-k * m, k]])
 
+    @within_floats
     def minima(self) -> FloatArray:
         """Ascending x of the local minima; y is m x there."""
         x = np.unique(_real_roots([self.quartic, 0, self.quadratic - self.quartic, self.tilt]))
-        between = np.concatenate([x[:1] - 1, (x[:-1] + x[1:]) / 2, x[-1:] + 1])
+        between = np.concatenate([_beyond(x[:1], -1), (x[:-1] + x[1:]) / 2, _beyond(x[-1:], 1)])
         slope = self.gradient(between, self.shear * between)[0]
         return x[(slope[:-1] < 0) & (slope[1:] > 0)]  # a curvature may be zero there
 
+    @within_floats_or_infinite
     def sublevel_intervals(self, level: float) -> list[tuple[float, float]]:
         """Intervals of x on which L(x, m x) < level."""
-        q = self.quartic / 4
+        q, level = self.quartic / 4, as_real(level, "level")
         x = _real_roots([q, 0, self.quadratic / 2 - 2 * q, self.tilt, q - level])
         edges = np.concatenate([[-np.inf], x, [np.inf]])
-        middle = np.clip((edges[:-1] + edges[1:]) / 2, edges[1] - 1, edges[-2] + 1) if len(x) else np.array([0.0])
+        middle = (
+            np.clip((edges[:-1] + edges[1:]) / 2, _beyond(edges[1], -1), _beyond(edges[-2], 1)) if len(x) else np.array([0.0])
+        )
         below = self.loss(middle, self.shear * middle) < level
         return [(float(a), float(b)) for a, b, low in zip(edges[:-1], edges[1:], below, strict=True) if low]
 
@@ -104,7 +115,7 @@ class EulerLaw:
     n_steps : int
         >= 2.
     reach : float
-        The density lives on [-reach, reach].
+        The density lives on [-reach, reach]; nodes are as close as half a standard deviation of the smallest step.
 
     Attributes
     ----------
@@ -114,7 +125,8 @@ class EulerLaw:
     Raises
     ------
     ValueError
-        If an argument is not allowed, or more than 1e-9 of the mass has left the interval.
+        If an argument is not allowed, more than 1e-9 of the mass has left the interval, or there are too many nodes: more than
+        5,793, or 2e10 products of nodes, nodes and steps.
 
     Examples
     --------
@@ -127,6 +139,7 @@ class EulerLaw:
     0.5
     """
 
+    @within_floats
     def __init__(
         self,
         landscape: PlanarLandscape,
@@ -137,56 +150,93 @@ class EulerLaw:
         reach: float = 3.0,
     ) -> None:
         if not isinstance(landscape, PlanarLandscape):
-            raise TypeError(f"landscape must be a PlanarLandscape, got {landscape!r}")
+            raise TypeError(f"landscape must be a PlanarLandscape, got {shown(landscape)}")
         if landscape.stiffness != 0:
             raise ValueError(f"landscape must have stiffness 0, a landscape on the line, got {landscape.stiffness:g}")
         n_steps = as_count(n_steps, "n_steps", at_least=2)
         step, start = as_real(step_size, "step_size", above=0), as_real(start, "start")
         reach = as_real(reach, "reach", above=abs(start))
         self._landscape, self._step, self._start = landscape, step, start
-        if callable(noise):
-            self._noise = noise
-        else:
-            constant = as_real(noise, "noise", above=0)
-            self._noise = lambda x: np.full_like(x, constant)
-        half = int(np.ceil(reach / (0.5 * self._deviation(np.linspace(-reach, reach, 1001)).min())))
-        self.nodes = np.linspace(-reach, reach, 2 * half + 1)
+        if not callable(noise):
+            as_real(noise, "noise", above=0)
+        self._noise = noise
+        half = np.ceil(reach / (0.5 * self._deviation(np.linspace(-reach, reach, 1001)).min()))
+        if half > _MOST_NODES // 2 or n_steps * (2 * half + 1) ** 2 > _MOST_PRODUCTS:
+            raise ValueError(
+                f"reach, noise, step_size and n_steps must need at most {_MOST_NODES} nodes and {_MOST_PRODUCTS:.0g} products, "
+                f"got {2 * half + 1:.6g} nodes for reach = {reach:g}, and n_steps = {n_steps}"
+            )
+        self.nodes = np.linspace(-reach, reach, 2 * int(half) + 1)
         self._spacing = self.nodes[1] - self.nodes[0]
         kernel = self._normal(self.nodes[:, np.newaxis], self.nodes) * self._spacing
         self.densities = np.empty((n_steps, len(self.nodes)))
         self.densities[0] = self._normal(self.nodes, np.array([start]))
         for k in range(1, n_steps):
             self.densities[k] = kernel @ self.densities[k - 1]
-        if abs(self.expectation(lambda x: np.ones_like(x)) - 1) > 1e-9:
+        if not abs(self.expectation(np.ones_like) - 1) <= 1e-9:
             raise ValueError(f"reach = {reach:g} is too small, mass has left the interval")
 
-    def expectation(self, function) -> float:
+    @within_floats
+    def expectation(self, function: Callable[[FloatArray], ArrayLike]) -> float:
         """E f(x) after the last step, for a smooth f."""
-        return float(function(self.nodes) @ self.densities[-1] * self._spacing)
+        return float(as_values(function, self.nodes, "function") @ self.densities[-1] * self._spacing)
 
-    def time_integral(self, function) -> float:
+    @within_floats
+    def time_integral(self, function: Callable[[FloatArray], ArrayLike]) -> float:
         """Sum of h E f(x_k) over the points x_0 ... x_(n-1) from which steps start."""
-        later = (function(self.nodes) @ self.densities[:-1].T).sum() * self._spacing
-        return float(self._step * (later + function(np.array([self._start]))[0]))
+        later = (as_values(function, self.nodes, "function") @ self.densities[:-1].T).sum() * self._spacing
+        return float(self._step * (later + as_values(function, np.array([self._start]), "function")[0]))
 
-    def probability(self, intervals: list[tuple[float, float]]) -> float:
-        """P(x lies in one of the intervals) after the last step."""
+    def probability(self, intervals: Sequence[tuple[float, float]]) -> float:
+        """P(x lies in one of the intervals) after the last step; their ends, which may be infinite, ascend."""
         centre, deviation = self._drifted(self.nodes), self._deviation(self.nodes)
         mass = self.densities[-2] * self._spacing
         below = scipy.special.ndtr  # the normal distribution function
-        return float(sum(mass @ (below((b - centre) / deviation) - below((a - centre) / deviation)) for a, b in intervals))
+        ends = (((a - centre) / deviation, (b - centre) / deviation) for a, b in _union(intervals))
+        return min(float(sum(mass @ (below(high) - below(low)) for low, high in ends)), 1.0)
 
     def _drifted(self, x: FloatArray) -> FloatArray:
         return x - self._step * self._landscape.gradient(x)[0]
 
     def _deviation(self, x: FloatArray) -> FloatArray:
-        return np.sqrt(self._step * self._noise(x))
+        noise = as_values(self._noise, x, "noise") if callable(self._noise) else np.full_like(x, self._noise)
+        if not (noise > 0).all():
+            raise ValueError(f"noise must be > 0 on the whole interval, got {noise.min():g}")
+        return np.sqrt(self._step * noise)
 
     def _normal(self, x: FloatArray, origin: FloatArray) -> FloatArray:
         """Density at x of a step from an origin."""
         deviation = self._deviation(origin)
         z = (x - self._drifted(origin)) / deviation
         return np.exp(-(z**2) / 2) / (deviation * np.sqrt(2 * np.pi))
+
+
+def _as_points(x: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    x, y = as_array(x, "x"), as_array(y, "y")
+    try:
+        np.broadcast_shapes(x.shape, y.shape)
+    except ValueError:
+        raise ValueError(f"x and y must broadcast, got shapes {x.shape} and {y.shape}") from None
+    return x, y
+
+
+def _union(intervals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Disjoint intervals that cover what these do."""
+    try:
+        pairs = [(low, high) for low, high in intervals]
+    except (TypeError, ValueError):
+        raise TypeError(f"intervals must be pairs of numbers, got {shown(intervals)}") from None
+    result: list[tuple[float, float]] = []
+    for low, high in sorted(as_interval(low, high, ("low ends of intervals", "high ends")) for low, high in pairs):
+        if result and low <= result[-1][1]:
+            low, high = result[-1][0], max(result.pop()[1], high)
+        result.append((low, high))
+    return result
+
+
+def _beyond(x: FloatArray, side: int) -> FloatArray:
+    """A point on a side of x that is another float."""
+    return x + side * (1 + np.abs(x))
 
 
 def _real_roots(coefficients: list[float]) -> FloatArray:

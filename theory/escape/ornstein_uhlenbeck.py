@@ -7,12 +7,15 @@ Near a minimum :math:`L(\theta) = \tfrac12 \theta^T H \theta` and the dynamics i
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._linalg import psd_eigh, psd_root, without_rounding
+from gradnoise.theory._float_range import product, within_floats
+from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._quadratic_form import quadratic_form_cdf
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_matching, as_nonnegative, as_psd, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_matching, as_nonnegative, as_psd, as_real, shown
 
 __all__ = [
     "discrete_loss_increase",
@@ -25,7 +28,10 @@ __all__ = [
     "ou_covariance",
 ]
 
+_SMALLEST = float(np.finfo(float).tiny)  # of a number with all its digits
 
+
+@within_floats
 def indicator(hessian: ArrayLike, covariance: ArrayLike) -> float:
     """Escape indicator Tr(H Sigma).
 
@@ -54,10 +60,10 @@ def indicator(hessian: ArrayLike, covariance: ArrayLike) -> float:
     >>> indicator([[2.0, 0.0], [0.0, 1.0]], [[3.0, 0.0], [0.0, 5.0]])  # 2 * 3 + 1 * 5
     11.0
     """
-    H, Sigma = _pair(hessian, covariance)
-    return float((H * Sigma).sum())
+    return float(np.ldexp(*_trace_of_product(*_pair(hessian, covariance))))
 
 
+@within_floats
 def loss_increase(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
     r"""Expected loss increase of an OU process that starts at the minimum.
 
@@ -94,9 +100,13 @@ def loss_increase(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     """
     lam, s = _spectrum(*_pair(hessian, covariance))
     t = as_nonnegative(time, "time")
-    return -0.25 * np.expm1(-2 * np.multiply.outer(t, lam)) @ s  # (42); expm1 keeps small t exact
+    exponent = _outer(t, 2 * lam)
+    small = exponent < _SMALLEST  # where it is the first term of 1 - exp(-2 t lam), and has lost digits to underflow
+    increase = -0.25 * np.expm1(np.where(small, 0.0, -exponent)) @ s  # (42); expm1 keeps small t exact
+    return increase + product(0.5, np.where(small, t[..., np.newaxis], 0.0), lam, s).sum(axis=-1)
 
 
+@within_floats
 def loss_increase_linear(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
     """First-order approximation (t/2) Tr(H Sigma) of `loss_increase`, which it never falls below.
 
@@ -122,9 +132,11 @@ def loss_increase_linear(hessian: ArrayLike, covariance: ArrayLike, time: ArrayL
     >>> loss_increase([[1.0]], [[2.0]], [0.01, 1.0]).round(4)  # close for a short time only
     array([0.0099, 0.4323])
     """
-    return as_nonnegative(time, "time") / 2 * indicator(hessian, covariance)
+    t, (trace, power) = as_nonnegative(time, "time"), _trace_of_product(*_pair(hessian, covariance))
+    return product(t / 2, trace, power=power)
 
 
+@within_floats
 def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size: float, n_steps: ArrayLike) -> FloatArray:
     r"""Expected loss after k steps of gradient descent with noise on a quadratic.
 
@@ -167,18 +179,21 @@ def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size:
     """
     lam, s = _spectrum(*_pair(hessian, covariance))
     eta = as_real(step_size, "step_size", above=0)
-    if eta * lam[-1] >= 2:
+    x = _outer(np.array(eta), lam)
+    if x[-1] >= 2:
         raise ValueError(f"step_size must be < 2/lambda_1 = {2 / lam[-1]:.6g}, where descent is stable, got {eta:g}")
     k = as_nonnegative(n_steps, "n_steps")[..., np.newaxis]
-    if (k != np.round(k)).any():
-        raise ValueError(f"n_steps must be whole, got {n_steps!r}")
-    x = eta * lam
+    if (k != np.round(k)).any() or (k >= 2.0**63).any():
+        raise ValueError(f"n_steps must be whole and below 2**63, got {shown(n_steps)}")
     with np.errstate(divide="ignore", invalid="ignore"):  # x = 1 forgets in one step, and k = 0 has none
         log_decay = np.where(x < 1, np.log1p(-np.minimum(x, 1)), np.log(np.maximum(x - 1, 0)))
         shrink = np.where(k > 0, -np.expm1(2 * k * log_decay), 0.0)  # 1 - (1 - x)^2k, with all its digits for small x
-    return eta / 2 * (shrink / (2 - x)) @ s
+    small = x < _SMALLEST
+    loss = eta / 2 * (np.where(small, 0.0, shrink) / (2 - x)) @ s
+    return loss + product(0.5, eta, eta, np.where(small, lam, 0.0), k, s).sum(axis=-1)
 
 
+@within_floats
 def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) -> FloatArray:
     r"""Covariance of the OU process at time t.
 
@@ -212,12 +227,14 @@ def ou_covariance(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike) ->
     t = as_nonnegative(time, "time")[..., np.newaxis, np.newaxis]
     lam, U = psd_eigh(H)
     rate = np.add.outer(lam, lam)
-    safe = np.where(rate > 0, rate, 1)
-    growth = np.where(rate > 0, -np.expm1(-rate * t) / safe, t)  # t itself where H is singular
+    exponent = _outer(t[..., 0, 0], rate)
+    grows = exponent >= _SMALLEST
+    growth = np.where(grows, -np.expm1(-exponent) / np.where(grows, rate, 1), t)  # t itself where H is singular
     C = U @ (U.T @ Sigma @ U * growth) @ U.T
     return (C + np.swapaxes(C, -1, -2)) / 2
 
 
+@within_floats
 def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLike, delta: ArrayLike) -> FloatArray:
     """P(L(theta_t) >= delta) of an OU process that starts at the minimum.
 
@@ -252,23 +269,26 @@ def escape_probability(hessian: ArrayLike, covariance: ArrayLike, time: ArrayLik
     >>> escape_probability(np.eye(2), 2 * np.eye(2), 100.0, delta).round(8)
     array([1.  , 0.5 , 0.25])
     """
-    H, _ = _pair(hessian, covariance)
+    H, Sigma = _pair(hessian, covariance)
     t, d = as_nonnegative(time, "time"), as_array(delta, "delta")
-    try:
-        t, d = np.broadcast_arrays(t, d)
-    except ValueError:
-        raise ValueError(f"time and delta must broadcast, got shapes {t.shape} and {d.shape}") from None
-    root = psd_root(H)
+    t, d = _broadcast(t, d, ("time", "delta"))
+    lam, U = psd_eigh(H)
+    root, rate, S = np.sqrt(lam), np.add.outer(lam, lam), U.T @ Sigma @ U
+    shares = root * root[:, np.newaxis] / np.where(rate > 0, rate, 1)
     result = np.empty(t.shape)
     for value in np.unique(t):
-        C = ou_covariance(hessian, covariance, value)
-        # L = z' C^(1/2) H C^(1/2) z / 2 has the eigenvalues of H^(1/2) C H^(1/2) / 2 as weights.
-        weights = without_rounding(np.linalg.eigvalsh(root @ C @ root) / 2)
+        exponent = _outer(value, rate)
+        # L = z' H^(1/2) C H^(1/2) z / 2 with the covariance C, Eq. (35), all in the eigenvectors of H.
+        small = exponent < _SMALLEST
+        form = product(root, root[:, np.newaxis], np.where(small, value, 0.0), S)
+        form = form + product(shares, np.where(small, 0.0, -np.expm1(-exponent)), S)
+        weights = psd_eigh((form + form.T) / 2)[0] / 2
         at = t == value
         result[at] = np.where(d[at] <= 0, 1.0, 1 - quadratic_form_cdf(weights, d[at]))
     return result
 
 
+@within_floats
 def markov_bound(expected_increase: ArrayLike, delta: ArrayLike) -> FloatArray:
     """Markov's bound E[L(theta_t) - L(theta_0)] / delta on the escape probability.
 
@@ -297,10 +317,12 @@ def markov_bound(expected_increase: ArrayLike, delta: ArrayLike) -> FloatArray:
     """
     increase, d = as_nonnegative(expected_increase, "expected_increase"), as_array(delta, "delta")
     if not (d > 0).all():
-        raise ValueError(f"delta must be > 0, got {delta!r}")
-    return np.minimum(increase / d, 1.0)
+        raise ValueError(f"delta must be > 0, got {shown(delta)}")
+    increase, d = _broadcast(increase, d, ("expected_increase", "delta"))
+    return np.minimum(increase, d) / d
 
 
+@within_floats
 def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignment: float) -> float:
     r"""Lower bound on Tr(H Sigma) / Tr(H Sigma_bar) for ill-conditioned H and aligned Sigma.
 
@@ -343,7 +365,9 @@ def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignm
     if k > D:
         raise ValueError(f"n_leading must be <= dimension = {D:g}, got {k}")
     d, a = as_real(decay, "decay", at_least=0), as_real(alignment, "alignment", at_least=0)
-    return a * D / (k + (D - k) * D**-d) ** 2
+    terms = k + (D - k) * D**-d
+    unit = 2.0 ** math.floor(math.log2(terms))  # its square may be beyond a float
+    return a * (D / unit / unit) / (terms / unit) ** 2
 
 
 def _pair(hessian: ArrayLike, covariance: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -352,7 +376,29 @@ def _pair(hessian: ArrayLike, covariance: ArrayLike) -> tuple[FloatArray, FloatA
     return H, Sigma
 
 
+def _broadcast(first: FloatArray, second: FloatArray, names: tuple[str, str]) -> tuple[FloatArray, FloatArray]:
+    try:
+        first, second = np.broadcast_arrays(first, second)
+        return first, second
+    except ValueError:
+        raise ValueError(f"{names[0]} and {names[1]} must broadcast, got shapes {first.shape} and {second.shape}") from None
+
+
+def _outer(t: FloatArray, rates: FloatArray) -> FloatArray:
+    """Exponents, infinite where all is forgotten."""
+    with np.errstate(over="ignore"):
+        return np.multiply.outer(t, rates)
+
+
+def _trace_of_product(H: FloatArray, Sigma: FloatArray) -> tuple[np.float64, np.int64]:
+    """Tr(H Sigma) as a number and the power of two that it is to be multiplied with."""
+    (of_h, power_h), (of_sigma, power_sigma) = np.frexp(H), np.frexp(Sigma)
+    terms, powers = of_h * of_sigma, power_h + power_sigma.astype(np.int64)
+    largest = powers[terms != 0].max(initial=-3000)
+    return np.ldexp(terms, np.maximum(powers - largest, -3000)).sum(), largest
+
+
 def _spectrum(H: FloatArray, Sigma: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Eigenvalues of H, and the noise along its eigenvectors."""
     lam, U = psd_eigh(H)
-    return lam, np.einsum("ji,jk,ki->i", U, Sigma, U)
+    return lam, np.maximum(np.einsum("ji,jk,ki->i", U, Sigma, U), 0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import FloatArray, as_array
 
 __all__ = [
@@ -41,6 +42,7 @@ DATA_COVARIANCE = 1e-3 * np.outer(_ACROSS, _ACROSS) + 1e-4 * np.outer(_ALONG, _A
 PRINTED_DATA_COVARIANCE = np.array([[1.0, 1.0], [-1.0, 1.0]]) / np.sqrt(2)
 
 
+@within_floats
 def losses(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     """Loss of each sample.
 
@@ -64,6 +66,7 @@ def losses(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     return np.minimum(*_branches(*_sides(theta, data)))
 
 
+@within_floats
 def sharp_samples(theta: ArrayLike, data: ArrayLike) -> np.ndarray:
     """Which samples are on the sharp branch.
 
@@ -86,6 +89,7 @@ def sharp_samples(theta: ArrayLike, data: ArrayLike) -> np.ndarray:
     return sharp < flat
 
 
+@within_floats
 def gradients(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     """Gradient matrix.
 
@@ -111,6 +115,7 @@ def gradients(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     return np.where(sharp < flat, SHARP_HESSIAN @ s.T, FLAT_HESSIAN @ f.T)
 
 
+@within_floats
 def hessian(theta: ArrayLike, data: ArrayLike) -> FloatArray:
     """Hessian of the mean loss, which exists almost everywhere.
 

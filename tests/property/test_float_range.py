@@ -1,0 +1,141 @@
+"""The range of floats: what does not depend on the unit, and what happens beyond.
+
+It would catch an absolute tolerance (a result that changes when loss or parameters are counted in another unit), a product that
+over- or underflows though the result would not, and a result that is infinite, NaN or comes with a warning in place of an error.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike
+
+from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory._float_range import product, within_floats, within_floats_or_infinite
+
+H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
+S = np.array([[0.5, -0.75, 0.25], [-0.75, 2.0, 0.0], [0.25, 0.0, 1.0]])
+SINGULAR = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 0.0]])
+G = np.array([[1.0, -2.0, 0.5, 3.0], [0.25, 1.0, -1.0, 0.0]])
+T, DELTA = np.array([0.0, 0.3, 5.0]), np.array([0.25, 1.0, 4.0])
+
+# Each: a function of a unit c, and the power of c that its result has. Powers of two are exact, so nothing else may change.
+UNITS: dict[str, tuple[Callable[[float], object], int]] = {
+    "indicator, H": (lambda c: escape.indicator(c * H, S), 1),
+    "indicator, covariance": (lambda c: escape.indicator(H, c * S), 1),
+    "loss_increase, time": (lambda c: escape.loss_increase(c * H, S, T / c), 0),
+    "loss_increase, covariance": (lambda c: escape.loss_increase(SINGULAR, c * S, T), 1),
+    "loss_increase_linear, time": (lambda c: escape.loss_increase_linear(c * H, S, T / c), 0),
+    "loss_increase_linear, covariance": (lambda c: escape.loss_increase_linear(H, c * S, T), 1),
+    "discrete_loss_increase, H": (lambda c: escape.discrete_loss_increase(c * H, S / c, 0.25 / c, [0, 3]), -2),
+    "discrete_loss_increase, covariance": (lambda c: escape.discrete_loss_increase(H, c * S, 0.25, [0, 3]), 1),
+    "ou_covariance, time": (lambda c: escape.ou_covariance(c * SINGULAR, c * S, T / c), 0),
+    "ou_covariance, covariance": (lambda c: escape.ou_covariance(H, c * S, T), 1),
+    "escape_probability, time": (lambda c: escape.escape_probability(c * H, S, T / c, DELTA), 0),
+    "escape_probability, loss": (lambda c: escape.escape_probability(SINGULAR, c * S, T, c * DELTA), 0),
+    "markov_bound": (lambda c: escape.markov_bound(c * DELTA, 2 * c), 0),
+    "sgd_covariance": (lambda c: gradient_noise.sgd_covariance(c * G, 2), 2),
+    "fisher": (lambda c: gradient_noise.fisher(c * G), 2),
+    "leading": (lambda c: gradient_noise.leading(c * S, 2), 1),
+    "isotropic_equivalent": (lambda c: gradient_noise.isotropic_equivalent(c * S), 1),
+    "match_trace, covariance": (lambda c: gradient_noise.match_trace(c * S, 3.0), 0),
+    "match_trace, trace": (lambda c: gradient_noise.match_trace(S / c, 3.0 * c), 1),
+    "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
+}
+
+
+@pytest.mark.parametrize("unit", [2.0**-400, 2.0**400])
+@pytest.mark.parametrize("case", UNITS)
+def test_results_do_not_depend_on_the_unit(case: str, unit: float) -> None:
+    function, power = UNITS[case]
+    scaled = np.asarray(function(unit))
+    of_mantissa, exponent = np.frexp(scaled)
+    in_unit = np.ldexp(of_mantissa, exponent - power * round(math.log2(unit)))
+    np.testing.assert_allclose(in_unit, np.asarray(function(1.0)), rtol=1e-12, atol=1e-300)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False), min_size=1, max_size=4))
+def test_a_product_is_the_plain_one_or_within_range(factors: list[float]) -> None:
+    with np.errstate(all="ignore"):
+        plain, found = np.float64(1), product(*factors)
+        for factor in factors:
+            plain = plain * factor
+    exact = sum(math.log2(abs(factor)) for factor in factors if factor)
+    if not all(factors):
+        assert found == 0
+    elif abs(exact) < 1000:
+        assert math.isclose(math.log2(abs(found)), exact, abs_tol=1e-9)
+        partial = np.cumsum([math.log2(abs(factor)) for factor in factors])
+        assert np.abs(partial).max() > 1000 or found == plain  # to the bit
+
+
+def test_a_product_of_more_than_two_does_not_leave_the_range_on_its_way() -> None:
+    assert product(1e300, 1e300, 1e-300, 1e-300) == pytest.approx(1.0, rel=1e-14)
+    assert product(5.0, 2.0**-1000, power=997) == 0.625
+
+
+# What lies beyond 1e±308 on the way, and within in the end.
+REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
+    "small curvature, short time": (lambda: escape.loss_increase([[1e-200]], [[1e300]], 1e-200), 5e-101),
+    "everything forgotten": (lambda: escape.loss_increase([[1e300]], [[1e300]], 1e300), 2.5e299),
+    "linear, trace beyond": (lambda: escape.loss_increase_linear([[1e200]], [[1e200]], 1e-200), 5e199),
+    "linear, trace below": (lambda: escape.loss_increase_linear([[1e-200]], [[1e-200]], 1e300), 5e-101),
+    "small steps": (lambda: escape.discrete_loss_increase([[1e-200]], [[1e300]], 1e-200, 5), 2.5e-300),
+    "a Brownian motion in effect": (lambda: escape.ou_covariance([[1e-200]], [[1e300]], 1e-200), [[1e100]]),
+    "stationary": (lambda: escape.ou_covariance([[1e300]], [[1e300]], 1e300), [[0.5]]),
+    "never": (lambda: escape.escape_probability([[1e-200]], [[1e-200]], 1e-200, 1e300), 0.0),
+    "always": (lambda: escape.escape_probability([[1e150]], [[1e150]], 1e300, 1e-300), 1.0),
+    "bound of one": (lambda: escape.markov_bound(1e300, 1e-300), 1.0),
+    "bound of nothing": (lambda: escape.markov_bound(1e-300, 1e300), 0.0),
+    "square of a dimension": (lambda: escape.indicator_ratio_bound(1e300, 1, 0.0, 1.0), 1e-300),
+    "traces far apart": (lambda: gradient_noise.match_trace([[1e-300]], 1e300), [[1e300]]),
+    "entries far apart": (lambda: gradient_noise.match_trace(np.diag([1e200, 1e-200]), 1e300), np.diag([1e300, 1e-100])),
+    "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
+}
+
+
+@pytest.mark.parametrize("case", REPRESENTABLE)
+def test_what_is_a_float_in_the_end_is_found(case: str) -> None:
+    function, expected = REPRESENTABLE[case]
+    np.testing.assert_allclose(np.asarray(function()), expected, rtol=1e-12)
+
+
+# What is beyond a float in the end.
+BEYOND: dict[str, Callable[[], object]] = {
+    "trace": lambda: escape.indicator([[1e200]], [[1e200]]),
+    "growth": lambda: escape.ou_covariance([[0.0]], [[1e300]], 1e300),
+    "linear growth": lambda: escape.loss_increase_linear([[1e300]], [[1e300]], [0.0, 1.0]),
+    "alignment": lambda: escape.indicator_ratio_bound(1e300, 1, 2.0, 1e300),
+    "branch": lambda: escape.two_basin.losses([1e200, 0.0], [[0.0, 0.0]]),
+    "well": lambda: escape.PlanarLandscape(quartic=1.0).loss(1e80),
+    "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
+    "gradients": lambda: gradient_noise.fisher([[1e200]]),
+    "mean gradient": lambda: gradient_noise.sgd_covariance([[1.7e308, 1.7e308]], 1),
+    "isotropic": lambda: gradient_noise.isotropic_equivalent(np.eye(3) * 1.7e308),
+}
+
+
+@pytest.mark.parametrize("case", BEYOND)
+def test_what_is_beyond_a_float_is_an_error_that_shows_the_arguments(case: str) -> None:
+    with pytest.raises(ValueError, match=r"must keep it within the range of floats, up to 1.8e308, got \w+ = "):
+        BEYOND[case]()
+
+
+def test_a_division_by_zero_and_a_silent_infinity_are_errors_and_a_right_infinity_is_none() -> None:
+    @within_floats
+    def inverse(x: float) -> float:
+        return 1 / x
+
+    @within_floats_or_infinite
+    def largest(x: float) -> tuple[float, float]:
+        return x, x * x
+
+    assert inverse(4.0) == 0.25
+    with pytest.raises(ValueError, match=r"arguments of inverse must .* got x = 0\.0"):
+        inverse(0.0)
+    assert largest(1e200) == (1e200, math.inf)
+    with pytest.raises(ValueError, match=r"arguments of largest must .* got x = nan"):
+        largest(math.nan)
