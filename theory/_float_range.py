@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from gradnoise.theory._validation import FloatArray, shown
 
-__all__ = ["product", "within_floats", "within_floats_or_infinite"]
+__all__ = ["exponent", "product", "root", "rows_in_units", "within_floats", "within_floats_or_infinite"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +66,40 @@ def product(*factors: ArrayLike, power: ArrayLike = 0) -> FloatArray:
     return np.ldexp(mantissa, exponent)
 
 
+def rows_in_units(matrix: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Rows of a matrix, each in the power of two that is the unit of its largest entry, and the exponents of the units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.theory._float_range import rows_in_units
+    >>> rows_in_units(np.array([[1.0, 3.0], [0.0, 0.0]]))
+    (array([[0.25, 0.75],
+           [0.  , 0.  ]]), array([2, 0]))
+    """
+    exponents = np.frexp(np.abs(matrix).max(axis=1, initial=0.0))[1].astype(np.int64)
+    return np.ldexp(matrix, -exponents[:, np.newaxis]), exponents
+
+
+def root(square: Fraction) -> float:
+    """Square root, where the square itself may be beyond a float.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from gradnoise.theory._float_range import root
+    >>> root(Fraction(10**400)), root(Fraction(9, 4))
+    (1e+200, 1.5)
+    """
+    power = exponent(square) // 2
+    return math.ldexp(math.sqrt(square / Fraction(4) ** power), power)
+
+
+def exponent(number: Fraction) -> int:
+    """Power of two that a number is near to."""
+    return number.numerator.bit_length() - number.denominator.bit_length()
+
+
 def _checked(function: Callable[P, R], is_right: Callable[[FloatArray], bool]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,8 +114,8 @@ def _checked(function: Callable[P, R], is_right: Callable[[FloatArray], bool]) -
         name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
         given = inspect.signature(function).bind(*args, **kwargs).arguments
         # An object that does not say what it holds helps nobody, and one that is just being made cannot.
-        if "self" in given and (function.__name__ == "__init__" or type(given["self"]).__repr__ is object.__repr__):
-            del given["self"]
+        if len(given) > 1 and (function.__name__ == "__init__" or type(given.get("self")).__repr__ is object.__repr__):
+            given.pop("self", None)
         got = ", ".join(f"{argument} = {shown(value)}" for argument, value in given.items())
         raise ValueError(f"arguments of {name} must keep it within the range of floats, up to 1.8e308, got {got}")
 

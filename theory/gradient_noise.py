@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._float_range import product, within_floats
+from gradnoise.theory._float_range import product, rows_in_units, within_floats
 from gradnoise.theory._linalg import psd_eigh
 from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_matching, as_psd, as_real
 from gradnoise.theory.sampling import Minibatch
@@ -89,8 +89,8 @@ def fisher(gradients: ArrayLike) -> FloatArray:
     >>> fisher([[1.0, 3.0]])  # (1 + 9) / 2
     array([[5.]])
     """
-    G = _as_gradients(gradients)
-    return G @ G.T / G.shape[1]
+    G, powers = rows_in_units(_as_gradients(gradients))
+    return product(G @ G.T / G.shape[1], power=np.add.outer(powers, powers))
 
 
 @within_floats

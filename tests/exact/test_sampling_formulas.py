@@ -335,6 +335,8 @@ BAD = [
     (lambda: compensating_noise_batch_size(8, 9), ValueError, "target_batch_size must be <= batch_size = 8"),
     (lambda: compensating_noise_batch_size(8, -1), ValueError, "target_batch_size"),
     (lambda: compensating_noise_batch_size(True, 1), TypeError, "batch_size"),
+    (lambda: compensating_noise_batch_size(8, cast(Any, Fraction(100, 3))), ValueError, "<= batch_size = 8, got 33.3333"),
+    (lambda: compensating_alpha(8, cast(Any, Fraction(100, 3))), ValueError, "target_batch_size = 33.3333 has less"),
 ]
 
 
@@ -362,6 +364,33 @@ class InSinglePrecision(SamplingNoise):
 
     def joint_cumulant(self, pattern: tuple[int, ...]) -> Any:
         return np.float32(Minibatch(self.n, 2).joint_cumulant(pattern))
+
+
+@pytest.mark.parametrize(
+    "noise", [Minibatch(7, 2), Gaussian(7, 2), Bernoulli(7, 2), SparseGaussian(7, 2, 3), Enhanced(Minibatch(7, 2), 2)]
+)
+@pytest.mark.parametrize(
+    "pattern", [(5,), (2, 1, 1, 1), (1, 2), (2, 0), (-1,), (), [2], (2.0,), (True, True), "2", None, ((2,),), (10**400,)]
+)
+def test_what_is_no_pattern_has_no_joint_cumulant(noise, pattern):
+    with pytest.raises((TypeError, ValueError), match="pattern must be"):
+        noise.joint_cumulant(pattern)
+
+
+@dataclass(frozen=True)
+class Wrong(SamplingNoise):
+    n: int
+    stated: Any
+
+    def joint_cumulant(self, pattern: tuple[int, ...]) -> Any:
+        return self.stated
+
+
+@pytest.mark.parametrize("stated", [math.nan, -math.inf, 1j, "0.5", None, True, np.ma.masked, np.ones(1)])
+def test_a_cumulant_that_is_no_number_is_named(stated):
+    for use in (lambda noise: noise.variance, lambda noise: noise.cumulant(2, [1, 2, 3]), effective_batch_size):
+        with pytest.raises((TypeError, ValueError), match=r"joint_cumulant\(\(2,\)\) must be"):
+            use(Wrong(3, stated))
 
 
 def test_a_class_may_state_its_cumulants_as_any_real_numbers():

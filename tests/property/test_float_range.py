@@ -6,6 +6,7 @@ over- or underflows though the result would not, and a result that is infinite, 
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from gradnoise.theory import escape, gradient_noise
-from gradnoise.theory._float_range import product, within_floats, within_floats_or_infinite
+from gradnoise.theory import escape, gradient_noise, sampling
+from gradnoise.theory._float_range import product, root, within_floats, within_floats_or_infinite
 
 H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
 S = np.array([[0.5, -0.75, 0.25], [-0.75, 2.0, 0.0], [0.25, 0.0, 1.0]])
@@ -43,6 +44,13 @@ UNITS: dict[str, tuple[Callable[[float], object], int]] = {
     "isotropic_equivalent": (lambda c: gradient_noise.isotropic_equivalent(c * S), 1),
     "match_trace, covariance": (lambda c: gradient_noise.match_trace(c * S, 3.0), 0),
     "match_trace, trace": (lambda c: gradient_noise.match_trace(S / c, 3.0 * c), 1),
+    "cumulant of order 2": (lambda c: sampling.Minibatch(4, 3).cumulant(2, c * G[0]), 2),
+    "cumulant of order 2, batch": (lambda c: sampling.Gaussian(4, 3 * c).cumulant(2, G[0]), -1),
+    "cumulant of order 4, batch": (lambda c: sampling.Rademacher(4, 3 * c).cumulant(4, c**0.5 * G[0]), 0),
+    "gradient_covariance": (lambda c: sampling.Bernoulli(4, 3).gradient_covariance(c * G), 2),
+    "gradient_covariance, batch": (lambda c: sampling.Gaussian(4, 3 * c, centered=False).gradient_covariance(G), -1),
+    "effective_batch_size": (lambda c: sampling.effective_batch_size(sampling.Rademacher(4, 2.5 * c)), 1),
+    "noise_scale": (lambda c: sampling.SparseGaussian(8, 3 * c, 4, "cov").noise_scale * c**0.5, 0),
     "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
 }
 
@@ -77,6 +85,12 @@ def test_a_product_of_more_than_two_does_not_leave_the_range_on_its_way() -> Non
     assert product(5.0, 2.0**-1000, power=997) == 0.625
 
 
+@given(st.fractions(min_value=0), st.integers(-3000, 3000))
+def test_a_root_is_the_plain_one_or_that_of_what_is_beyond_a_float(square: Fraction, power: int) -> None:
+    assert root(square) == math.sqrt(square)
+    assert root(square * Fraction(4) ** (power // 3)) == math.ldexp(math.sqrt(square), power // 3)
+
+
 # What lies beyond 1e±308 on the way, and within in the end.
 REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "small curvature, short time": (lambda: escape.loss_increase([[1e-200]], [[1e300]], 1e-200), 5e-101),
@@ -93,6 +107,14 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "square of a dimension": (lambda: escape.indicator_ratio_bound(1e300, 1, 0.0, 1.0), 1e-300),
     "traces far apart": (lambda: gradient_noise.match_trace([[1e-300]], 1e300), [[1e300]]),
     "entries far apart": (lambda: gradient_noise.match_trace(np.diag([1e200, 1e-200]), 1e300), np.diag([1e300, 1e-100])),
+    "fourth power of a small batch": (lambda: sampling.Rademacher(1, 1e-300, False).cumulant(4, [1e-150]), -2.0),
+    "fourth power of a large batch": (lambda: sampling.Rademacher(1, 1e300, False).cumulant(4, [1e150]), -2.0),
+    "squares of small gradients": (lambda: sampling.Gaussian(1, 1e-300, False).gradient_covariance([[1e-200]]), [[1e-100]]),
+    "sums of large gradients": (lambda: gradient_noise.sgd_covariance([[1.7e308, 1.7e308]], 1), [[0.0]]),
+    "enhancement without bounds": (lambda: sampling.compensating_alpha(4, 2.0**-1074), 2.0**537.5),
+    "strength of a small batch": (lambda: sampling.SparseGaussian(8, 2.0**-1074, 4).noise_scale, 2.0**538),
+    "strength of a large batch": (lambda: sampling.GaussianMinibatch(8, 4, 1.6e308).noise_scale, 1.25e-155 * math.sqrt(10)),
+    "no noise": (lambda: sampling.GaussianMinibatch(8, 4, math.inf).noise_scale, 0.0),
     "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
 }
 
@@ -100,7 +122,7 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
 @pytest.mark.parametrize("case", REPRESENTABLE)
 def test_what_is_a_float_in_the_end_is_found(case: str) -> None:
     function, expected = REPRESENTABLE[case]
-    np.testing.assert_allclose(np.asarray(function()), expected, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(function()), np.asarray(expected), rtol=1e-12)
 
 
 # What is beyond a float in the end.
@@ -113,7 +135,12 @@ BEYOND: dict[str, Callable[[], object]] = {
     "well": lambda: escape.PlanarLandscape(quartic=1.0).loss(1e80),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
-    "mean gradient": lambda: gradient_noise.sgd_covariance([[1.7e308, 1.7e308]], 1),
+    "variance": lambda: sampling.Gaussian(8, 5e-324).variance,
+    "sum_variance": lambda: sampling.Gaussian(8, 5e-324, centered=False).sum_variance,
+    "enhanced": lambda: sampling.Enhanced(sampling.Minibatch(8, 4), 1e300).centred_power,
+    "covariance_matrix": lambda: sampling.Gaussian(8, 5e-324).covariance_matrix(),
+    "effective_batch_size": lambda: sampling.effective_batch_size(sampling.Enhanced(sampling.Gaussian(2, 1e308, False), 0.5)),
+    "gradient_covariance": lambda: sampling.Minibatch(2, 1).gradient_covariance([[1e200, -1e200]]),
     "isotropic": lambda: gradient_noise.isotropic_equivalent(np.eye(3) * 1.7e308),
 }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 
-from gradnoise.theory._validation import as_real
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import as_real, is_number, set_fields, shown
 from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["WeightMoments"]
@@ -46,7 +47,8 @@ class WeightMoments:
 
     def __post_init__(self) -> None:
         own = as_real(self.own, "own", at_least=0)
-        as_real(self.between, "between", at_least=1 - own - 1e-12)
+        rounding = 1e-12 * max(own, 1.0)
+        set_fields(self, own=own, between=as_real(self.between, "between", at_least=1 - own - rounding))
 
     @classmethod
     def minibatch(cls, batch_size: object) -> WeightMoments:
@@ -55,12 +57,14 @@ class WeightMoments:
         return cls(1 / b, 1 - 1 / b)
 
     @classmethod
+    @within_floats
     def fresh(cls, noise: SamplingNoise) -> WeightMoments:
         """Of weights on n fresh samples a step, Eq. (4) of wu2020 with B = n."""
         square = noise.n * (noise.variance + noise.mean**2)
         return cls(square, noise.sum_variance + 1 - square)
 
     @classmethod
+    @within_floats
     def fixed_data(cls, noise: SamplingNoise) -> WeightMoments:
         """Of weights on the same n samples at every step, the law of (x, y) being their empirical one."""
         return cls(noise.n * noise.centred_power, 1 + noise.n**2 * noise.covariance)
@@ -77,8 +81,8 @@ class WeightMoments:
         match value:
             case WeightMoments():
                 return value
-            case numbers.Real() if not isinstance(value, bool):
+            case numbers.Real() if is_number(value):
                 return cls.minibatch(value)  # a batch size that is not whole has these moments, but is no noise
             case SamplingNoise():
                 return cls.fresh(value)
-        raise TypeError(f"batch_size must be a real number, a SamplingNoise or WeightMoments, got {value!r}")
+        raise TypeError(f"batch_size must be a real number, a SamplingNoise or WeightMoments, got {shown(value)}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
-from gradnoise.theory._validation import as_choice, as_flag, as_number, set_fields
+from gradnoise.theory._float_range import root, within_floats
+from gradnoise.theory._validation import as_choice, as_flag, as_number, is_number, set_fields
 from gradnoise.theory.sampling.batch_size import check_batch, minibatch_power
 from gradnoise.theory.sampling.count_mixture import CountMixture, Polynomial, count, expectation
-from gradnoise.theory.sampling.exchangeable import Pattern
+from gradnoise.theory.sampling.exchangeable import Pattern, as_pattern
 
 __all__ = ["GaussianMinibatch", "Minibatch", "SparseGaussian"]
 
@@ -50,7 +51,7 @@ class Minibatch(CountMixture):
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
-        if sum(pattern) != 2 or len(pattern) > self.n:
+        if sum(as_pattern(pattern)) != 2 or len(pattern) > self.n:
             return super().joint_cumulant(pattern)
         power = minibatch_power(self.n, self.batch_size, self.replacement)  # Var W = power (I - J/n)
         return power * (Fraction(len(pattern) == 1) - Fraction(1, self.n))
@@ -115,11 +116,12 @@ class SparseGaussian(CountMixture):
         return self.support_size
 
     @property
+    @within_floats
     def noise_scale(self) -> float:
         """Factor of W_sgd(B) * eps ("fisher"), (W_sgd(B) - 1/n) * eps ("printed") or counts * centred eps ("cov")."""
         if self.form == "cov":
-            return math.sqrt(_squared_centred_scale(self))
-        return math.sqrt(self.support_size / self.batch_size)
+            return root(_squared_centred_scale(self))
+        return root(Fraction(self.support_size) / Fraction(self.batch_size))
 
     def _conditional_mean(self, i: int, size: int) -> Polynomial:
         return {((0,) * size, 0): Fraction(1, self.n)}
@@ -191,16 +193,18 @@ class GaussianMinibatch(CountMixture):
         as_flag(self.centered, "centered")
         n, B = check_batch(self.n, self.batch_size, "batch_size", self.replacement)
         noise = self.noise_batch_size  # infinite where there is nothing to compensate
-        noise = noise if noise == math.inf else as_number(noise, "noise_batch_size", above=0)
+        noise = math.inf if is_number(noise) and noise == math.inf else as_number(noise, "noise_batch_size", above=0)
         set_fields(self, n=n, batch_size=B, noise_batch_size=noise)
         if self.centered and self.batch_size < 2:
             raise ValueError(f"centered noise needs batch_size >= 2, got {self.batch_size}")
 
     @property
+    @within_floats
     def noise_scale(self) -> float:
         """Standard deviation that multiplies the (centred) standard normal of a draw."""
-        draws = self.batch_size - 1 if self.centered else self.batch_size
-        return 1 / math.sqrt(self.noise_batch_size * draws)
+        if self.noise_batch_size == math.inf:
+            return 0.0
+        return 1 / root(Fraction(self.noise_batch_size) * (self.batch_size - 1 if self.centered else self.batch_size))
 
     @property
     def _n_draws(self) -> int:
@@ -224,7 +228,7 @@ def _product_of_counts(i: int, j: int, size: int) -> tuple[int, ...]:
     return tuple((k == i) + (k == j) for k in range(size))
 
 
-@cache
+@lru_cache
 def _squared_centred_scale(noise: SparseGaussian) -> Fraction:
     """Square of the factor that gives the support-centred normals the variance of the minibatch."""
     target = Fraction(noise.n - 1, noise.n) * minibatch_power(noise.n, noise.batch_size, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+from gradnoise.theory._float_range import root, within_floats, within_floats_or_infinite
 from gradnoise.theory._validation import as_count, as_flag, as_number, as_real
 from gradnoise.theory.sampling.exchangeable import SamplingNoise
 from gradnoise.theory.sampling.noise_argument import as_noise
@@ -50,6 +51,7 @@ def minibatch_power(n: int, batch_size: float, replacement: bool = True) -> Frac
     return (n - b) / (b * n * (n - 1)) if n > 1 else Fraction(0)  # wu2019, Eq. (5)
 
 
+@within_floats_or_infinite
 def effective_batch_size(noise: SamplingNoise, replacement: bool = True) -> float:
     """Batch size of the minibatch whose v - c is that of `noise`.
 
@@ -75,12 +77,13 @@ def effective_batch_size(noise: SamplingNoise, replacement: bool = True) -> floa
     >>> effective_batch_size(Gaussian(8, 4))
     4.0
     """
-    n, power = as_noise(noise).n, noise.centred_power
+    n, power = as_noise(noise).n, noise._exact((2,)) - noise._exact((1, 1))
     if as_flag(replacement, "replacement"):
-        return 1 / (n * power) if power > 0 else math.inf
-    return n / (1 + n * (n - 1) * power)
+        return float(1 / (n * power)) if power > 0 else math.inf
+    return float(n / (1 + n * (n - 1) * power))
 
 
+@within_floats
 def compensating_alpha(batch_size: int, target_batch_size: float, n: int | None = None) -> float:
     """The alpha >= 1/2 with which noise enhancement gives a batch the noise of another batch size.
 
@@ -120,10 +123,8 @@ def compensating_alpha(batch_size: int, target_batch_size: float, n: int | None 
     wanted, own = (minibatch_power(1 if n is None else n, float(size), replacement=n is None) for size in (b, B))
     c = wanted / own
     if c < 0.5:
-        raise ValueError(
-            f"target_batch_size = {target_batch_size:g} has less noise than alpha = 1/2 leaves to batch_size = {batch_size}"
-        )
-    return float(1 + math.sqrt(2 * c - 1)) / 2
+        raise ValueError(f"target_batch_size = {float(b):g} has less noise than alpha = 1/2 leaves to batch_size = {batch_size}")
+    return (1 + root(2 * c - 1)) / 2
 
 
 def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: int | None = None) -> float:
@@ -161,7 +162,7 @@ def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: 
     """
     B, b = _batch_pair(batch_size, target_batch_size, n)
     if b > B:
-        raise ValueError(f"target_batch_size must be <= batch_size = {batch_size}, got {target_batch_size:g}")
+        raise ValueError(f"target_batch_size must be <= batch_size = {batch_size}, got {float(b):g}")
     if b == B:
         return math.inf
     exact = b * B / (B - b)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from gradnoise.theory._validation import as_count, as_flag, as_number, set_fields
 from gradnoise.theory.sampling.batch_size import check_batch, minibatch_power
-from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise
+from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise, as_pattern
 
 __all__ = ["Bernoulli", "Gaussian", "Rademacher", "StudentT"]
 
@@ -32,7 +32,7 @@ class _IndependentComponents(SamplingNoise):
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
-        order = sum(pattern)
+        order = sum(as_pattern(pattern))
         if len(pattern) > self.n:
             return Fraction(0)  # there are not that many distinct components
         if order == 1:
@@ -193,7 +193,7 @@ class Bernoulli(SamplingNoise):
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
-        if len(pattern) > 1:
+        if len(as_pattern(pattern)) > 1:
             return Fraction(0)
         p, order = Fraction(self.batch_size, self.n), sum(pattern)
         q = p * (1 - p)

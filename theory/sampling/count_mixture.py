@@ -12,11 +12,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 
-from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise
+from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise, as_pattern
 
 __all__ = ["CountMixture", "Polynomial", "count", "expectation"]
+
+_KEPT = 4096  # moments, of the noises that were asked for last
 
 # Monomial -> coefficient. A monomial is (exponents of the counts of the tracked samples, exponent of S).
 Monomial = tuple[tuple[int, ...], int]
@@ -43,7 +45,7 @@ class CountMixture(SamplingNoise):
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components, an exact fraction; see `SamplingNoise.joint_cumulant`."""
-        return _joint_cumulant(self, pattern)
+        return _joint_cumulant(self, as_pattern(pattern))
 
 
 def count(i: int, size: int, power: int = 1) -> Monomial:
@@ -66,7 +68,7 @@ def expectation(noise: CountMixture, polynomial: Polynomial) -> Fraction:
     return sum((c * _expectation(noise, *monomial) for monomial, c in polynomial.items()), Fraction(0))
 
 
-@cache
+@lru_cache(_KEPT)
 def _joint_cumulant(noise: CountMixture, pattern: Pattern) -> Fraction:
     if len(pattern) > noise.n:
         return Fraction(0)  # there are not that many distinct components
@@ -78,7 +80,7 @@ def _joint_cumulant(noise: CountMixture, pattern: Pattern) -> Fraction:
     return total
 
 
-@cache
+@lru_cache(_KEPT)
 def _joint_moment(noise: CountMixture, labels: tuple[int, ...]) -> Fraction:
     """E of the product of the components with the given labels."""
     order = {label: k for k, label in enumerate(dict.fromkeys(labels))}

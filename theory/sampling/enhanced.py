@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from gradnoise.theory._validation import as_number, set_fields
-from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise
+from gradnoise.theory.sampling.exchangeable import Pattern, SamplingNoise, as_pattern
 from gradnoise.theory.sampling.noise_argument import as_noise
 
 __all__ = ["Enhanced"]
@@ -48,5 +48,5 @@ class Enhanced(SamplingNoise):
 
     def joint_cumulant(self, pattern: Pattern) -> Fraction:
         """Joint cumulant of distinct components: cumulants of independent parts add."""
-        order, alpha = sum(pattern), Fraction(self.alpha)
+        order, alpha = sum(as_pattern(pattern)), Fraction(self.alpha)
         return (alpha**order + (1 - alpha) ** order) * self.base._exact(pattern)

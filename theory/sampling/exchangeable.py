@@ -15,9 +15,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_count
+from gradnoise.theory._float_range import exponent, product, rows_in_units, within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real, is_number, shown
 
-__all__ = ["SamplingNoise"]
+__all__ = ["SamplingNoise", "as_pattern"]
 
 Pattern = tuple[int, ...]
 _MATRIX_LIMIT_BYTES = 2 * 2**30
@@ -96,36 +97,44 @@ class SamplingNoise(ABC):
         """
 
     @property
+    @within_floats
     def mean(self) -> float:
         """E W_i, which is 1/n."""
-        return float(self.joint_cumulant((1,)))
+        return float(self._exact((1,)))
 
     @property
+    @within_floats
     def variance(self) -> float:
         """Var W_i."""
-        return float(self.joint_cumulant((2,)))
+        return float(self._exact((2,)))
 
     @property
+    @within_floats
     def covariance(self) -> float:
         """Cov(W_i, W_j), i != j."""
-        return float(self.joint_cumulant((1, 1)))
+        return float(self._exact((1, 1)))
 
     @property
+    @within_floats
     def centred_power(self) -> float:
         """The difference v - c, the noise that the centred gradients see."""
         return float(self._exact((2,)) - self._exact((1, 1)))
 
     @property
+    @within_floats
     def sum_variance(self) -> float:
         """Var(W_1 + ... + W_n) = n v + n (n - 1) c; zero where the weights always sum to one."""
-        v, c = self._exact((2,)), self._exact((1, 1))
-        return float(self.n * v + self.n * (self.n - 1) * c)
+        return float(self._exact_sum_variance())
+
+    def _exact_sum_variance(self) -> Fraction:
+        return self.n * self._exact((2,)) + self.n * (self.n - 1) * self._exact((1, 1))
 
     def _exact(self, pattern: Pattern) -> Fraction:
         """Joint cumulant as a fraction, of whatever real number a class states."""
         kappa = self.joint_cumulant(pattern)
-        return Fraction(kappa if isinstance(kappa, numbers.Rational) else float(kappa))
+        return Fraction(kappa if is_number(kappa, numbers.Rational) else as_real(kappa, f"joint_cumulant({pattern})"))
 
+    @within_floats
     def covariance_matrix(self) -> FloatArray:
         """Var W = (v - c) I + c 11^T.
 
@@ -147,6 +156,7 @@ class SamplingNoise(ABC):
         np.fill_diagonal(matrix, self.variance)
         return matrix
 
+    @within_floats
     def cumulant(self, order: int, values: ArrayLike) -> float:
         r"""Exact cumulant of ``values @ W``.
 
@@ -177,33 +187,38 @@ class SamplingNoise(ABC):
         if scale == 0:
             return 0.0
         x = x / scale
-        if order > 1 and self.sum_variance == 0:
+        if order > 1 and self._exact_sum_variance() == 0:
             x = x - math.fsum(x) / self.n  # W sums to one, so shifts do not matter, and rounding then matters least
         p1, p2, p3, p4 = (math.fsum(x**k) for k in (1, 2, 3, 4))
         if order == 1:
-            return scale * p1 * self.mean
+            return float(product(scale, p1, self.mean))
         kappa = {pattern: self._exact(pattern) for pattern in _PARTITIONS[order]}
         # Sums over distinct indices, written in power sums; the coefficients are exact before they meet a float.
         if order == 2:
             v, c = kappa[2,], kappa[1, 1]
-            total = float(v - c) * p2 + float(c) * p1**2
+            terms = [(v - c, p2), (c, p1**2)]
         elif order == 3:
             k3, k21, k111 = kappa[3,], kappa[2, 1], kappa[1, 1, 1]
-            total = float(k3 - 3 * k21 + 2 * k111) * p3 + float(3 * k21 - 3 * k111) * p2 * p1 + float(k111) * p1**3
+            terms = [(k3 - 3 * k21 + 2 * k111, p3), (3 * k21 - 3 * k111, p2 * p1), (k111, p1**3)]
         else:
             k4, k31, k22, k211, k1111 = (kappa[pattern] for pattern in _PARTITIONS[4])
-            total = (
-                float(k4 - 4 * k31 - 3 * k22 + 12 * k211 - 6 * k1111) * p4
-                + float(4 * k31 - 12 * k211 + 8 * k1111) * p3 * p1
-                + float(3 * k22 - 6 * k211 + 3 * k1111) * p2**2
-                + float(6 * k211 - 6 * k1111) * p2 * p1**2
-                + float(k1111) * p1**4
-            )
+            terms = [
+                (k4 - 4 * k31 - 3 * k22 + 12 * k211 - 6 * k1111, p4),
+                (4 * k31 - 12 * k211 + 8 * k1111, p3 * p1),
+                (3 * k22 - 6 * k211 + 3 * k1111, p2**2),
+                (6 * k211 - 6 * k1111, p2 * p1**2),
+                (k1111, p1**4),
+            ]
+        # In a unit of their own, as coefficients and scale may be beyond a float where their product is not.
+        unit = max(exponent(coefficient) for coefficient, _ in terms if coefficient) if any(c for c, _ in terms) else 0
+        total = sum(float(coefficient / Fraction(2) ** unit) * power_sum for coefficient, power_sum in terms)
+        of_scale, power = np.frexp(scale)
         try:
-            return scale**order * total
-        except OverflowError:
+            return float(product(of_scale**order, total, power=order * int(power) + unit))
+        except FloatingPointError:
             raise ValueError(f"values must be small enough for their power {order} to be a float, got {scale:g}") from None
 
+    @within_floats
     def gradient_covariance(self, gradients: ArrayLike) -> FloatArray:
         r"""Covariance of the stochastic gradient G W.
 
@@ -233,9 +248,11 @@ class SamplingNoise(ABC):
         G = as_array(gradients, "gradients", ndim=2)
         if G.shape[1] != self.n:
             raise ValueError(f"gradients must have n = {self.n} columns, got shape {G.shape}")
+        G, powers = rows_in_units(G)
         mean = G.mean(axis=1, keepdims=True)
-        centred = G - mean
-        return self.centred_power * (centred @ centred.T) + self.sum_variance * (mean @ mean.T)
+        centred, power = G - mean, np.add.outer(powers, powers)
+        of_centred = product(centred @ centred.T, self.centred_power, power=power)
+        return of_centred + product(mean @ mean.T, self.sum_variance, power=power)
 
 
 _PARTITIONS: dict[int, tuple[Pattern, ...]] = {
@@ -243,3 +260,13 @@ _PARTITIONS: dict[int, tuple[Pattern, ...]] = {
     3: ((3,), (2, 1), (1, 1, 1)),
     4: ((4,), (3, 1), (2, 2), (2, 1, 1), (1, 1, 1, 1)),
 }
+
+
+def as_pattern(pattern: object) -> Pattern:
+    """Return the pattern of a joint cumulant, or raise unless it is one."""
+    if not isinstance(pattern, tuple) or not pattern:
+        raise TypeError(f"pattern must be a tuple of integers, got {shown(pattern)}")
+    times = tuple(as_count(k, "pattern") for k in pattern)
+    if sum(times) > 4 or list(times) != sorted(times, reverse=True):
+        raise ValueError(f"pattern must be a partition of 1, 2, 3 or 4 in descending order, got {shown(pattern)}")
+    return times

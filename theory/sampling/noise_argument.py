@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 
-from gradnoise.theory._validation import as_count, as_flag
+from gradnoise.theory._validation import as_count, as_flag, is_number, shown
 from gradnoise.theory.sampling.exchangeable import SamplingNoise
 
 __all__ = ["as_noise"]
@@ -63,16 +63,16 @@ def as_noise(
     if isinstance(value, SamplingNoise):
         noise = value
     elif default is None:
-        raise TypeError(f"{name} must be a SamplingNoise, got {value!r}")
-    elif isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer or a SamplingNoise, got {value!r}")
+        raise TypeError(f"{name} must be a SamplingNoise, got {shown(value)}")
+    elif not is_number(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer or a SamplingNoise, got {shown(value)}")
     else:
         n = as_count(n, "n")
         if not as_flag(replacement, "replacement"):
             at_most = n if at_most is None else min(n, at_most)
         noise = default(n, as_count(value, name, at_most=at_most), replacement=replacement)
     if n is not None and noise.n != n:
-        raise ValueError(f"{name} must be a noise over the {n} samples, got {noise!r}")
+        raise ValueError(f"{name} must be a noise over the {n} samples, got {shown(noise)}")
     if some and noise.centred_power <= 0:
-        raise ValueError(f"{name} must leave some noise, v > c, got {noise!r}")
+        raise ValueError(f"{name} must leave some noise, v > c, got {shown(noise)}")
     return noise
