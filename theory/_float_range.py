@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradnoise.theory._validation import FloatArray, shown
 
-__all__ = ["exponent", "product", "root", "rows_in_units", "within_floats", "within_floats_or_infinite"]
+__all__ = ["exponent", "exponent_of", "product", "root", "rows_in_units", "within_floats", "within_floats_or_infinite"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,6 +93,11 @@ def root(square: Fraction) -> float:
     """
     power = exponent(square) // 2
     return math.ldexp(math.sqrt(square / Fraction(4) ** power), power)
+
+
+def exponent_of(values: ArrayLike) -> int:
+    """Power of two that the largest of some numbers is near to; zero for zeros."""
+    return int(np.frexp(np.abs(values).max(initial=0.0))[1])
 
 
 def exponent(number: Fraction) -> int:

@@ -89,7 +89,8 @@ def accurate_svd(matrix: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray
         if rank > count or (rank == count and values[:count].min(initial=np.inf) < _DOUBTFUL * values.max(initial=0.0)):
             left, values, right = _jacobi_svd(matrix)
             count = rank
-    return left[:, :count], values[:count], right[:count]
+    used = np.arange(len(values)) < count
+    return left[:, used], values[used], right[used]
 
 
 def _coupled_eigh(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

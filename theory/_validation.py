@@ -144,6 +144,16 @@ def as_count(value: object, name: str, *, at_least: int = 1, at_most: int | None
     return count
 
 
+def as_counts(value: ArrayLike, name: str, *, at_least: int = 0) -> NDArray[np.int64]:
+    """Return `value` as an array of integers >= `at_least`, not empty."""
+    given = _as_given(value, name, what := "an integer or an array of them")
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
+    if given.size == 0 or given.min() < at_least or given.max() > _LARGEST_COUNT:
+        raise ValueError(f"{name} must be >= {at_least}, < 2**63 and not empty, got {shown(value)}")
+    return given.astype(np.int64)
+
+
 def as_number(value: object, name: str, **limits: float) -> int | float:
     """Return `value` as a Python number, whole ones as int; limits are those of `as_real`."""
     number = as_real(value, name, **limits)
@@ -201,7 +211,7 @@ def as_whole_steps(time: float, step_size: float) -> int:
     return n_steps
 
 
-def _as_given(value: object, name: str) -> NDArray[Any]:
+def _as_given(value: object, name: str, what: str = "an array of real numbers") -> NDArray[Any]:
     """Return an array of real numbers, as NumPy makes it of `value`."""
     if _has_mask(value):
         raise TypeError(f"{name} must not be masked, as masked values would count: fill them or leave them out")
@@ -215,19 +225,19 @@ def _as_given(value: object, name: str) -> NDArray[Any]:
         reason = " ".join(str(error).split())[:200]
         raise kind(f"{name} must be a rectangular array of numbers: {reason or type(error).__name__}") from None
     if array.ndim == 0 and not is_number(array.item() if array.dtype.kind in "biufO" else None):
-        raise TypeError(f"{name} must be an array of real numbers, got {shown(value)}")
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
     if array.dtype.kind == "O":
-        array = _from_objects(array, name)
+        array = _from_objects(array, name, what)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
+        raise TypeError(f"{name} must be {what}, got dtype {array.dtype}")
     return array
 
 
-def _from_objects(array: NDArray[Any], name: str) -> FloatArray:
+def _from_objects(array: NDArray[Any], name: str, what: str) -> FloatArray:
     """Return numbers that NumPy has no type for, such as fractions and integers above 2^64, as floats."""
     for element in array.flat:
         if not is_number(element):
-            raise TypeError(f"{name} must be an array of real numbers, got {shown(element)} in it")
+            raise TypeError(f"{name} must be {what}, got {shown(element)} in it")
     return np.array([_as_float(element, name) for element in array.flat], dtype=np.float64).reshape(array.shape)
 
 

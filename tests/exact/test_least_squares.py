@@ -13,7 +13,7 @@ import pytest
 
 from gradnoise.simulations.least_squares import excess_risks
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
-from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments
+from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments, second_moments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, Rademacher, StudentT
 
 CLOSE = 1e-12  # relative, and a factor of 5 above what is seen; every wrong formula below is off by over 1e-3
@@ -306,3 +306,64 @@ def test_an_ill_conditioned_space_keeps_its_digits(smallest):
     assert skew.excess_risk(0.2, 1, 5) == pytest.approx(straight.excess_risk(0.2, 1, 5), rel=1e-14 / smallest)
     assert skew.assumptions().leverage == pytest.approx(3.0, rel=1e-14 / smallest)
     assert skew.well_specified
+
+
+# --- Many steps, and other units -----------------------------------------------------------------------------------------------
+
+GAUSSIAN = LeastSquares([1.0, 0.25, 4.0], [1.0, -2.0, 0.5], 0.75)
+
+
+@pytest.mark.parametrize("problem", [GAUSSIAN, PLANE, SINGULAR, LINE])
+@pytest.mark.parametrize("first", [None, 0, 7])
+def test_powers_of_the_recursion_are_its_steps(problem, first, monkeypatch):
+    """Catches a sum that starts too early, a step too many, and label noise or cross term lost in the matrix."""
+    eta, n = 0.3 * problem.stability_limit(1.5), [9, 7, 64, 1001]
+    stepped = problem.risk_parts(eta, 1.5, n, first=first)
+    monkeypatch.setattr(second_moments, "_STEPPED", 8)
+    powered = problem.risk_parts(eta, 1.5, n, first=first)
+    for part in ("bias", "variance", "cross"):
+        scale = np.abs(stepped.total).max()
+        np.testing.assert_allclose(getattr(powered, part), getattr(stepped, part), rtol=1e-9, atol=1e-15 * scale)
+    assert not np.allclose(powered.total, problem.risk_parts(eta, 1.5, np.array(n) + 1, first=first).total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("problem", [GAUSSIAN, PLANE])
+def test_a_billion_steps_reach_the_asymptotic_constant(problem):
+    eta = 0.3 * problem.stability_limit(2)
+    limit = problem.asymptotic_constant(eta, 2)
+    # What is left of the start goes as 1/n, also where the steps are taken one by one.
+    left = [n * ((n + 1) * problem.excess_risk(eta, 2, n) / limit - 1) for n in (10**4, 10**9)]
+    assert _close(*left, rtol=1e-3)
+    assert _close(problem.last_iterate_risk(eta, 2, 10**9), problem.last_iterate_risk(eta, 2, 10**4), rtol=1e-9)
+    assert problem.excess_risk(eta, 2, 2**63 - 1) * 2.0**63 == pytest.approx(limit)
+
+
+def test_many_steps_of_many_unknowns_are_refused_before_they_are_taken():
+    large = LeastSquares(np.ones(400), np.ones(400), 1.0)
+    with pytest.raises(ValueError, match="n_steps must be at most 20000 for 1202 unknowns, more than 1000, got 1000000000"):
+        large.excess_risk(1e-3, 1, [5, 10**9])
+
+
+def test_features_of_very_different_units_all_count():
+    """Catches a direction that is dropped as rounding of another one: one feature in meters, the other in femtometers."""
+    problem = FiniteLeastSquares([[1e17, 0.0], [0.0, 1.0], [0.0, 2.0]], [1e17, 1.0, 4.0], [0.0, 0.0])
+    np.testing.assert_allclose(problem.optimum, [1.0, 1.8], rtol=1e-14)
+    mixed = FiniteLeastSquares([[1e17, 1.0], [1e17, 2.0], [-1e17, 4.0]], [3.0, 4.0, 3.0], [0.0, 0.0])
+    np.testing.assert_allclose(mixed.optimum * [1e17, 1.0], np.linalg.lstsq([[1, 1], [1, 2], [-1, 4]], [3.0, 4.0, 3.0])[0])
+    assert len(LeastSquares([1e17, 1.0], [1.0, 1.0], 0.0)._eigenvalues) == 2
+
+
+def test_near_the_stability_limit_the_stationary_covariance_is_found_or_refused_by_name():
+    limit = GAUSSIAN.stability_limit(1)
+    for eta in (limit * (1 - 1e-14), limit * (1 - 1e-12)):
+        with pytest.raises(ValueError, match=f"step_size must be further below the stability limit {limit:.6g}"):
+            GAUSSIAN.asymptotic_constant(eta, 1)
+    assert GAUSSIAN.asymptotic_constant(limit * 0.99, 1) > GAUSSIAN.asymptotic_constant(limit * 0.9, 1) > 0
+
+
+def test_weights_may_be_far_from_one():
+    """Catches a tolerance that is absolute: own + between = 1, up to the rounding of either."""
+    noise = Gaussian(8, 1e-10)
+    moments = WeightMoments.fresh(noise)
+    assert moments.own == pytest.approx(8.75e9)
+    assert moments.own + moments.between == pytest.approx(1, abs=1e-5)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from gradnoise.theory import escape, gradient_noise, sampling
+from gradnoise.theory import escape, gradient_noise, least_squares, sampling
 from gradnoise.theory._float_range import product, root, within_floats, within_floats_or_infinite
 
 H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
@@ -22,6 +22,19 @@ S = np.array([[0.5, -0.75, 0.25], [-0.75, 2.0, 0.0], [0.25, 0.0, 1.0]])
 SINGULAR = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 0.0, 0.0]])
 G = np.array([[1.0, -2.0, 0.5, 3.0], [0.25, 1.0, -1.0, 0.0]])
 T, DELTA = np.array([0.0, 0.3, 5.0]), np.array([0.25, 1.0, 4.0])
+
+
+def _gaussian(features: float = 1.0, parameters: float = 1.0) -> least_squares.LeastSquares:
+    error = np.array([1.0, -2.0, 0.5]) * parameters
+    return least_squares.LeastSquares(np.array([1.0, 0.0, 0.25]) * features**2, error, 0.75 * features * parameters)
+
+
+def _finite(features: float = 1.0, parameters: float = 1.0) -> least_squares.FiniteLeastSquares:
+    labels = np.array([1.0, 1.0, -1.0]) * features * parameters
+    return least_squares.FiniteLeastSquares(
+        np.array([[1.0, 0.5], [-0.5, 2.0], [1.5, -1.0]]) * features, labels, [2 * parameters, 0]
+    )
+
 
 # Each: a function of a unit c, and the power of c that its result has. Powers of two are exact, so nothing else may change.
 UNITS: dict[str, tuple[Callable[[float], object], int]] = {
@@ -51,6 +64,16 @@ UNITS: dict[str, tuple[Callable[[float], object], int]] = {
     "gradient_covariance, batch": (lambda c: sampling.Gaussian(4, 3 * c, centered=False).gradient_covariance(G), -1),
     "effective_batch_size": (lambda c: sampling.effective_batch_size(sampling.Rademacher(4, 2.5 * c)), 1),
     "noise_scale": (lambda c: sampling.SparseGaussian(8, 3 * c, 4, "cov").noise_scale * c**0.5, 0),
+    "risk, features": (lambda c: _gaussian(c**0.5).excess_risk(0.25 / c, 2, [0, 5]), 1),
+    "risk, parameters": (lambda c: _gaussian(1.0, c).last_iterate_risk(0.25, 2, [0, 5]), 2),
+    "risk of points, features": (lambda c: _finite(c**0.5).last_iterate_risk(0.25 / c, 2, [0, 5]), 1),
+    "risk of points, parameters": (lambda c: _finite(1.0, c).excess_risk(0.25, 2, [0, 5]), 2),
+    "stability_limit": (lambda c: [problem(c).stability_limit(3) for problem in (_gaussian, _finite)], -2),
+    "asymptotic_constant": (lambda c: _finite(c**0.5, c**0.5).asymptotic_constant(0.25 / c, 3), 2),
+    "asymptotic_constant, batch": (lambda c: _gaussian().asymptotic_constant(2.0**-500, 3 * max(c, 1)) * max(c, 1), 0),
+    "risk_bound": (lambda c: [_gaussian(c**0.5).risk_bound(0.1 / c, 2, 5, form=f).bound for f in least_squares.FORMS], 1),
+    "risk_bound, parameters": (lambda c: [_finite(1.0, c).risk_bound(0.1, 2, 5, form=f).c1 for f in least_squares.FORMS], 2),
+    "optimum": (lambda c: _finite(1 / c, c).optimum, 1),
     "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
 }
 
@@ -115,6 +138,8 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "strength of a small batch": (lambda: sampling.SparseGaussian(8, 2.0**-1074, 4).noise_scale, 2.0**538),
     "strength of a large batch": (lambda: sampling.GaussianMinibatch(8, 4, 1.6e308).noise_scale, 1.25e-155 * math.sqrt(10)),
     "no noise": (lambda: sampling.GaussianMinibatch(8, 4, math.inf).noise_scale, 0.0),
+    "risk of tiny weights": (lambda: _gaussian().asymptotic_constant(1e-9, 1e300), 0.5 * 0.75**2 * 2 * 1e-300),
+    "risk beyond on its way": (lambda: _gaussian(1e150, 1e-150).risk_bound(1e-302, 1, 0, form="elementary").c2, 0.0),
     "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
 }
 
@@ -133,6 +158,10 @@ BEYOND: dict[str, Callable[[], object]] = {
     "alignment": lambda: escape.indicator_ratio_bound(1e300, 1, 2.0, 1e300),
     "branch": lambda: escape.two_basin.losses([1e200, 0.0], [[0.0, 0.0]]),
     "well": lambda: escape.PlanarLandscape(quartic=1.0).loss(1e80),
+    "constants": lambda: _gaussian().risk_bound(1e-300, 4, 5, form="two-term"),
+    "risk": lambda: _gaussian(1.0, 1e200).excess_risk(0.1, 1, 3),
+    "stability": lambda: least_squares.LeastSquares([1e-320], [1.0], 1.0).stability_limit(1),
+    "label noise": lambda: least_squares.LeastSquares([1.0], [1.0], 1e200).assumptions(),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
     "variance": lambda: sampling.Gaussian(8, 5e-324).variance,

@@ -246,6 +246,7 @@ def test_the_class_of_the_weights_can_fail():
 GOOD = LeastSquares([1.0, 0.5], [1.0, 1.0], 1.0)
 LIMIT = GOOD.stability_limit(2)
 X2 = np.eye(2)
+START = StartingPoint(1.0, 1.0, 1, uncorrelated=True)
 BAD = [
     (lambda: LeastSquares([1, -1], [1, 1], 1), ValueError, "spectrum must be >= 0"),
     (lambda: LeastSquares([0, 0], [1, 1], 1), ValueError, "spectrum must have an entry > 0"),
@@ -285,6 +286,19 @@ BAD = [
     (lambda: GOOD.risk_bound(0.1, 2, 5, form="sharp"), ValueError, "form must be one of elementary, bach-moulines, two-term"),
     (lambda: GOOD.risk_bound(1.0, 2, 5), ValueError, r"step_size must make step_size \* R_b\^2 <= 1 .* at most 0.44"),
     (lambda: GOOD.risk_bound(-1.0, 2, 5), ValueError, "step_size must be > 0"),
+    (lambda: GOOD.excess_risk(0.1, 2, [1, 2**63]), (TypeError, ValueError), "n_steps must be"),
+    (lambda: GOOD.excess_risk(0.1, 2, 10**400), ValueError, "n_steps must be within the range of floats"),
+    (lambda: GOOD.excess_risk(0.1, 2, np.ma.masked_array([1, 2], mask=[0, 1])), TypeError, "n_steps must not be masked"),
+    (lambda: bound_constants(cast(Any, 1), START, 0.1, WeightMoments.of(2), "two-term"), TypeError, "assumptions must be of"),
+    (lambda: bound_constants(GOOD.assumptions(), START, 0.1, WeightMoments.of(2), "sharp"), ValueError, "form must be one of"),
+    (
+        lambda: bound_constants(GOOD.assumptions(), START, math.nan, WeightMoments.of(2), FORMS[0]),
+        ValueError,
+        "step_size must be",
+    ),
+    (lambda: StartingPoint(1.0, math.inf, 1, True), ValueError, "squared_inverse_norm must be finite"),
+    (lambda: StartingPoint(1.0, 1.0, 0, True), ValueError, "rank must be >= 1"),
+    (lambda: replace(GOOD.assumptions(), leverage=-1.0), ValueError, "leverage must be >= 0"),
 ]
 
 

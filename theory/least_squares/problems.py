@@ -6,9 +6,13 @@ Both offer the exact excess risks, the stability limit, the asymptotic constant 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import exponent_of, within_floats
+from gradnoise.theory._linalg import accurate_svd
 from gradnoise.theory._validation import FloatArray, as_array, as_nonnegative, as_probabilities, as_real
 from gradnoise.theory.least_squares.risk_bound import Assumptions
 from gradnoise.theory.least_squares.second_moments import OnlineLeastSquares
@@ -49,6 +53,7 @@ class LeastSquares(OnlineLeastSquares):
 
     well_specified = True
 
+    @within_floats
     def __init__(self, spectrum: ArrayLike, initial_error: ArrayLike, noise_std: float) -> None:
         self.spectrum = as_nonnegative(as_array(spectrum, "spectrum", ndim=1), "spectrum")
         self.initial_error = as_array(initial_error, "initial_error", ndim=1)
@@ -59,7 +64,9 @@ class LeastSquares(OnlineLeastSquares):
             raise ValueError(f"spectrum must have an entry > 0, got {self.spectrum.tolist()}")
         self.noise_std = as_real(noise_std, "noise_std", at_least=0)
         used = self.spectrum > 0
-        self._set(self.spectrum[used], self.initial_error[used], self.noise_std**2 * self.spectrum[used])
+        of_features, of_parameters = self._set_units(exponent_of(self.spectrum) // 2, self.initial_error[used], self.noise_std)
+        lam, start = np.ldexp(self.spectrum[used], -2 * of_features), np.ldexp(self.initial_error[used], -of_parameters)
+        self._set(lam, start, np.ldexp(self.noise_std, -of_features - of_parameters) ** 2 * lam)
 
     def __repr__(self) -> str:
         return f"LeastSquares({self.spectrum.tolist()}, {self.initial_error.tolist()}, {self.noise_std})"
@@ -68,11 +75,13 @@ class LeastSquares(OnlineLeastSquares):
         lam = self._eigenvalues  # Isserlis: E[(x'Sx) x x'] = 2 Sigma S Sigma + Tr(Sigma S) Sigma
         return 2 * lam**2 * S + (S @ lam)[..., np.newaxis] * lam
 
+    @within_floats
     def assumptions(self) -> Assumptions:
         """Sharp constants: R^2 = 2 lambda + Tr Sigma, sigma^2 = noise_std^2, lambda the largest eigenvalue, K = d + 2."""
-        lam = self._eigenvalues
+        lam, unit = self._eigenvalues, 2 * self._of_features
         largest = float(lam.max())
-        return Assumptions(2 * largest + float(lam.sum()), self.noise_std**2, largest, float(len(lam) + 2))
+        radius_squared = math.ldexp(2 * largest + float(lam.sum()), unit)
+        return Assumptions(radius_squared, self.noise_std**2, math.ldexp(largest, unit), float(len(lam) + 2))
 
 
 class FiniteLeastSquares(OnlineLeastSquares):
@@ -118,6 +127,7 @@ class FiniteLeastSquares(OnlineLeastSquares):
     (0.5, 0.25)
     """
 
+    @within_floats
     def __init__(
         self, features: ArrayLike, targets: ArrayLike, initial: ArrayLike, probabilities: ArrayLike | None = None
     ) -> None:
@@ -132,19 +142,21 @@ class FiniteLeastSquares(OnlineLeastSquares):
         if not self.features.any():
             raise ValueError(f"features must not all be zero, got shape {self.features.shape}")
         p = self.probabilities = as_probabilities(probabilities, "probabilities", m)
+        of_features, of_parameters = self._set_units(exponent_of(self.features), self.initial, self.targets)
+        X, y = np.ldexp(self.features, -of_features), np.ldexp(self.targets, -of_features - of_parameters)
         # Singular values of the features: those of Sigma, their squares, would lose half of the digits.
         root = np.sqrt(p)
-        left, s, right = np.linalg.svd(root[:, np.newaxis] * self.features, full_matrices=False)
+        left, s, right = accurate_svd(root[:, np.newaxis] * X)
+        axes = right.T
+        self._x = X @ axes
+        optimum = left.T @ (root * y) / s
+        self.optimum = np.ldexp(axes @ optimum, of_parameters)
+        self._residuals = y - self._x @ optimum
+        sizes = np.abs(y) + np.abs(self._x) @ np.abs(optimum)
         rounding = max(m, d) * np.finfo(float).eps
-        used = s > rounding * s[0]
-        left, s, axes = left[:, used], s[used], right[used].T
-        self._x = self.features @ axes
-        optimum = left.T @ (root * self.targets) / s
-        self.optimum = axes @ optimum
-        self._residuals = self.targets - self._x @ optimum
-        sizes = np.abs(self.targets) + np.abs(self._x) @ np.abs(optimum)
         self.well_specified = bool((np.abs(self._residuals) <= 8 * rounding * sizes)[p > 0].all())
-        self._set(s**2, axes.T @ self.initial - optimum, self._weighted(self._residuals**2))
+        start = axes.T @ np.ldexp(self.initial, -of_parameters) - optimum
+        self._set(s**2, start, self._weighted(self._residuals**2))
 
     def __repr__(self) -> str:
         return f"FiniteLeastSquares({len(self.features)} points in {self.features.shape[1]} dimensions)"
@@ -159,6 +171,7 @@ class FiniteLeastSquares(OnlineLeastSquares):
     def _cross_source(self, mean: FloatArray) -> FloatArray:
         return self._weighted((self._x @ mean) * self._residuals)
 
+    @within_floats
     def assumptions(self) -> Assumptions:
         """Sharp constants, as largest eigenvalues of the whitened matrices."""
         root = np.sqrt(self._eigenvalues)
@@ -168,8 +181,8 @@ class FiniteLeastSquares(OnlineLeastSquares):
 
         squares = self._x**2
         return Assumptions(
-            largest(squares.sum(axis=1)),
-            max(largest(self._residuals**2), 0.0),
-            float(self._eigenvalues.max()),
+            math.ldexp(largest(squares.sum(axis=1)), 2 * self._of_features),
+            math.ldexp(max(largest(self._residuals**2), 0.0), self._of_risks),
+            math.ldexp(float(self._eigenvalues.max()), 2 * self._of_features),
             largest((squares / self._eigenvalues).sum(axis=1)),
         )

@@ -44,11 +44,13 @@ d is the rank of Sigma, and only the part of :math:`\delta_0` in its range count
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import as_choice, as_count, as_flag, as_real, set_fields, shown
 from gradnoise.theory.least_squares.weight_moments import WeightMoments
 
 __all__ = ["FORMS", "Assumptions", "RiskBound", "StartingPoint", "bound_constants"]
@@ -83,6 +85,10 @@ class Assumptions:
     largest_eigenvalue: float
     leverage: float
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            set_fields(self, **{field.name: as_real(getattr(self, field.name), field.name, at_least=0)})
+
 
 @dataclass(frozen=True)
 class StartingPoint:
@@ -108,6 +114,11 @@ class StartingPoint:
     squared_inverse_norm: float
     rank: int
     uncorrelated: bool
+
+    def __post_init__(self) -> None:
+        for name in ("squared_norm", "squared_inverse_norm"):
+            set_fields(self, **{name: as_real(getattr(self, name), name, at_least=0)})
+        set_fields(self, rank=as_count(self.rank, "rank"), uncorrelated=as_flag(self.uncorrelated, "uncorrelated"))
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,7 @@ class RiskBound:
     c2: float
 
 
+@within_floats
 def bound_constants(
     assumptions: Assumptions, start: StartingPoint, step_size: float, weights: WeightMoments, form: str
 ) -> tuple[float, float]:
@@ -171,21 +183,42 @@ def bound_constants(
     >>> bound_constants(assumptions, start, 0.5, WeightMoments.minibatch(1), "two-term")  # eta R**2 = 1
     (1.0, 4.0)
     """
-    a, eta, d = assumptions, step_size, start.rank
-    s, q = weights.own, weights.between
-    radius_b = s * a.radius_squared + max(q, 0.0) * a.largest_eigenvalue  # R_b^2
-    variance_b = s * a.noise_variance  # sigma_b^2
-    z = eta * radius_b
+    for value, name, kind in ((assumptions, "assumptions", Assumptions), (start, "start", StartingPoint)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of {kind.__name__}, got {shown(value)}")
+    weights, eta = WeightMoments.of(weights), as_real(step_size, "step_size", above=0)
+    as_choice(form, "form", FORMS)
+    check_range(assumptions, eta, weights, form)
+    return constants(assumptions, start, eta, weights, form)
+
+
+def check_range(assumptions: Assumptions, step_size: float, weights: WeightMoments, form: str) -> None:
+    """Raise unless the bound of this form is proved for the step size."""
+    radius_b = _radius_b(assumptions, weights)
+    z = step_size * radius_b
     if z > 1 or (z == 1 and form == "bach-moulines"):
         allowed = "< 1" if form == "bach-moulines" else "<= 1"
         raise ValueError(
             f"step_size must make step_size * R_b^2 {allowed} for the bound {form!r}, "
-            f"got step_size = {eta:g}, R_b^2 = {radius_b:g}: at most {1 / radius_b:g}"
+            f"got step_size = {step_size:g}, R_b^2 = {radius_b:g}: at most {1 / radius_b:g}"
         )
+
+
+def constants(
+    assumptions: Assumptions, start: StartingPoint, eta: float, weights: WeightMoments, form: str
+) -> tuple[float, float]:
+    """C_1 and C_2, in any units that fit together."""
+    d, s, q = start.rank, weights.own, weights.between
+    variance_b = s * assumptions.noise_variance  # sigma_b^2
+    z = eta * _radius_b(assumptions, weights)
     if form == "bach-moulines":
         return 0.5 * (math.sqrt(variance_b * d) / (1 - math.sqrt(z)) + math.sqrt(start.squared_norm / eta)) ** 2, 0.0
     if form == "elementary":
         return (math.sqrt(2 * variance_b * d) + math.sqrt(start.squared_norm / eta)) ** 2 / (2 * (2 - z)), 0.0
     m = 1 if start.uncorrelated else 2
-    multiplicative = (s * a.leverage + max(q - 1, 0.0)) * start.squared_norm / (eta * (2 - z))
+    multiplicative = (s * assumptions.leverage + max(q - 1, 0.0)) * start.squared_norm / (eta * (2 - z))
     return m * variance_b * d / (2 - z), m / 2 * (start.squared_inverse_norm / eta**2 + multiplicative)
+
+
+def _radius_b(assumptions: Assumptions, weights: WeightMoments) -> float:
+    return weights.own * assumptions.radius_squared + max(weights.between, 0.0) * assumptions.largest_eigenvalue  # R_b^2

@@ -13,6 +13,7 @@ are kept.
 from __future__ import annotations
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +22,19 @@ from typing import Any
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_real
-from gradnoise.theory.least_squares.risk_bound import FORMS, Assumptions, RiskBound, StartingPoint, bound_constants
+from gradnoise.theory._float_range import exponent_of, within_floats
+from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_counts, as_real
+from gradnoise.theory.least_squares.risk_bound import FORMS, Assumptions, RiskBound, StartingPoint, check_range, constants
 from gradnoise.theory.least_squares.weight_moments import WeightMoments
 
 __all__ = ["OnlineLeastSquares", "RiskParts"]
 
 _DENSE = 64  # up to this many unknowns an operator is written out
+_STEPPED = 20_000  # steps that are taken one by one: seconds
+_POWERED = 1000  # unknowns of a recursion whose powers are taken: seconds
+_PLAIN = 100  # powers of two up to which squares of squares need no unit
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,25 @@ class OnlineLeastSquares(ABC):
     #: Whether it is known that eps has mean zero given x, so that bias and variance are uncorrelated.
     well_specified: bool
 
+    def _set_units(self, of_features: int, start: FloatArray, residuals: ArrayLike) -> tuple[int, int]:
+        """Choose powers of two as units of features and of parameters, in which no square leaves the range of floats.
+
+        All that is private is in these units.
+        """
+        of_parameters = max(exponent_of(start), exponent_of(residuals) - of_features)
+        plain = max(abs(of_features), abs(of_parameters)) <= _PLAIN
+        self._of_features, self._of_parameters = (0, 0) if plain else (of_features, of_parameters)
+        return self._of_features, self._of_parameters
+
+    @property
+    def _of_risks(self) -> int:
+        return 2 * (self._of_features + self._of_parameters)
+
+    def _step_in_units(self, step_size: float) -> float:
+        return float(np.ldexp(step_size, 2 * self._of_features))
+
     def _set(self, eigenvalues: FloatArray, start: FloatArray, label_noise: FloatArray) -> None:
-        """Set what the recursion needs, in the eigenbasis of Sigma.
+        """Set what the recursion needs, in the eigenbasis of Sigma and in the units that were set.
 
         Parameters
         ----------
@@ -151,6 +173,7 @@ class OnlineLeastSquares(ABC):
         """Exact excess risk of the mean of theta_first ... theta_n; parameters as in `excess_risk`, 0 <= first <= n."""
         return self.risk_parts(step_size, batch_size, n_steps, first=first).total
 
+    @within_floats
     def risk_parts(self, step_size: float, batch_size: Any, n_steps: ArrayLike, *, first: int | None = 0) -> RiskParts:
         """Bias, variance and cross term of an exact excess risk.
 
@@ -166,19 +189,21 @@ class OnlineLeastSquares(ABC):
         RiskParts
         """
         eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
-        wanted = _as_steps(n_steps)
+        wanted = as_counts(n_steps, "n_steps")
         if first is not None:
             first = as_count(first, "first", at_least=0, at_most=int(wanted.min()))
-        last = int(wanted.max())
-        found = {}
-        sought = set(wanted.ravel().tolist())
-        for t, risks in enumerate(self._risks(eta, weights, first)):
-            if t in sought:
-                found[t] = risks
-            if t == last:
-                break
+        found, sought = {}, set(wanted.ravel().tolist())
+        eta = self._step_in_units(eta)
+        if any(t > _STEPPED for t in sought):
+            found = self._risks_of_powers(eta, weights, first, sought)
+        else:
+            for t, risks in enumerate(self._risks(eta, weights, first)):
+                if t in sought:
+                    found[t] = risks
+                if len(found) == len(sought):
+                    break
         parts = np.array([found[t] for t in wanted.ravel().tolist()]).T.reshape(3, *wanted.shape)
-        bias, variance, cross = (p if wanted.ndim else float(p) for p in parts)
+        bias, variance, cross = (p if wanted.ndim else float(p) for p in np.ldexp(parts, self._of_risks))
         return RiskParts(bias, variance, cross)
 
     def _risks(self, eta: float, weights: WeightMoments, first: int | None) -> Iterator[FloatArray]:
@@ -210,6 +235,46 @@ class OnlineLeastSquares(ABC):
                 mean = mean_decay * mean
             S = decay * S + own * self._fourth_moment(S) + source
 
+    def _risks_of_powers(self, eta: float, weights: WeightMoments, first: int | None, sought: set[int]) -> dict[int, FloatArray]:
+        """What `_risks` yields at each t that is sought, from powers of the recursion's matrix: O(log t) for fixed unknowns."""
+        lam, shape = self._eigenvalues, self._label_noise.shape
+        size, d = self._label_noise.size, len(lam)
+        unknowns = 2 * size + d + 2
+        if unknowns > _POWERED:
+            raise ValueError(
+                f"n_steps must be at most {_STEPPED} for {unknowns} unknowns, more than {_POWERED}, got {max(sought)}"
+            )
+        decay = 1 - eta * self._pair_sum + eta**2 * weights.between * self._pair_product
+        own, mean_decay = eta**2 * weights.own, 1 - eta * lam
+        rows = mean_decay if self._diagonal else mean_decay[:, np.newaxis]
+
+        def step(state: FloatArray) -> FloatArray:
+            """S, U and the total as in `_risks`, the mean and the strength of the label noise, for a stack of states."""
+            S, U = state[:, :size].reshape(-1, *shape), rows * state[:, size : 2 * size].reshape(-1, *shape)
+            total, mean, strength = state[:, 2 * size], state[:, 2 * size + 1 : -1], state[:, -1]
+            total = total + 2 * self._trace(U) + self._trace(S)
+            grown = decay * S + own * self._fourth_moment(S) + own * np.multiply.outer(strength, self._label_noise)
+            if not self.well_specified:
+                grown = grown - 2 * own * np.array([self._cross_source(of_state) for of_state in mean])
+            parts = grown.reshape(-1, size), (U + S).reshape(-1, size), total[:, np.newaxis]
+            return np.hstack([*parts, mean_decay * mean, strength[:, np.newaxis]])
+
+        # Rows are states, so that a step multiplies from the right.
+        matrix = step(np.eye(unknowns))
+        start = np.zeros((3, unknowns))
+        start[0, :size] = (self._start**2 if self._diagonal else np.outer(self._start, self._start)).ravel()
+        start[1, -1] = 1.0
+        start[2, 2 * size + 1 : -1] = self._start
+        if first is not None:
+            start = _powers(matrix, [(first, start)])[0]
+            start[:, size : 2 * size + 1] = 0.0  # no sum so far
+        steps = sorted(sought)
+        states = _powers(matrix, [(t if first is None else t - first + 1, start) for t in steps])
+        if first is None:
+            return {t: 0.5 * self._trace(x[:, :size].reshape(-1, *shape)) for t, x in zip(steps, states, strict=True)}
+        return {t: 0.5 * x[:, 2 * size] / (t - first + 1) ** 2 for t, x in zip(steps, states, strict=True)}
+
+    @within_floats
     def stability_limit(self, batch_size: Any) -> float:
         r"""Step size from which on the second moments do not converge.
 
@@ -232,11 +297,14 @@ class OnlineLeastSquares(ABC):
         size = self._label_noise.size
         if size <= _DENSE:
             matrix = np.array([scaled(e.reshape(self._label_noise.shape)).ravel() for e in np.eye(size)])
-            return 1 / float(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
+            return self._limit(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
         # The eigenvector is positive semi-definite, so this start is not orthogonal to it.
         start = np.sqrt(self._pair_sum) * (1.0 if self._diagonal else np.eye(len(self._eigenvalues)))
         largest = scipy.sparse.linalg.eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
-        return 1 / float(largest[0])
+        return self._limit(largest[0])
+
+    def _limit(self, largest: float) -> float:
+        return math.ldexp(1 / float(largest), -2 * self._of_features)
 
     def stable_step_size(self, step_size: float, batch_size: Any) -> float:
         """Return a step size that is below `stability_limit`.
@@ -254,6 +322,7 @@ class OnlineLeastSquares(ABC):
             )
         return eta
 
+    @within_floats
     def asymptotic_constant(self, step_size: float, batch_size: Any) -> float:
         r"""Limit of (n + 1) times the excess risk of the averaged iterate.
 
@@ -274,19 +343,27 @@ class OnlineLeastSquares(ABC):
             Units: loss.
         """
         eta, weights = self.stable_step_size(step_size, batch_size), WeightMoments.of(batch_size)
+        eta = self._step_in_units(eta)
         root = np.sqrt(self._pair_sum)
         scaled = self._scaled_operator(weights)
         right = eta * weights.own * self._label_noise / root
+        unit = exponent_of(right)  # the squares of a few samples' weights may be tiny
+        right = np.ldexp(right, -unit)
         identity_minus = self._linear(lambda S: S - eta * scaled(S))
-        solution, info = scipy.sparse.linalg.cg(identity_minus, right.ravel(), rtol=1e-15, atol=0.0, maxiter=100 * right.size)
+        solution, _ = scipy.sparse.linalg.cg(identity_minus, right.ravel(), rtol=1e-15, atol=0.0, maxiter=100 * right.size)
         residual = np.abs(identity_minus @ solution - right.ravel()).max(initial=0.0)
-        if residual > 1e-12 * np.abs(right).max(initial=0.0):  # cg may report failure at a tolerance below rounding
-            raise ArithmeticError(f"the stationary covariance did not converge (cg code {info}, residual {residual:.3g})")
-        C = solution.reshape(right.shape) / root
+        if not residual <= 1e-12 * np.abs(right).max(initial=0.0):  # cg may report failure at a tolerance below rounding
+            raise ValueError(
+                f"step_size must be further below the stability limit {self.stability_limit(weights):.6g} for the stationary "
+                f"covariance to be found, got {step_size:g}"
+            )
+        C = np.ldexp(solution.reshape(right.shape), unit) / root
         noise = weights.own * (self._label_noise + self._fourth_moment(C[np.newaxis])[0])
         noise = noise + (weights.between - 1) * self._pair_product * C
-        return 0.5 * float(((noise if self._diagonal else np.diag(noise)) / self._eigenvalues).sum())
+        constant = 0.5 * float(((noise if self._diagonal else np.diag(noise)) / self._eigenvalues).sum())
+        return math.ldexp(constant, self._of_risks)
 
+    @within_floats
     def risk_bound(self, step_size: float, batch_size: Any, n_steps: ArrayLike, *, form: str = "elementary") -> RiskBound:
         """Theorem 1 of wu2020 with explicit constants; derived in `gradnoise.theory.least_squares.risk_bound`.
 
@@ -314,13 +391,20 @@ class OnlineLeastSquares(ABC):
         """
         as_choice(form, "form", FORMS)
         eta, weights = as_real(step_size, "step_size", above=0), WeightMoments.of(batch_size)
-        steps = _as_steps(n_steps)
+        steps, assumptions = as_counts(n_steps, "n_steps"), self.assumptions()
+        check_range(assumptions, eta, weights, form)
         squares = self._start**2
         start = StartingPoint(
             float(squares.sum()), float((squares / self._eigenvalues).sum()), len(self._eigenvalues), self.well_specified
         )
-        c1, c2 = bound_constants(self.assumptions(), start, eta, weights, form)
-        bound = c1 / (steps + 1) + c2 / (steps + 1.0) ** 2
+        in_units = Assumptions(
+            math.ldexp(assumptions.radius_squared, -2 * self._of_features),
+            math.ldexp(assumptions.noise_variance, -self._of_risks),
+            math.ldexp(assumptions.largest_eigenvalue, -2 * self._of_features),
+            assumptions.leverage,
+        )
+        c1, c2 = (math.ldexp(c, self._of_risks) for c in constants(in_units, start, self._step_in_units(eta), weights, form))
+        bound = c1 / (steps + 1.0) + c2 / (steps + 1.0) ** 2
         return RiskBound(bound if steps.ndim else float(bound), c1, c2)
 
     @cached_property
@@ -354,10 +438,12 @@ class OnlineLeastSquares(ABC):
         return scipy.sparse.linalg.LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
 
 
-def _as_steps(n_steps: ArrayLike) -> NDArray[np.int64]:
-    steps = np.asarray(n_steps)
-    if steps.dtype.kind not in "iu":
-        raise TypeError(f"n_steps must be an integer or an array of them, got {n_steps!r}")
-    if steps.size == 0 or steps.min() < 0:
-        raise ValueError(f"n_steps must be >= 0 and not empty, got {n_steps!r}")
-    return steps.astype(np.int64)
+def _powers(matrix: FloatArray, wanted: list[tuple[int, FloatArray]]) -> list[FloatArray]:
+    """States after as many steps each: x times the matrix to that power."""
+    powers, states = [power for power, _ in wanted], [state for _, state in wanted]
+    while any(powers):
+        states = [state @ matrix if power % 2 else state for power, state in zip(powers, states, strict=True)]
+        powers = [power // 2 for power in powers]
+        if any(powers):
+            matrix = matrix @ matrix
+    return states
