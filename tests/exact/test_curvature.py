@@ -99,6 +99,35 @@ def test_alignment_is_the_quotient_of_the_paper():
     )
 
 
+def test_alignment_has_no_unit_and_is_bounded_by_one():
+    """Catches a delta that no residual allows, and a number where nothing is aligned with anything."""
+    J, r = np.array([[1.0, 0.5, 2.0], [0.25, 1.0, -1.0]]), np.array([0.5, -0.25, 0.75])
+    curvature = Curvature(J, r)
+    for unit in (2.0**-400, 2.0**400):
+        for other in (Curvature(unit * J, r), Curvature(J, unit * r)):
+            assert (other.alignment, other.mean_share) == pytest.approx((curvature.alignment, curvature.mean_share), rel=1e-12)
+        assert alignment_bound(Curvature(J, unit * r), 0.25 * unit) == pytest.approx(alignment_bound(curvature, 0.25), rel=1e-12)
+    assert 0 < alignment_bound(curvature, 0.25) <= min(curvature.alignment, 1.0)
+    for delta in (0.26, 5.0):
+        with pytest.raises(
+            ValueError, match=f"delta must be at most the least residual that has a gradient, 0.25, got {delta:g}"
+        ):
+            alignment_bound(curvature, delta)
+    equal = Curvature([[0.1, 0.1, 0.1]], [0.3, 0.3, 0.3])  # their mean has been rounded
+    with pytest.raises(ValueError, match="alignment needs gradients that differ"):
+        _ = equal.alignment
+    assert alignment_bound(equal, 0.3) == pytest.approx(0.0, abs=1e-15)
+    with pytest.raises(ValueError, match="mean_share needs gradients along the leading direction"):
+        _ = Curvature([[1.0, 2.0]], [0.0, 0.0]).mean_share
+    with pytest.raises(TypeError, match="curvature must be a Curvature, got 3"):
+        alignment_bound(cast(Any, 3), 0.1)
+
+
+def test_parameters_of_very_different_units_all_count():
+    graded = Curvature(np.diag([1e20, 1.0, 1e-20]), [0.5, 0.25, 0.125])
+    np.testing.assert_allclose(graded.eigenvalue_ratios, [1 / 64, 1 / 16, 1 / 4], rtol=1e-14)
+
+
 def test_constants_of_proposition_3_as_printed():
     assert printed_alignment_bound(0.1, 0.1, 0.25) == pytest.approx(0.5 * 0.25)
     assert printed_radius(0.1, 0.25, 4.0, 5.0) == pytest.approx(0.1 * math.sqrt(0.25 * 4) / 5)
@@ -172,6 +201,20 @@ def test_a_data_set_has_the_gap_of_its_frequencies():
     frequencies = generator.multinomial(300, law.ravel() / law.sum()).reshape(4, 3) / 300
     gap = MODEL.covariance(TRUTH, frequencies) - MODEL.hessian(TRUTH, frequencies)
     assert found.value == pytest.approx((gap**2).sum(), rel=1e-13)
+
+
+def test_a_fit_has_start_and_law_that_fit_together():
+    with pytest.raises(ValueError, match="start must have 4 entries, got 3"):
+        MODEL.fit(LAW, np.zeros(3))
+    with pytest.raises(
+        ValueError, match=r"theta \(..., d\) and law \(..., k, C\) must broadcast, got shapes \(2, 4\) and \(3, 4, 3\)"
+    ):
+        MODEL.gradient(np.zeros((2, 4)), np.stack([LAW] * 3))
+    with pytest.raises(ValueError, match="one maximum likelihood estimate"):  # its gradient vanishes, the estimate runs away
+        SoftmaxRegression([[1.0]], 2).fit([[1.0, 0.0]], [0.0])
+    for unit in (1e-120, 1e120):
+        fitted = SoftmaxRegression([[unit]], 2).fit([[0.75, 0.25]], [0.0])
+        np.testing.assert_allclose(fitted * unit, math.log(3), rtol=1e-12)
 
 
 SEPARABLE = np.diag([0.5, 0.5, 0.0, 0.0])[:, :3]

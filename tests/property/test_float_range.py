@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from gradnoise.theory import escape, gradient_noise, least_squares, sampling
+from gradnoise.theory import curvature, escape, gradient_noise, least_squares, sampling
 from gradnoise.theory._float_range import product, root, within_floats, within_floats_or_infinite
 
 H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
@@ -34,6 +34,10 @@ def _finite(features: float = 1.0, parameters: float = 1.0) -> least_squares.Fin
     return least_squares.FiniteLeastSquares(
         np.array([[1.0, 0.5], [-0.5, 2.0], [1.5, -1.0]]) * features, labels, [2 * parameters, 0]
     )
+
+
+def _curvature(jacobian: float = 1.0, residuals: float = 1.0) -> curvature.Curvature:
+    return curvature.Curvature(G * jacobian, np.array([0.5, -0.25, 0.75, 1.0]) * residuals)
 
 
 # Each: a function of a unit c, and the power of c that its result has. Powers of two are exact, so nothing else may change.
@@ -74,6 +78,12 @@ UNITS: dict[str, tuple[Callable[[float], object], int]] = {
     "risk_bound": (lambda c: [_gaussian(c**0.5).risk_bound(0.1 / c, 2, 5, form=f).bound for f in least_squares.FORMS], 1),
     "risk_bound, parameters": (lambda c: [_finite(1.0, c).risk_bound(0.1, 2, 5, form=f).c1 for f in least_squares.FORMS], 2),
     "optimum": (lambda c: _finite(1 / c, c).optimum, 1),
+    "curvature, indicator": (lambda c: _curvature(c**0.5).indicator, 2),
+    "curvature, largest_eigenvalue": (lambda c: _curvature(c).largest_eigenvalue, 2),
+    "curvature, eigenvalue_ratios": (lambda c: _curvature(1.0, c).eigenvalue_ratios, 2),
+    "ratio_bounds": (lambda c: curvature.ratio_bounds(0.5 * c, 0.25 * c), 2),
+    "printed_alignment_bound": (lambda c: curvature.printed_alignment_bound(0.5 * c, 0.25 * c, 0.25), 0),
+    "printed_radius": (lambda c: curvature.printed_radius(0.5 * c, 0.25, 2.0 * c, 3.0 * c) ** 2, 1),
     "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
 }
 
@@ -140,6 +150,8 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "no noise": (lambda: sampling.GaussianMinibatch(8, 4, math.inf).noise_scale, 0.0),
     "risk of tiny weights": (lambda: _gaussian().asymptotic_constant(1e-9, 1e300), 0.5 * 0.75**2 * 2 * 1e-300),
     "risk beyond on its way": (lambda: _gaussian(1e150, 1e-150).risk_bound(1e-302, 1, 0, form="elementary").c2, 0.0),
+    "radius of large residuals": (lambda: curvature.printed_radius(1e300, 0.25, 1e-300, 1e100), 5e49),
+    "quotient of large residuals": (lambda: curvature.printed_alignment_bound(1e300, 1e300, 0.25), 0.125),
     "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
 }
 
@@ -162,6 +174,9 @@ BEYOND: dict[str, Callable[[], object]] = {
     "risk": lambda: _gaussian(1.0, 1e200).excess_risk(0.1, 1, 3),
     "stability": lambda: least_squares.LeastSquares([1e-320], [1.0], 1.0).stability_limit(1),
     "label noise": lambda: least_squares.LeastSquares([1.0], [1.0], 1e200).assumptions(),
+    "ratios": lambda: curvature.ratio_bounds(1e300, 0.5),
+    "outputs": lambda: curvature.ClippedNetwork([[1.0], [8.0]], [0, 1], [1.0], 0.125).losses([[1e308]]),
+    "scores": lambda: curvature.SoftmaxRegression([[1e10]], 2).class_probabilities([1e308]),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
     "variance": lambda: sampling.Gaussian(8, 5e-324).variance,

@@ -10,16 +10,20 @@ that count, those with :math:`j_i \ne 0`. `gradnoise.theory.curvature.ClippedNet
 
 from __future__ import annotations
 
-import math
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.theory import gradient_noise
-from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real
+from gradnoise.theory._float_range import exponent_of, root, within_floats
+from gradnoise.theory._linalg import accurate_svd
+from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real, shown
 
 __all__ = ["Curvature", "alignment_bound", "printed_alignment_bound", "printed_radius", "ratio_bounds"]
+
+_ROUNDING = 4 * float(np.finfo(float).eps)
 
 
 class Curvature:
@@ -60,26 +64,31 @@ class Curvature:
         return 1 if self.halved else 2
 
     @property
+    @within_floats
     def gradients(self) -> FloatArray:
         """Gradient matrix, (d, n)."""
         return self.scale * self.residuals * self.jacobian
 
     @property
+    @within_floats
     def gradient(self) -> FloatArray:
         """Gradient of the mean loss, (d,)."""
         return self.gradients.mean(axis=1)
 
     @property
+    @within_floats
     def fisher(self) -> FloatArray:
         """F, (d, d)."""
         return gradient_noise.fisher(self.gradients)
 
     @property
+    @within_floats
     def hessian(self) -> FloatArray:
         """H, (d, d)."""
         return self.scale * gradient_noise.fisher(self.jacobian)
 
     @property
+    @within_floats
     def covariance(self) -> FloatArray:
         """Σ = F − ∇L∇Lᵀ, (d, d)."""
         return gradient_noise.sgd_covariance(self.gradients, 1)
@@ -96,11 +105,10 @@ class Curvature:
 
     @cached_property
     def _svd(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        left, s, right = np.linalg.svd(self.jacobian[:, self.active], full_matrices=False)
-        used = s > max(self.jacobian.shape) * np.finfo(float).eps * s.max(initial=0.0)
-        return left[:, used], s[used], right[used]
+        return accurate_svd(self.jacobian[:, self.active])
 
     @cached_property
+    @within_floats
     def eigenvalue_ratios(self) -> FloatArray:
         """Ascending eigenvalues of F relative to H, on H's range: uᵀFu/uᵀHu lies between the first and the last.
 
@@ -111,17 +119,20 @@ class Curvature:
         return as_array(np.linalg.eigvalsh(right * (self.scale * self.residuals[self.active] ** 2) @ right.T), "ratios")
 
     @property
+    @within_floats
     def largest_eigenvalue(self) -> float:
         """λ of H; zero where all samples are clipped."""
         _, s, _ = self._svd
         return self.scale * float(s.max(initial=0.0)) ** 2 / len(self.residuals)
 
     @property
+    @within_floats
     def leading_gradients(self) -> FloatArray:
         """Gradients along u, the leading eigenvector of H: (n,)."""
         return self._leading_direction @ self.gradients
 
     @property
+    @within_floats
     def indicator(self) -> float:
         """Tr(HΣ), from products between samples: nothing of size (d, d) is formed."""
         centred = self.gradients - self.gradient[:, np.newaxis]
@@ -129,6 +140,7 @@ class Curvature:
         return self.scale * float(((self.jacobian[:, self.active].T @ centred) ** 2).sum()) / n**2
 
     @property
+    @within_floats
     def isotropic_indicator(self) -> float:
         """Tr(HΣ̄) = TrH TrΣ/d, of isotropic noise of the same strength."""
         d, n = self.jacobian.shape
@@ -136,6 +148,7 @@ class Curvature:
         return trace * float(np.var(self.gradients, axis=1).sum()) / d
 
     @property
+    @within_floats
     def alignment(self) -> float:
         r"""The largest a for which (21) holds here, :math:`u^T\Sigma u\, \mathrm{Tr}H / (\lambda\, \mathrm{Tr}\Sigma)`.
 
@@ -144,18 +157,28 @@ class Curvature:
         ValueError
             If H or Σ is zero.
         """
-        variance = float(np.var(self.leading_gradients))
-        total = float(np.var(self.gradients, axis=1).sum())
-        if total == 0:
-            raise ValueError("alignment needs gradients that differ, got a covariance of zero")
-        trace = self.scale * float((self.jacobian**2).sum()) / len(self.residuals)
-        return variance * trace / (self.largest_eigenvalue * total)
+        point = self._in_units
+        variance = float(np.var(point.leading_gradients))
+        total = float(np.var(point.gradients, axis=1).sum())
+        if total <= _ROUNDING**2 * float((point.gradients**2).sum(axis=0).max()):  # where the mean has been rounded
+            raise ValueError(f"alignment needs gradients that differ, got a covariance of zero for {self!r}")
+        trace = point.scale * float((point.jacobian**2).sum()) / len(point.residuals)
+        return variance * trace / (point.largest_eigenvalue * total)
 
     @property
+    @within_floats
     def mean_share(self) -> float:
         r"""τ, the mean gradient's share of F along u: :math:`(u\cdot\nabla L)^2 / u^TFu`."""
-        along = self.leading_gradients
-        return float(along.mean() ** 2 / np.mean(along**2))
+        along = self._in_units.leading_gradients
+        if not along.any():
+            raise ValueError(f"mean_share needs gradients along the leading direction, got residuals of zero for {self!r}")
+        return min(float(along.mean() ** 2 / np.mean(along**2)), 1.0)
+
+    @cached_property
+    def _in_units(self) -> Curvature:
+        """The same with entries of order one; what has no unit is the same."""
+        jacobian = np.ldexp(self.jacobian, -exponent_of(self.jacobian))
+        return Curvature(jacobian, np.ldexp(self.residuals, -exponent_of(self.residuals)), self.halved)
 
     @property
     def _leading_direction(self) -> FloatArray:
@@ -165,6 +188,7 @@ class Curvature:
         return left[:, 0]
 
 
+@within_floats
 def ratio_bounds(delta: float, epsilon: float, halved: bool = True) -> tuple[float, float]:
     r"""Bounds on the eigenvalues of F relative to H, Proposition 2: :math:`\delta^2 H \preceq F \preceq (\delta+\epsilon)^2 H`.
 
@@ -197,6 +221,7 @@ def ratio_bounds(delta: float, epsilon: float, halved: bool = True) -> tuple[flo
     return scale * delta**2, scale * (delta + epsilon) ** 2
 
 
+@within_floats
 def alignment_bound(curvature: Curvature, delta: float) -> float:
     r"""The constant a of Proposition 3, corrected: it needs no minimum nearby.
 
@@ -211,11 +236,17 @@ def alignment_bound(curvature: Curvature, delta: float) -> float:
     curvature : Curvature
         Where H is not zero.
     delta : float
-        Least residual.
+        Residuals with a gradient are at least that.
 
     Returns
     -------
     float
+        At most 1.
+
+    Raises
+    ------
+    ValueError
+        If a residual with a gradient is below delta, or H is zero.
 
     References
     ----------
@@ -230,9 +261,16 @@ def alignment_bound(curvature: Curvature, delta: float) -> float:
     >>> round(alignment_bound(equal, delta=0.5), 10)  # one gradient for all samples: nothing is
     0.0
     """
-    return (1 - curvature.mean_share) * (as_real(delta, "delta", at_least=0) / curvature.largest_residual) ** 2
+    if not isinstance(curvature, Curvature):
+        raise TypeError(f"curvature must be a Curvature, got {shown(curvature)}")
+    delta, sizes = as_real(delta, "delta", at_least=0), np.abs(curvature.residuals)
+    least = float(sizes[curvature.active].min(initial=sizes.max()))
+    if delta > least + _ROUNDING * float(sizes.max()):  # a residual is a difference
+        raise ValueError(f"delta must be at most the least residual that has a gradient, {least:.6g}, got {delta:.6g}")
+    return (1 - curvature.mean_share) * min(delta / curvature.largest_residual, 1.0) ** 2
 
 
+@within_floats
 def printed_alignment_bound(delta: float, epsilon: float, delta_2: float) -> float:
     """The constant a of (83), (1 − 2δ₂)δ²/(δ+ε)², for points within `printed_radius` of a minimum. It is wrong there.
 
@@ -253,10 +291,13 @@ def printed_alignment_bound(delta: float, epsilon: float, delta_2: float) -> flo
     >>> printed_alignment_bound(delta=0.5, epsilon=0.5, delta_2=0.25)  # (1 - 2 * 0.25) * (0.5 / 1)**2
     0.125
     """
-    lower, upper = ratio_bounds(as_real(delta, "delta", above=0), epsilon)
+    delta, epsilon = as_real(delta, "delta", above=0), as_real(epsilon, "epsilon", at_least=0)
+    power = exponent_of(delta + epsilon)
+    lower, upper = ratio_bounds(float(np.ldexp(delta, -power)), float(np.ldexp(epsilon, -power)))
     return (1 - 2 * as_real(delta_2, "delta_2", above=0, at_most=0.5)) * lower / upper
 
 
+@within_floats
 def printed_radius(delta: float, delta_2: float, least_eigenvalue: float, norm: float) -> float:
     """Distance from a minimum up to which (65) has Proposition 3 hold, √(δ²δ₂(λ*−ε₁)) / ‖H(θ*)‖.
 
@@ -280,5 +321,6 @@ def printed_radius(delta: float, delta_2: float, least_eigenvalue: float, norm: 
     >>> printed_radius(delta=0.5, delta_2=0.25, least_eigenvalue=1.0, norm=2.0)  # sqrt(0.5**2 * 0.25) / 2
     0.125
     """
-    product = as_real(delta, "delta", above=0) ** 2 * as_real(delta_2, "delta_2", above=0)
-    return math.sqrt(product * as_real(least_eigenvalue, "least_eigenvalue", above=0)) / as_real(norm, "norm", above=0)
+    delta, delta_2 = as_real(delta, "delta", above=0), as_real(delta_2, "delta_2", above=0, at_most=0.5)
+    least_eigenvalue, norm = as_real(least_eigenvalue, "least_eigenvalue", above=0), as_real(norm, "norm", above=0)
+    return root(Fraction(delta) ** 2 * Fraction(delta_2) * Fraction(least_eigenvalue) / Fraction(norm) ** 2)

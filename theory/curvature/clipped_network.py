@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real, shown
 from gradnoise.theory.curvature.bounds import Curvature
 
 __all__ = ["ClippedNetwork"]
@@ -67,12 +68,15 @@ class ClippedNetwork:
             raise ValueError(f"labels must be 0 or 1, got {y[~np.isin(y, (0, 1))][0]:g}")
         self.inputs, self.labels = X, y
         self.output_weights = as_array(output_weights, "output_weights", ndim=1)
+        if not self.output_weights.size:
+            raise ValueError("output_weights must not be empty, got shape (0,)")
         self.delta, self.halved = as_real(delta, "delta", above=0), as_flag(halved, "halved")
         if self.delta >= 0.5:
-            raise ValueError(f"delta must be < 0.5, got {delta:g}")
-        if np.shape(slopes) != (2,):
-            raise ValueError(f"slopes must be two numbers, below and above zero, got {slopes}")
-        self.slopes = as_real(slopes[0], "slopes"), as_real(slopes[1], "slopes")
+            raise ValueError(f"delta must be < 0.5, got {self.delta:g}")
+        found = as_array(slopes, "slopes", ndim=1)
+        if len(found) != 2:
+            raise ValueError(f"slopes must be two numbers, below and above zero, got {shown(slopes)}")
+        self.slopes = float(found[0]), float(found[1])
 
     def __repr__(self) -> str:
         return f"ClippedNetwork(n={len(self.labels)}, shape={self.shape}, delta={self.delta:g}, slopes={self.slopes})"
@@ -82,6 +86,7 @@ class ClippedNetwork:
         """Of the hidden weights: units and inputs, (m, p)."""
         return len(self.output_weights), self.inputs.shape[1]
 
+    @within_floats
     def output(self, weights: ArrayLike) -> FloatArray:
         """Output before it is clipped, f(x_i): (n,).
 
@@ -93,19 +98,23 @@ class ClippedNetwork:
         z = self._preactivations(weights)
         return self._slopes_at(z) * z @ self.output_weights
 
+    @within_floats
     def residuals(self, weights: ArrayLike) -> FloatArray:
         """Clipped output less label: (n,)."""
         return np.clip(self.output(weights), self.delta, 1 - self.delta) - self.labels
 
+    @within_floats
     def losses(self, weights: ArrayLike) -> FloatArray:
         """Loss of each sample: (n,)."""
         return self.residuals(weights) ** 2 / (2 if self.halved else 1)
 
+    @within_floats
     def unclipped(self, weights: ArrayLike) -> np.ndarray:
         """Which outputs lie strictly between δ and 1 − δ: (n,) of bool."""
         f = self.output(weights)
         return (f > self.delta) & (f < 1 - self.delta)
 
+    @within_floats
     def curvature(self, weights: ArrayLike) -> Curvature:
         """Gradients, Fisher and Hessian at w, in closed form.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_nonnegative, as_probabilities
 
 __all__ = ["SoftmaxRegression"]
 
 _NEWTON_STEPS = 50
 _CONVERGED = 1e-11  # largest entry of the gradient, over the design's largest
+_LAST_STEP = 1e-6  # in scores: for separable data the gradient vanishes, too, but every step is of order one
 
 
 class SoftmaxRegression:
@@ -55,6 +57,7 @@ class SoftmaxRegression:
         """Number of parameters, d."""
         return self.design.shape[1] * (self.n_classes - 1)
 
+    @within_floats
     def class_probabilities(self, theta: ArrayLike) -> FloatArray:
         """p(c | x).
 
@@ -76,6 +79,7 @@ class SoftmaxRegression:
         odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
         return odds / odds.sum(axis=-1, keepdims=True)
 
+    @within_floats
     def law(self, theta: ArrayLike, marginal: ArrayLike | None = None) -> FloatArray:
         """Law of (x, y) under the model.
 
@@ -92,34 +96,40 @@ class SoftmaxRegression:
         p = as_probabilities(marginal, "marginal", len(self.design))
         return p[:, np.newaxis] * self.class_probabilities(theta)
 
+    @within_floats
     def gradients(self, theta: ArrayLike) -> FloatArray:
         """Gradients of −log p(c | x): (..., d, k, C)."""
         errors = self.class_probabilities(theta)[..., np.newaxis, :-1] - np.eye(self.n_classes)[:, :-1]  # (..., k, C, C − 1)
         G = np.einsum("...kce,kp->...epkc", errors, self.design)
         return G.reshape(*G.shape[:-4], self.dimension, *G.shape[-2:])
 
+    @within_floats
     def gradient(self, theta: ArrayLike, law: ArrayLike) -> FloatArray:
         """Gradient of the mean loss under a law (..., k, C) of (x, y): (..., d)."""
-        return np.einsum("...dkc,...kc->...d", self.gradients(theta), self._law(law))
+        return np.einsum("...dkc,...kc->...d", self.gradients(theta), self._law(law, theta))
 
+    @within_floats
     def fisher(self, theta: ArrayLike, law: ArrayLike) -> FloatArray:
         """F, the second moment of the gradient under a law (..., k, C) of (x, y): (..., d, d)."""
         G = self.gradients(theta)
-        return np.einsum("...dkc,...kc,...ekc->...de", G, self._law(law), G, optimize=True)
+        return np.einsum("...dkc,...kc,...ekc->...de", G, self._law(law, theta), G, optimize=True)
 
+    @within_floats
     def covariance(self, theta: ArrayLike, law: ArrayLike) -> FloatArray:
         """Σ = F − ∇L∇Lᵀ: (..., d, d)."""
         gradient = self.gradient(theta, law)
         return self.fisher(theta, law) - gradient[..., :, np.newaxis] * gradient[..., np.newaxis, :]
 
+    @within_floats
     def hessian(self, theta: ArrayLike, law: ArrayLike) -> FloatArray:
         """H of the mean loss under a law (..., k, C) of (x, y), which matters through its marginal alone: (..., d, d)."""
         p = self.class_probabilities(theta)[..., :-1]
         spread = p[..., np.newaxis] * (np.eye(self.n_classes - 1) - p[..., np.newaxis, :])
-        marginal = self._law(law).sum(axis=-1)
+        marginal = self._law(law, theta).sum(axis=-1)
         blocks = np.einsum("...k,...kce,kp,kq->...cpeq", marginal, spread, self.design, self.design, optimize=True)
         return blocks.reshape(*blocks.shape[:-4], self.dimension, self.dimension)
 
+    @within_floats
     def fit(self, law: ArrayLike, start: ArrayLike) -> FloatArray:
         """Maximum likelihood estimate under a law of (x, y), by Newton's method, steps halved while they go uphill.
 
@@ -139,16 +149,19 @@ class SoftmaxRegression:
             If there is no maximum, as for separable data.
         """
         weights = self._law(law)
-        theta = np.broadcast_to(as_array(start, "start", ndim=1), (*weights.shape[:-2], self.dimension)).copy()
+        start = as_array(start, "start", ndim=1)
+        if len(start) != self.dimension:
+            raise ValueError(f"start must have {self.dimension} entries, got {len(start)}")
+        theta = np.broadcast_to(start, (*weights.shape[:-2], self.dimension)).copy()
         loss = self._loss(theta, weights)
         for _ in range(_NEWTON_STEPS):
-            gradient = self.gradient(theta, weights)
-            if np.abs(gradient).max(initial=0) <= _CONVERGED * np.abs(self.design).max():
-                return theta
+            gradient, largest = self.gradient(theta, weights), np.abs(self.design).max()
             try:
                 step = np.linalg.solve(self.hessian(theta, weights), gradient[..., np.newaxis])[..., 0]
             except np.linalg.LinAlgError:
                 break
+            if np.abs(gradient).max(initial=0) <= _CONVERGED * largest and np.abs(step).max(initial=0) * largest <= _LAST_STEP:
+                return theta
             for _ in range(_NEWTON_STEPS):
                 uphill = self._loss(theta - step, weights) > loss + 1e-14 * np.abs(loss)
                 if not uphill.any():
@@ -159,11 +172,17 @@ class SoftmaxRegression:
         raise ValueError(f"law must have one maximum likelihood estimate, got none in {_NEWTON_STEPS} steps: separable data?")
 
     def _loss(self, theta: FloatArray, weights: FloatArray) -> FloatArray:
-        with np.errstate(divide="ignore"):  # probabilities that underflow
+        with np.errstate(divide="ignore", invalid="ignore"):  # probabilities that underflow, times weights of zero
             return -np.sum(weights * np.log(self.class_probabilities(theta)), axis=(-2, -1), where=weights > 0)
 
-    def _law(self, law: ArrayLike) -> FloatArray:
+    def _law(self, law: ArrayLike, theta: ArrayLike | None = None) -> FloatArray:
         weights, shape = as_nonnegative(law, "law"), (len(self.design), self.n_classes)
         if weights.shape[-2:] != shape or np.abs(weights.sum(axis=(-2, -1)) - 1).max(initial=0) > 1e-9:
             raise ValueError(f"law must be of shape (..., {shape[0]}, {shape[1]}) and sum to one, got shape {weights.shape}")
+        if theta is not None:
+            try:
+                np.broadcast_shapes(np.shape(theta)[:-1], weights.shape[:-2])
+            except ValueError:
+                shapes = f"{np.shape(theta)} and {weights.shape}"
+                raise ValueError(f"theta (..., d) and law (..., k, C) must broadcast, got shapes {shapes}") from None
         return weights
