@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import diffusion
-from gradnoise.theory.diffusion import AugmentedMoments, geometric_motion
+from gradnoise.theory.diffusion import AugmentedMoments, augmented_moments, geometric_motion
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 RNG = np.random.default_rng(4)
@@ -195,6 +195,32 @@ def test_the_strong_bounds_solve_the_inequalities_that_they_come_from():
         assert bound(eta, 1e3, 10.0, 0.0) == 0  # no gradient, no distance, however fast it would grow
 
 
+@pytest.mark.parametrize("noise", [NOISES[0], NOISES[3]], ids=repr)
+def test_very_many_steps_are_the_steps(noise, monkeypatch):
+    """Catches an order of factors in the matrix of a step, and a step too many."""
+    stepped = diffusion.sgd_moments(X, Y, START, 0.1, noise, 25)
+    monkeypatch.setattr(augmented_moments, "_STEPPED", 5)
+    powered = diffusion.sgd_moments(X, Y, START, 0.1, noise, 25)
+    np.testing.assert_allclose(powered.second_moment, stepped.second_moment, rtol=1e-12)
+    assert not np.allclose(diffusion.sgd_moments(X, Y, START, 0.1, noise, 24).second_moment, stepped.second_moment, rtol=1e-4)
+    at_rest = diffusion.sgd_moments(X, Y, START, 0.1, noise, 10**9).second_moment
+    np.testing.assert_allclose(at_rest, diffusion.sgd_moments(X, Y, START, 0.1, noise, 10**18).second_moment, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("a", "eta", "k", "b"), [(1e-30, 0.25, 7, 2.0), (1e-120, 1e-20, 3, 1e40), (0.5, 0.25, 10**12, 1e200)])
+def test_the_geometric_motion_keeps_its_digits_where_its_powers_agree_in_hundreds(a, eta, k, b):
+    with mpmath.workdps(2000):
+        drift = mpmath.mpf(a) * mpmath.mpf(eta)
+        c_squared = drift**2 / mpmath.mpf(b)
+        powers = (
+            mpmath.exp(-2 * drift + c_squared) ** k,
+            (mpmath.exp(-drift) * (1 - drift + c_squared)) ** k,
+            ((1 - drift) ** 2 + c_squared) ** k,
+        )
+        exact = float((powers[0] - 2 * powers[1] + powers[2]) * mpmath.mpf(1e150) ** 2)
+    assert geometric_motion.strong_error(a, eta, k, b, 1e150) == pytest.approx(exact, rel=1e-14, abs=0)
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
@@ -210,6 +236,21 @@ def test_the_strong_bounds_solve_the_inequalities_that_they_come_from():
         (lambda: diffusion.svag_noise(cast(Any, 3), 1), TypeError, "noise must be a SamplingNoise"),
         (lambda: diffusion.strong_error_bound(0.1, -1, 1, 1), ValueError, "time must be >= 0"),
         (lambda: geometric_motion.strong_error(1, 0.1, 1, 0.5, 1), ValueError, "batch_size must be >= 1"),
+        (lambda: diffusion.strong_error(X, Y, START, 0.1, 1, 1.7e308), ValueError, r"time must be less than 2\*\*53 steps"),
+        (lambda: diffusion.svag_moments(X, Y, START, 0.1, 1, 2**40, 2**40), ValueError, r"n_steps must be < 2\*\*63"),
+        (
+            lambda: diffusion.sgd_moments(np.eye(40), np.ones(40), np.ones(40), 0.1, 1, 10**9),
+            ValueError,
+            "at most 20000 where M has",
+        ),
+        (lambda: AugmentedMoments(X, Y[:2], Minibatch(3, 1), 0.1), ValueError, "X must have a row for each of the labels y"),
+        (lambda: AugmentedMoments(X, Y, Minibatch(2, 1), 0.1), ValueError, "noise over the 3 samples"),
+        (
+            lambda: AugmentedMoments(X, Y, Minibatch(3, 1), 0.1).step(np.eye(2)),
+            ValueError,
+            r"M must have shape \(3, 3\), got \(2, 2\)",
+        ),
+        (lambda: AugmentedMoments(X, Y, Minibatch(3, 1), 0.1).flow(math.nan), ValueError, "time must be finite"),
     ],
 )
 def test_bad_arguments_are_named(call, kind, message):

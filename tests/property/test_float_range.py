@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from gradnoise.theory import curvature, escape, gradient_noise, least_squares, sampling
+from gradnoise.theory import curvature, diffusion, escape, gradient_noise, least_squares, sampling
 from gradnoise.theory._float_range import product, root, within_floats, within_floats_or_infinite
 
 H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
@@ -38,6 +38,11 @@ def _finite(features: float = 1.0, parameters: float = 1.0) -> least_squares.Fin
 
 def _curvature(jacobian: float = 1.0, residuals: float = 1.0) -> curvature.Curvature:
     return curvature.Curvature(G * jacobian, np.array([0.5, -0.25, 0.75, 1.0]) * residuals)
+
+
+def _regression(features: float = 1.0, parameters: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    labels = np.array([0.0, 1.0, -2.0]) * features * parameters
+    return np.array([[1.0, 0.5], [-0.5, 1.0], [0.25, -1.0]]) * features, labels, np.array([1.0, 2.0]) * parameters
 
 
 # Each: a function of a unit c, and the power of c that its result has. Powers of two are exact, so nothing else may change.
@@ -84,6 +89,16 @@ UNITS: dict[str, tuple[Callable[[float], object], int]] = {
     "ratio_bounds": (lambda c: curvature.ratio_bounds(0.5 * c, 0.25 * c), 2),
     "printed_alignment_bound": (lambda c: curvature.printed_alignment_bound(0.5 * c, 0.25 * c, 0.25), 0),
     "printed_radius": (lambda c: curvature.printed_radius(0.5 * c, 0.25, 2.0 * c, 3.0 * c) ** 2, 1),
+    "sgd_moments, features": (lambda c: diffusion.sgd_moments(*_regression(c), 0.25 / c**2, 2, 7).second_moment, 0),
+    "sgd_moments, parameters": (lambda c: diffusion.sgd_moments(*_regression(1.0, c), 0.25, 2, 7).mean, 1),
+    "svag_moments": (lambda c: diffusion.svag_moments(*_regression(c, c), 0.25 / c**2, 2, 7, 3).mean, 1),
+    "sde_moments, features": (lambda c: diffusion.sde_moments(*_regression(c), 0.25 / c**2, 2, 3 / c**2, "modified").mean, 0),
+    "sde_moments, parameters": (lambda c: diffusion.sde_moments(*_regression(1.0, c), 0.25, 2, 3.0).second_moment, 2),
+    "strong_error": (lambda c: diffusion.strong_error(*_regression(c**0.25, c**0.5), 0.25 / c**0.5, 2, 1 / c**0.5), 1),
+    "geometric_motion.strong_error": (lambda c: diffusion.geometric_motion.strong_error(c, 0.25 / c, 3, 2.0, c), 2),
+    "mean_square_gradient": (lambda c: diffusion.geometric_motion.mean_square_gradient(c**0.5, 0.25 / c**0.5, 3, 2.0, c**0.5), 2),
+    "strong_error_bound": (lambda c: diffusion.strong_error_bound(0.25, 2.0, 0.5, 3.0 * c), 2),
+    "sharp_strong_error_bound": (lambda c: diffusion.sharp_strong_error_bound(0.25 / c, 2.0 / c, 0.5 * c, 3.0), -2),
     "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
 }
 
@@ -124,6 +139,9 @@ def test_a_root_is_the_plain_one_or_that_of_what_is_beyond_a_float(square: Fract
     assert root(square * Fraction(4) ** (power // 3)) == math.ldexp(math.sqrt(square), power // 3)
 
 
+#: Of 2 M^2 eta^2 (e^{(3 + 2 eta L) L T} - 1) (1 + 2 eta L)/(3 + 2 eta L), by hand.
+EXPONENT = math.log(2 * (1 + 2e-10) / (3 + 2e-10)) - 520 * math.log(10) + (3 + 2e-10) * 400
+
 # What lies beyond 1e±308 on the way, and within in the end.
 REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "small curvature, short time": (lambda: escape.loss_increase([[1e-200]], [[1e300]], 1e-200), 5e-101),
@@ -152,6 +170,8 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "risk beyond on its way": (lambda: _gaussian(1e150, 1e-150).risk_bound(1e-302, 1, 0, form="elementary").c2, 0.0),
     "radius of large residuals": (lambda: curvature.printed_radius(1e300, 0.25, 1e-300, 1e100), 5e49),
     "quotient of large residuals": (lambda: curvature.printed_alignment_bound(1e300, 1e300, 0.25), 0.125),
+    "a large start": (lambda: diffusion.geometric_motion.mean_square_gradient(1e-200, 0.1, 4, 2.0, 1e200), 1.0),
+    "a bound with exp(1200)": (lambda: math.log(diffusion.sharp_strong_error_bound(1e-10, 400.0, 1.0, 1e-250)), EXPONENT),
     "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
 }
 
@@ -177,6 +197,12 @@ BEYOND: dict[str, Callable[[], object]] = {
     "ratios": lambda: curvature.ratio_bounds(1e300, 0.5),
     "outputs": lambda: curvature.ClippedNetwork([[1.0], [8.0]], [0, 1], [1.0], 0.125).losses([[1e308]]),
     "scores": lambda: curvature.SoftmaxRegression([[1e10]], 2).class_probabilities([1e308]),
+    "divergence": lambda: diffusion.sgd_moments([[1.0], [2.0]], [0.0, 2.0], [0.0], 10.0, 1, 10**4),
+    "divergence of a flow": lambda: diffusion.sde_moments([[1.0], [2.0]], [0.0, 2.0], [0.0], 10.0, 1, 1e5),
+    "a growing motion": lambda: diffusion.geometric_motion.strong_error(-1.0, 0.125, 10**9, 4, 1.0),
+    "a fast motion": lambda: diffusion.geometric_motion.strong_error(1e300, 1e300, 3, 4, 1.0),
+    "a gradient": lambda: diffusion.geometric_motion.mean_square_gradient(1e300, 0.1, 4, 2.0, 1.0),
+    "a sum of losses": lambda: diffusion.CircleLosses([[1e308]], [[0.0]], 65).losses([3.0]),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
     "variance": lambda: sampling.Gaussian(8, 5e-324).variance,

@@ -16,11 +16,16 @@ from __future__ import annotations
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
+from gradnoise.theory.sampling import SamplingNoise, as_noise
 
 __all__ = ["AugmentedMoments"]
+
+_STEPPED = 20_000  # steps that are taken one by one: seconds
+_POWERED = 1000  # entries of M whose map is squared: seconds
 
 
 class AugmentedMoments:
@@ -50,8 +55,14 @@ class AugmentedMoments:
            [0.5, 1. ]])
     """
 
+    @within_floats
     def __init__(self, X: FloatArray, y: FloatArray, noise: SamplingNoise, step_size: float, correction: float = 0.0) -> None:
+        X, y = as_array(X, "X", ndim=2), as_array(y, "y", ndim=1)
         n = len(X)
+        if n == 0 or len(y) != n:
+            raise ValueError(f"X must have a row for each of the labels y, one or more, got {n} and {len(y)}")
+        as_noise(noise, n=n)
+        step_size, correction = as_real(step_size, "step_size", above=0), as_real(correction, "correction")
         self.step_size = step_size
         self._u, self._z = np.hstack([X, np.zeros((n, 1))]), np.hstack([X, -y[:, np.newaxis]])
         self._own, self._common = noise.centred_power, n**2 * noise.covariance
@@ -61,41 +72,67 @@ class AugmentedMoments:
     @staticmethod
     def start(theta0: FloatArray) -> FloatArray:
         """M at time zero."""
-        augmented = np.append(theta0, 1.0)
+        augmented = np.append(as_array(theta0, "theta0", ndim=1), 1.0)
         return np.outer(augmented, augmented)
 
+    @within_floats
     def noise_covariance(self, M: FloatArray) -> FloatArray:
         """N(M), bilinear in the two processes whose moment M is."""
+        return self._noise_covariance(self._as_moments(M))
+
+    def _noise_covariance(self, M: FloatArray) -> FloatArray:
         own = (self._u * np.einsum("ni,ij,nj->n", self._z, M, self._z)[:, np.newaxis]).T @ self._u
         return self._own * own + self._common * self._gradient @ M @ self._gradient.T
 
+    @within_floats
     def mean_square_gradient(self, M: FloatArray) -> float:
         """Mean over the samples of E |gradient|^2."""
+        M = self._as_moments(M)
         return float((np.einsum("ni,ij,nj->n", self._z, M, self._z) * (self._u**2).sum(axis=1)).mean())
 
+    @within_floats
     def step(self, M: FloatArray) -> FloatArray:
         """M after a step of M-SGD."""
-        shrink = np.eye(len(M)) - self.step_size * self._gradient
-        return shrink @ M @ shrink.T + self.step_size**2 * self.noise_covariance(M)
+        return self._stepped(self._as_moments(M))
 
+    @within_floats
+    def after(self, M: FloatArray, n_steps: int) -> FloatArray:
+        """M after a number of steps of M-SGD; the map of very many is squared, in O(log n_steps) for a given size."""
+        M = self._as_moments(M)
+        if as_count(n_steps, "n_steps", at_least=0) <= _STEPPED:
+            for _ in range(n_steps):
+                M = self._stepped(M)
+            return M
+        if M.size > _POWERED:
+            raise ValueError(f"n_steps must be at most {_STEPPED} where M has more than {_POWERED} entries, got {n_steps}")
+        shrink = np.eye(len(M)) - self.step_size * self._gradient
+        whole = np.kron(shrink, shrink) + self.step_size**2 * self._noise_matrix()
+        return (np.linalg.matrix_power(whole, n_steps) @ M.ravel()).reshape(M.shape)
+
+    def _stepped(self, M: FloatArray) -> FloatArray:
+        shrink = np.eye(len(M)) - self.step_size * self._gradient
+        return shrink @ M @ shrink.T + self.step_size**2 * self._noise_covariance(M)
+
+    @within_floats
     def strong_error(self, start: FloatArray, n_steps: int) -> float:
         """Mean-square distance of M-SGD from the SDE after a number of steps from M, if they share a Brownian path."""
-        of_sgd = start
-        for _ in range(n_steps):
-            of_sgd = self.step(of_sgd)
+        start = self._as_moments(start, "start")
+        of_sgd = self.after(start, n_steps)
         between = np.linalg.matrix_power(self.coupled_flow(), n_steps) @ start.ravel()
         of_sde = self.flow(n_steps * self.step_size) @ start.ravel()
         distance = of_sgd.ravel() - 2 * between + of_sde
         return max(float(np.trace(distance.reshape(start.shape))), 0.0)  # rounding makes tiny ones negative
 
+    @within_floats
     def flow(self, time: float) -> FloatArray:
         """Matrix that carries vec M of the SDE over a time, ((d+1)^2, (d+1)^2)."""
-        eye, B = np.eye(len(self._drift)), self._drift
+        eye, B, time = np.eye(len(self._drift)), self._drift, as_real(time, "time", at_least=0)
         return np.asarray(
             scipy.linalg.expm(time * (self.step_size * self._noise_matrix() - np.kron(B, eye) - np.kron(eye, B))),
             dtype=np.float64,
         )
 
+    @within_floats
     def coupled_flow(self) -> FloatArray:
         r"""Matrix that carries vec :math:`E\, \tilde\theta_k \tilde\Theta_{k\eta}^T` over a step, on one Brownian path.
 
@@ -111,6 +148,12 @@ class AugmentedMoments:
         whole = np.asarray(scipy.linalg.expm(eta * system), dtype=np.float64)
         size = len(back)
         return whole[size:, :size] + whole[size:, size:]  # both start from the same moment
+
+    def _as_moments(self, M: ArrayLike, name: str = "M") -> FloatArray:
+        moments = as_array(M, name, ndim=2)
+        if moments.shape != self._drift.shape:
+            raise ValueError(f"{name} must have shape {self._drift.shape}, got {moments.shape}")
+        return moments
 
     def _noise_matrix(self) -> FloatArray:
         """Matrix of N on vec M, rows first."""

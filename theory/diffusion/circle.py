@@ -12,12 +12,15 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_probabilities, as_real
 from gradnoise.theory.diffusion.least_squares import DRIFTS
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["CircleLosses"]
 
+_MOST_NODES = 2049  # an exponential of their matrix takes seconds
+_OUTCOMES = 64  # whose interpolations are held at once
 _RESOLVED = 1e-9  # what the highest frequencies may carry, relative to the largest coefficient
 
 
@@ -29,7 +32,7 @@ class CircleLosses:
     amplitudes, phases : (n, harmonics) array_like
         a and phi; column h - 1 belongs to the h-th harmonic. Units: loss; radians.
     n_nodes : int
-        Odd; 257 resolve what a few unit times of two harmonics make of a smooth function.
+        Odd and at most 2049; 257 resolve what a few unit times of two harmonics make of a smooth function.
 
     Raises
     ------
@@ -55,7 +58,8 @@ class CircleLosses:
             raise ValueError(
                 f"amplitudes and phases must have the same shape, not empty, got {self.amplitudes.shape} and {self.phases.shape}"
             )
-        if as_count(n_nodes, "n_nodes", at_least=3) % 2 == 0:
+        n_nodes = as_count(n_nodes, "n_nodes", at_least=3, at_most=_MOST_NODES)
+        if n_nodes % 2 == 0:
             raise ValueError(f"n_nodes must be odd, got {n_nodes}")
         self.nodes = 2 * np.pi * np.arange(n_nodes) / n_nodes
         self._frequencies = np.arange(-(n_nodes // 2), n_nodes // 2 + 1)
@@ -66,22 +70,27 @@ class CircleLosses:
         """Number of samples."""
         return len(self.amplitudes)
 
+    @within_floats
     def losses(self, theta: ArrayLike) -> FloatArray:
         """Loss of each sample at angles (m,), as (n, m)."""
         return (self.amplitudes[:, :, np.newaxis] * (1 - np.cos(self._angles(theta)))).sum(axis=1)
 
+    @within_floats
     def gradients(self, theta: ArrayLike) -> FloatArray:
         """Derivative of each sample's loss at angles (m,), as (n, m)."""
         return ((self._harmonics * self.amplitudes)[:, :, np.newaxis] * np.sin(self._angles(theta))).sum(axis=1)
 
+    @within_floats
     def curvatures(self, theta: ArrayLike) -> FloatArray:
         """Second derivative of each sample's loss at angles (m,), as (n, m)."""
         return ((self._harmonics**2 * self.amplitudes)[:, :, np.newaxis] * np.cos(self._angles(theta))).sum(axis=1)
 
+    @within_floats
     def mean_loss(self) -> FloatArray:
         """L at the nodes."""
         return self.losses(self.nodes).mean(axis=0)
 
+    @within_floats
     def sgd_expectation(
         self, function: ArrayLike, start: float, weights: ArrayLike, probabilities: ArrayLike, step_size: float, n_steps: int
     ) -> float:
@@ -109,9 +118,12 @@ class CircleLosses:
             raise ValueError(f"weights must have {self.n} columns, got shape {W.shape}")
         p = as_probabilities(probabilities, "probabilities", len(W))
         moved = self.nodes - as_real(step_size, "step_size", above=0) * (W @ self.gradients(self.nodes))
-        step = np.einsum("k,kjm->jm", p, self._interpolation(moved))
+        step = np.zeros((len(self.nodes), len(self.nodes)))
+        for k in range(0, len(p), _OUTCOMES):
+            step += np.einsum("k,kjm->jm", p[k : k + _OUTCOMES], self._interpolation(moved[k : k + _OUTCOMES]))
         return self._at(start, np.linalg.matrix_power(step, as_count(n_steps, "n_steps", at_least=0)) @ self._values(function))
 
+    @within_floats
     def sde_expectation(
         self,
         function: ArrayLike,

@@ -7,15 +7,19 @@ factors of different steps are independent, so the mean-square distance is a sum
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+import decimal
+import math
+from decimal import Decimal
 
+from gradnoise.theory._float_range import product, within_floats
 from gradnoise.theory._validation import as_count, as_real
 
 __all__ = ["mean_square_gradient", "strong_error"]
 
-_DIGITS = 60  # the three powers agree in many
+_DIGITS = 60  # beyond those in which the three powers agree
 
 
+@within_floats
 def strong_error(curvature: float, step_size: float, n_steps: int, batch_size: float, start: float) -> float:
     r"""Exact :math:`E (\Theta_{k\eta} - \theta_k)^2` on one Brownian path, without a loss of digits.
 
@@ -53,8 +57,7 @@ def strong_error(curvature: float, step_size: float, n_steps: int, batch_size: f
     """
     a, eta, b = _arguments(curvature, step_size, batch_size)
     k, theta = as_count(n_steps, "n_steps", at_least=0), Decimal(as_real(start, "start"))
-    with localcontext() as context:
-        context.prec = _DIGITS
+    with decimal.localcontext(_context(a, eta, b, k)):
         drift, c_squared = a * eta, (a * eta) ** 2 / b
         diffusion = (-2 * drift + c_squared).exp()
         between = (-drift).exp() * (1 - drift + c_squared)
@@ -62,6 +65,7 @@ def strong_error(curvature: float, step_size: float, n_steps: int, batch_size: f
         return float(theta**2 * (diffusion**k - 2 * between**k + iterate**k))
 
 
+@within_floats
 def mean_square_gradient(curvature: float, step_size: float, n_steps: int, batch_size: float, start: float) -> float:
     """Largest mean square of the gradient along the iterates 0 ... k of M-SGD.
 
@@ -83,7 +87,16 @@ def mean_square_gradient(curvature: float, step_size: float, n_steps: int, batch
     """
     a, eta, b = _arguments(curvature, step_size, batch_size)
     growth = float((1 - a * eta) ** 2 + (a * eta) ** 2 / b)
-    return float(a) ** 2 * as_real(start, "start") ** 2 * max(1.0, growth ** as_count(n_steps, "n_steps", at_least=0))
+    (of_a, power), (of_start, more) = math.frexp(a), math.frexp(as_real(start, "start"))
+    largest = max(1.0, growth ** as_count(n_steps, "n_steps", at_least=0))
+    return float(product(of_a**2, of_start**2, largest, power=2 * (power + more)))
+
+
+def _context(a: Decimal, eta: Decimal, b: Decimal, k: int) -> decimal.Context:
+    """Digits for a difference of the order (a eta)^4 / b^2 between powers of order one, and all exponents."""
+    lost = -4 * min(a.adjusted() + eta.adjusted(), 0) + 2 * b.adjusted() + len(str(k))
+    traps = [decimal.Overflow, decimal.InvalidOperation, decimal.DivisionByZero]
+    return decimal.Context(_DIGITS + lost, Emin=decimal.MIN_EMIN, Emax=decimal.MAX_EMAX, traps=traps)
 
 
 def _arguments(curvature: float, step_size: float, batch_size: float) -> tuple[Decimal, Decimal, Decimal]:

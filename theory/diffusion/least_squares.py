@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_real, as_whole_steps
+from gradnoise.theory._float_range import exponent_of, within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_real, as_whole_steps, shown
 from gradnoise.theory.diffusion.augmented_moments import AugmentedMoments
 from gradnoise.theory.sampling import Enhanced, Gaussian, Minibatch, SamplingNoise, as_noise
 
@@ -30,6 +31,7 @@ __all__ = [
 DRIFTS = ("plain", "modified")
 
 _LARGEST_DIMENSION = 60  # a flow has (d + 1)^4 entries
+_PLAIN = 100  # powers of two up to which products of four need no unit
 
 
 class ParameterMoments(NamedTuple):
@@ -58,6 +60,7 @@ class ParameterMoments(NamedTuple):
         return self.second_moment - np.outer(self.mean, self.mean)
 
 
+@within_floats
 def sgd_moments(
     X: ArrayLike,
     y: ArrayLike,
@@ -108,15 +111,13 @@ def sgd_moments(
     >>> sgd_moments(X, y, [0.0], step_size=0.5, batch_size=1, n_steps=1)
     ParameterMoments(mean=array([0.5]), second_moment=array([[0.5]]))
     """
-    features, labels, start = _problem(X, y, theta0)
-    noise = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
-    moments = AugmentedMoments(features, labels, noise, as_real(step_size, "step_size", above=0))
-    M = moments.start(start)
-    for _ in range(as_count(n_steps, "n_steps", at_least=0)):
-        M = moments.step(M)
-    return _parameter_moments(M)
+    problem = _Problem(X, y, theta0)
+    noise = as_noise(batch_size, "batch_size", n=len(problem.labels), default=Minibatch, replacement=replacement)
+    moments = problem.moments(noise, as_real(step_size, "step_size", above=0))
+    return problem.in_parameters(moments.after(problem.start, as_count(n_steps, "n_steps", at_least=0)))
 
 
+@within_floats
 def svag_noise(noise: SamplingNoise, amplification: int) -> Enhanced:
     r"""Noise of SVAG: that of `noise`, enhanced so that its covariance is l times as large.
 
@@ -150,6 +151,7 @@ def svag_noise(noise: SamplingNoise, amplification: int) -> Enhanced:
     return Enhanced(as_noise(noise), (1 + math.sqrt(2 * as_count(amplification, "amplification") - 1)) / 2)
 
 
+@within_floats
 def svag_moments(
     X: ArrayLike,
     y: ArrayLike,
@@ -194,14 +196,15 @@ def svag_moments(
     >>> moments.mean.round(8)  # 1 - (1 - 0.5 / 5)**5
     array([0.40951])
     """
-    features, labels, start = _problem(X, y, theta0)
-    of_sgd = as_noise(batch_size, "batch_size", n=len(features), default=Minibatch, replacement=replacement)
+    problem = _Problem(X, y, theta0)
+    of_sgd = as_noise(batch_size, "batch_size", n=len(problem.labels), default=Minibatch, replacement=replacement)
     noise = svag_noise(of_sgd, amplification)
     n = as_count(n_steps, "n_steps", at_least=0) * amplification
     eta = as_real(step_size, "step_size", above=0)
-    return sgd_moments(features, labels, start, eta / amplification, noise, n)
+    return problem.in_parameters(problem.moments(noise, eta / amplification).after(problem.start, n))
 
 
+@within_floats
 def sde_moments(
     X: ArrayLike,
     y: ArrayLike,
@@ -247,11 +250,12 @@ def sde_moments(
     >>> moments.mean.round(8), moments.covariance.round(8)  # 1 - 1/2, and 0.5 (1 - 1/4) / 2
     (array([0.5]), array([[0.1875]]))
     """
-    moments, M = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
-    t = as_real(time, "time", at_least=0)
-    return _parameter_moments((moments.flow(t) @ M.ravel()).reshape(M.shape))
+    problem, moments = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement)
+    M, t = problem.start, problem.time(as_real(time, "time", at_least=0))
+    return problem.in_parameters((moments.flow(t) @ M.ravel()).reshape(M.shape))
 
 
+@within_floats
 def strong_error(
     X: ArrayLike,
     y: ArrayLike,
@@ -296,21 +300,42 @@ def strong_error(
     0.011349
     """
     if isinstance(batch_size, SamplingNoise) and type(batch_size) is not Gaussian:  # a subclass may have another law
-        raise TypeError(f"batch_size must be an integer or a Gaussian noise, got {batch_size!r}")
-    moments, start = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement, Gaussian)
-    return moments.strong_error(start, as_whole_steps(as_real(time, "time", at_least=0), moments.step_size))
+        raise TypeError(f"batch_size must be an integer or a Gaussian noise, got {shown(batch_size)}")
+    problem, moments = _diffusion(X, y, theta0, step_size, batch_size, drift, replacement, Gaussian)
+    n_steps = as_whole_steps(as_real(time, "time", at_least=0), float(step_size))
+    return math.ldexp(moments.strong_error(problem.start, n_steps), 2 * problem.of_parameters)
 
 
-def _problem(X: ArrayLike, y: ArrayLike, theta0: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
-    features, labels = as_array(X, "X", ndim=2), as_array(y, "y", ndim=1)
-    start = as_array(theta0, "theta0", ndim=1)
-    n, d = features.shape
-    if n == 0 or len(labels) != n or len(start) != d:
-        raise ValueError(
-            f"X of shape (n, d), n >= 1, must come with n labels y and d entries of theta0, "
-            f"got {features.shape}, {len(labels)} and {len(start)}"
-        )
-    return features, labels, start
+class _Problem:
+    """Features, labels and start, in units in which no product of four leaves the range of floats."""
+
+    def __init__(self, X: ArrayLike, y: ArrayLike, theta0: ArrayLike) -> None:
+        features, labels = as_array(X, "X", ndim=2), as_array(y, "y", ndim=1)
+        start = as_array(theta0, "theta0", ndim=1)
+        n, d = features.shape
+        if n == 0 or len(labels) != n or len(start) != d:
+            raise ValueError(
+                f"X of shape (n, d), n >= 1, must come with n labels y and d entries of theta0, "
+                f"got {features.shape}, {len(labels)} and {len(start)}"
+            )
+        of_features = exponent_of(features)
+        of_parameters = max(exponent_of(start), exponent_of(labels) - of_features)
+        if max(abs(of_features), abs(of_parameters)) <= _PLAIN:
+            of_features = of_parameters = 0
+        self.of_features, self.of_parameters = of_features, of_parameters
+        self.features, self.labels = np.ldexp(features, -of_features), np.ldexp(labels, -of_features - of_parameters)
+        self.start = AugmentedMoments.start(np.ldexp(start, -of_parameters))
+
+    def time(self, time: float) -> float:
+        """A time, or a step size."""
+        return math.ldexp(time, 2 * self.of_features)
+
+    def moments(self, noise: SamplingNoise, step_size: float, correction: float = 0.0) -> AugmentedMoments:
+        return AugmentedMoments(self.features, self.labels, noise, self.time(step_size), correction)
+
+    def in_parameters(self, M: FloatArray) -> ParameterMoments:
+        mean, second_moment = M[:-1, -1].copy(), M[:-1, :-1].copy()
+        return ParameterMoments(np.ldexp(mean, self.of_parameters), np.ldexp(second_moment, 2 * self.of_parameters))
 
 
 def _diffusion(
@@ -322,16 +347,12 @@ def _diffusion(
     drift: str,
     replacement: bool,
     default: type[SamplingNoise] = Minibatch,
-) -> tuple[AugmentedMoments, FloatArray]:
-    features, labels, start = _problem(X, y, theta0)
-    if len(start) > _LARGEST_DIMENSION:
-        raise ValueError(f"X must have at most {_LARGEST_DIMENSION} columns for the moments of an SDE, got {len(start)}")
-    noise = as_noise(batch_size, "batch_size", n=len(features), default=default, replacement=replacement)
+) -> tuple[_Problem, AugmentedMoments]:
+    problem = _Problem(X, y, theta0)
+    n, d = problem.features.shape
+    if d > _LARGEST_DIMENSION:
+        raise ValueError(f"X must have at most {_LARGEST_DIMENSION} columns for the moments of an SDE, got {d}")
+    noise = as_noise(batch_size, "batch_size", n=n, default=default, replacement=replacement)
     eta = as_real(step_size, "step_size", above=0)
     correction = 1.0 if as_choice(drift, "drift", DRIFTS) == "modified" else 0.0
-    moments = AugmentedMoments(features, labels, noise, eta, correction)
-    return moments, moments.start(start)
-
-
-def _parameter_moments(M: FloatArray) -> ParameterMoments:
-    return ParameterMoments(M[:-1, -1].copy(), M[:-1, :-1].copy())
+    return problem, problem.moments(noise, eta, correction)

@@ -27,11 +27,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from gradnoise.theory._float_range import product, within_floats_or_infinite
 from gradnoise.theory._validation import as_flag, as_real
 
 __all__ = ["sharp_strong_error_bound", "strong_error_bound"]
 
+_ENORMOUS = 10_000.0  # whose exponential no product of nine floats brings back into their range
 
+
+@within_floats_or_infinite
 def strong_error_bound(step_size: float, time: float, lipschitz: float, gradient_bound: float, published: bool = False) -> float:
     r"""Bound on :math:`E\|\Theta_{k\eta} - \theta_k\|^2` up to a time, corrected or as printed.
 
@@ -72,9 +78,10 @@ def strong_error_bound(step_size: float, time: float, lipschitz: float, gradient
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     factor = (1 if as_flag(published, "published") else T) + eta
-    return _times(16 * factor * L * L * eta * eta * M * M * T, _exp(4 * factor * L * L * T))  # (81), misprint: it has e^{…t}
+    return _growing((16, factor, L, L, eta, eta, M, M, T), _times(4, factor, L, L, T))  # (81), misprint: it has e^{…t}
 
 
+@within_floats_or_infinite
 def sharp_strong_error_bound(
     step_size: float, time: float, lipschitz: float, gradient_bound: float, convex: bool = False
 ) -> float:
@@ -110,7 +117,8 @@ def sharp_strong_error_bound(
     """
     eta, T, L, M = _arguments(step_size, time, lipschitz, gradient_bound)
     rate = (1 if as_flag(convex, "convex") else 3) + 2 * eta * L
-    return _times(2 * M * M * eta * eta * (1 + 2 * eta * L) / rate, _expm1(rate * L * T))
+    share = (1 + 2 * eta * L) / rate if rate < math.inf else 1.0
+    return _growing((2, M, M, eta, eta, share), _times(rate, L, T), less=1)
 
 
 def _arguments(step_size: float, time: float, lipschitz: float, gradient_bound: float) -> tuple[float, float, float, float]:
@@ -122,14 +130,20 @@ def _arguments(step_size: float, time: float, lipschitz: float, gradient_bound: 
     )
 
 
-def _times(factor: float, growth: float) -> float:
-    """Product in which nothing stays nothing, however fast it grows."""
-    return factor * growth if factor > 0 else 0.0
+def _times(*factors: float) -> float:
+    """Product, infinite where it overflows."""
+    if 0 in factors:
+        return 0.0
+    with np.errstate(over="ignore"):
+        return float(product(*factors))
 
 
-def _exp(exponent: float) -> float:
-    return math.exp(exponent) if exponent < 700 else math.inf
-
-
-def _expm1(exponent: float) -> float:
-    return math.expm1(exponent) if exponent < 700 else math.inf
+def _growing(factors: tuple[float, ...], exponent: float, less: int = 0) -> float:
+    """Product with exp(exponent) - less, in which nothing stays nothing, however fast it grows."""
+    if 0 in factors:
+        return 0.0
+    # Above 700 the exponential is beyond a float, but a small factor may bring it back.
+    power = 0 if exponent <= 700 else round(min(exponent, _ENORMOUS) / math.log(2))
+    growth = math.expm1(exponent) if less and not power else math.exp(min(exponent, _ENORMOUS) - power * math.log(2))
+    with np.errstate(over="ignore"):
+        return float(product(*factors, growth, power=power))
