@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations.statistics.estimates import Estimate, as_level, quantile
+from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.joint_moments import JointMoments
 from gradnoise.simulations.statistics.rounding import with_error
+from gradnoise.simulations.statistics.validity import as_level, quantile
 from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_matching, as_nonnegative
 
 __all__ = ["Order", "fit_order"]
@@ -71,6 +72,8 @@ class Order(Estimate):
 
     def valid(self, level: float) -> bool:
         """Whether `interval` keeps its level: also, whether all errors are so well known that their logs are nearly normal."""
+        if self.largest_relative_error == 0 and self.standard_error == 0:
+            return bool(as_level(level))  # nothing was sampled
         return super().valid(level) and quantile(1 - as_level(level)) * self.largest_relative_error <= _LINEAR
 
     def predict(self, step_size: ArrayLike) -> FloatArray:

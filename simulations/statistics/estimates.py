@@ -1,29 +1,29 @@
-"""Estimates with their errors, and intervals that stay valid far out in the tails.
+"""Estimates with their errors, and intervals that know their limits, also far out in the tails.
 
 A verdict may be wrong once in 10^6 runs of hundreds of comparisons, so intervals are wanted at levels like 1 - 10^-9. A
-normal interval is trusted there only for many samples of little skewness; a proportion has its exact interval, and the mean
-of a bounded quantity one that holds for every sample size.
+normal interval is trusted there only for many samples of little skewness, and at moderate levels for some dozens of even less; a
+proportion has its exact interval, and the mean of a bounded quantity one that holds for every sample size.
 """
 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations.statistics.rounding import with_error
-from gradnoise.theory._validation import as_array, as_count, as_real
+from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
+from gradnoise.simulations.statistics.validity import as_level, quantile, students_is_valid
+from gradnoise.theory._validation import as_array, as_count, as_flag, as_real, set_fields
 
-__all__ = ["Difference", "Estimate", "Measured", "Moments", "Proportion", "as_level", "merge_moments"]
+__all__ = ["Estimate", "Measured", "Moments", "merge_moments"]
 
-_NORMAL_SAMPLES = 100_000
-_NORMAL_SKEWNESS = 0.3
-_MODERATE_LEVEL = 0.999  # up to here a normal interval needs no large sample, as every textbook has it
+_ROUNDING = 1e-12  # of what samples are computed from, relative to their mean: less than that is no spread
 
 
 class Measured(Protocol):
@@ -74,13 +74,21 @@ class Estimate:
     Attributes
     ----------
     value, standard_error : float
-        Sample mean, and sample standard deviation over sqrt(n).
+        Sample mean, and sample standard deviation over sqrt(n). A value may be infinite, without an error, where it is known to
+        be; an error is infinite where one sample shows no spread.
     n : int
         Number of samples.
     skewness : float or None
         Of a sample; None where it is not known.
     support : (float, float) or None
         Bounds of a sample, where there are any.
+    normal : bool
+        Whether the samples are known to be of a normal law, which few samples do not tell: their interval is then exact.
+
+    Raises
+    ------
+    ValueError
+        If the value is NaN or outside the support, the error negative or NaN, n below one or the support upside down.
 
     Examples
     --------
@@ -91,6 +99,8 @@ class Estimate:
     >>> low, high = mean.interval(0.95)  # Student's, with 2 degrees of freedom
     >>> round(low, 4), round(high, 4)
     (-0.4841, 4.4841)
+    >>> mean.valid(0.95), Estimate.of([1.0, 2.0, 3.0], normal=True).valid(0.95)
+    (False, True)
     """
 
     value: float
@@ -98,24 +108,45 @@ class Estimate:
     n: int
     skewness: float | None = None
     support: tuple[float, float] | None = None
+    normal: bool = False
+
+    def __post_init__(self) -> None:
+        n, normal = as_count(self.n, "n"), as_flag(self.normal, "normal")
+        value, error = _number(self.value, "value"), _number(self.standard_error, "standard_error")
+        if error < 0:
+            raise ValueError(f"standard_error must be >= 0, got {error:g}")
+        if math.isinf(value) and error:
+            raise ValueError(f"value must be finite where it has a standard error, got {value:g} and {error:g}")
+        skewness = None if self.skewness is None else as_real(self.skewness, "skewness")
+        support = None if self.support is None else _as_support(self.support)
+        if support is not None and not _within(value, support):
+            raise ValueError(f"value must lie in the support {support}, got {value!r}")
+        set_fields(self, value=value, standard_error=error, n=n, skewness=skewness, support=support, normal=normal)
 
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"
 
     @classmethod
-    def of(cls, samples: ArrayLike, support: tuple[float, float] | None = None) -> Estimate:
+    def of(cls, samples: ArrayLike, support: tuple[float, float] | None = None, *, normal: bool = False) -> Estimate:
         """Estimate the mean of an array of independent samples."""
         array = as_array(samples, "samples", ndim=1)
         if array.size == 0:
             raise ValueError("samples must not be empty")
-        return Moments.of(array[:, np.newaxis]).estimates(support)[0]
+        for end in (array.min(), array.max()) if support is not None else ():
+            if not _within(float(end), _as_support(support)):
+                raise ValueError(f"samples must lie in the support {support}, got {end:g}")
+        return replace(Moments.of(array[:, np.newaxis]).estimates(support)[0], normal=normal)
 
     def resized(self, n: int) -> Estimate:
         """Estimate of the same value and spread from n samples."""
+        n = as_count(n, "n")
         return replace(self, standard_error=self.standard_error * math.sqrt(self.n / n), n=n)
 
     def transformed(self, factor: float, offset: float = 0.0) -> Estimate:
         """Estimate of factor * mean + offset, for instance in other units; the factor is not zero."""
+        if as_real(factor, "factor") == 0:
+            raise ValueError("factor must not be zero")
+        offset = as_real(offset, "offset")
         ends = None if self.support is None else sorted(factor * end + offset for end in self.support)
         return replace(
             self,
@@ -126,8 +157,12 @@ class Estimate:
         )
 
     def valid(self, level: float) -> bool:
-        """Whether `interval` keeps its level, by the size and the skewness of the sample."""
-        return self.support is not None or self._normal(level)
+        """Whether `interval` keeps its level.
+
+        With a support it does for every sample. Without one some spread must have been seen, of at least 50 samples (100,000
+        at levels beyond 0.999) of little skewness, or of samples that are known to be normal.
+        """
+        return self._students(as_level(level)) or self.support is not None
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval for the mean.
@@ -140,13 +175,13 @@ class Estimate:
         Returns
         -------
         (float, float)
-            Student's interval; where the sample is too small or too skew for it at this level and its support is known, the
-            empirical Bernstein interval of Maurer and Pontil (2009), which holds for every n.
+            Student's interval; where that does not keep its level and the support is known, the empirical Bernstein interval of
+            Maurer and Pontil (2009), which holds for every n.
         """
         alpha = 1 - as_level(level)
         if self.n < 2:
             return self.support or (-math.inf, math.inf)
-        if self._normal(level) or self.support is None:
+        if self.support is None or self._students(level):
             half = quantile(alpha, self.n - 1) * self.standard_error
             return self.value - half, self.value + half
         low, high = self.support
@@ -154,125 +189,12 @@ class Estimate:
         half = self.standard_error * math.sqrt(2 * log_term) + 7 * (high - low) * log_term / (3 * (self.n - 1))
         return max(low, self.value - half), min(high, self.value + half)
 
-    def _normal(self, level: float) -> bool:
-        if level <= _MODERATE_LEVEL:
-            return True
-        if self.standard_error == 0:
+    def _students(self, level: float) -> bool:
+        """Whether Student's interval keeps its level."""
+        spread = self.standard_error * math.sqrt(self.n)
+        if self.n < 2 or math.isinf(spread) or spread <= _ROUNDING * abs(self.value):
             return False  # all samples equal: their spread is not known
-        z = quantile(1 - level)
-        skewness = math.inf if self.skewness is None else abs(self.skewness)
-        return self.n >= _NORMAL_SAMPLES and skewness * z**3 / (6 * math.sqrt(self.n)) <= _NORMAL_SKEWNESS
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """Frequency of an event.
-
-    Attributes
-    ----------
-    successes, n : int
-        How often it happened, of how many.
-
-    Examples
-    --------
-    >>> from gradnoise.simulations.statistics import Proportion
-    >>> Proportion(3, 4).value
-    0.75
-    >>> low, high = Proportion(0, 10).interval(0.95)
-    >>> low, round(high, 4)  # 1 - 0.025**(1 / 10)
-    (0.0, 0.3085)
-    """
-
-    successes: int
-    n: int
-
-    def __post_init__(self) -> None:
-        as_count(self.n, "n")
-        as_count(self.successes, "successes", at_least=0, at_most=self.n)
-
-    def __str__(self) -> str:
-        return f"{with_error(self.value, self.standard_error)} (standard error), {self.successes:,} of {self.n:,}"
-
-    @property
-    def value(self) -> float:
-        """Frequency."""
-        return self.successes / self.n
-
-    @property
-    def standard_error(self) -> float:
-        """sqrt(p (1 - p) / n)."""
-        return math.sqrt(self.value * (1 - self.value) / self.n)
-
-    def resized(self, n: int) -> Proportion:
-        """Frequency in n trials; one more of both outcomes is assumed, so that none is taken to be impossible."""
-        return Proportion(round(n * (self.successes + 1) / (self.n + 2)), n)
-
-    def valid(self, level: float) -> bool:
-        """Return True: the interval is exact at every level."""
-        return True
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Clopper-Pearson interval, exact at every level and size."""
-        tail, k, n = (1 - as_level(level)) / 2, self.successes, self.n
-        low = 0.0 if k == 0 else float(scipy.special.betaincinv(k, n - k + 1, tail))
-        high = 1.0 if k == n else float(scipy.special.betainccinv(k + 1, n - k, tail))
-        return low, high
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Difference of two estimates, which need not be independent.
-
-    Attributes
-    ----------
-    first, second : Estimate or Proportion
-        The value is first - second.
-
-    Examples
-    --------
-    >>> from gradnoise.simulations.statistics import Difference, Proportion
-    >>> difference = Difference(Proportion(750, 1000), Proportion(250, 1000))
-    >>> difference.value
-    0.5
-    >>> low, high = difference.interval(0.95)  # from both intervals at 0.975
-    >>> round(low, 3), round(high, 3)
-    (0.436, 0.56)
-    """
-
-    first: Measured
-    second: Measured
-
-    def __str__(self) -> str:
-        return f"{with_error(self.value, self.standard_error)} (standard error)"
-
-    @property
-    def value(self) -> float:
-        """Difference of the values."""
-        return self.first.value - self.second.value
-
-    @property
-    def standard_error(self) -> float:
-        """Of the difference, were the two independent."""
-        return math.hypot(self.first.standard_error, self.second.standard_error)
-
-    @property
-    def n(self) -> int:
-        """Smaller one of the sample sizes."""
-        return min(self.first.n, self.second.n)
-
-    def resized(self, n: int) -> Difference:
-        """Difference from samples of n."""
-        return Difference(self.first.resized(n), self.second.resized(n))
-
-    def valid(self, level: float) -> bool:
-        """Whether both intervals keep half the error each."""
-        return self.first.valid((1 + level) / 2) and self.second.valid((1 + level) / 2)
-
-    def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Both intervals at half the error, subtracted: it keeps its level by Bonferroni's inequality."""
-        half = (1 + as_level(level)) / 2
-        (a, b), (c, d) = self.first.interval(half), self.second.interval(half)
-        return a - d, b - c
+        return self.normal or (self.skewness is not None and bool(students_is_valid(self.n, self.skewness, level)))
 
 
 @dataclass(frozen=True)
@@ -285,6 +207,8 @@ class Moments:
         Number of samples.
     mean, m2, m3 : (q,) ndarray
         Mean, and sums of squared and cubed deviations from it.
+    powers : (q,) ndarray of int
+        The deviations are in units of 2 to these powers, which are zero unless squares or cubes might underflow or overflow.
 
     Examples
     --------
@@ -300,34 +224,39 @@ class Moments:
     mean: np.ndarray
     m2: np.ndarray
     m3: np.ndarray
+    powers: Exponents
 
     @classmethod
     def of(cls, samples: np.ndarray) -> Moments:
         """Moments of an (n, q) array, a row per sample."""
-        mean = samples.mean(axis=0)
-        deviation = samples - mean
+        powers = exponents(samples)
+        scaled = in_units(samples, powers)
+        mean = scaled.mean(axis=0)
+        deviation = scaled - mean
         square = deviation**2
-        return cls(len(samples), mean, square.sum(axis=0), (square * deviation).sum(axis=0))
+        return cls(len(samples), in_units(mean, -powers), square.sum(axis=0), (square * deviation).sum(axis=0), powers)
 
     def as_block(self) -> tuple[np.ndarray]:
         """Return the moments as one array, which an ensemble's kernel can return."""
-        return (np.stack([np.full_like(self.mean, self.n), self.mean, self.m2, self.m3]),)
+        return (np.stack([np.full_like(self.mean, self.n), self.mean, self.m2, self.m3, self.powers]),)
 
     @classmethod
     def from_block(cls, block: np.ndarray) -> Moments:
         """Moments from the array of `as_block`."""
-        return cls(int(block[0, 0]), block[1], block[2], block[3])
+        return cls(int(block[0, 0]), block[1], block[2], block[3], block[4].astype(np.int32))
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both samples together (Pebay 2008)."""
+        powers = np.maximum(self.powers, other.powers)
+        one, two = self._in(powers), other._in(powers)
         n = self.n + other.n
-        delta = other.mean - self.mean
+        delta = in_units(other.mean, powers) - in_units(self.mean, powers)
         share = other.n / n
-        mean = self.mean + delta * share
-        m2 = self.m2 + other.m2 + delta**2 * self.n * share
-        m3 = self.m3 + other.m3 + delta**3 * self.n * share * (self.n - other.n) / n
-        m3 = m3 + 3 * delta * (self.n * other.m2 - other.n * self.m2) / n
-        return Moments(n, mean, m2, m3)
+        mean = self.mean + in_units(delta * share, -powers)
+        m2 = one.m2 + two.m2 + delta**2 * self.n * share
+        m3 = one.m3 + two.m3 + delta**3 * self.n * share * (self.n - other.n) / n
+        m3 = m3 + 3 * delta * (self.n * two.m2 - other.n * one.m2) / n
+        return Moments(n, mean, m2, m3, powers)
 
     def estimates(self, support: tuple[float, float] | None = None) -> list[Estimate]:
         """Estimate the mean of each quantity."""
@@ -335,8 +264,13 @@ class Moments:
         variance = self.m2 / max(n - 1, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             skewness = np.where(self.m2 > 0, math.sqrt(n) * self.m3 / self.m2**1.5, 0.0)
-        error = np.sqrt(variance / n) if n > 1 else np.full_like(variance, math.inf)
+        error = in_units(np.sqrt(variance / n), -self.powers) if n > 1 else np.full_like(variance, math.inf)
         return [Estimate(float(m), float(e), n, float(s), support) for m, e, s in zip(self.mean, error, skewness, strict=True)]
+
+    def _in(self, powers: Exponents) -> Moments:
+        """The same in other units."""
+        change = powers - self.powers
+        return replace(self, m2=in_units(self.m2, 2 * change), m3=in_units(self.m3, 3 * change), powers=powers)
 
 
 def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
@@ -374,14 +308,26 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
     return total
 
 
-def quantile(alpha: float, df: float = math.inf) -> float:
-    """Two-sided quantile of Student's t; of the normal law for df = inf."""
-    return float(-scipy.special.ndtri(alpha / 2) if math.isinf(df) else -scipy.special.stdtrit(df, alpha / 2))
+def _number(value: float, name: str) -> float:
+    """Return a real number that is not NaN; it may be infinite."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isinf(value):
+        return float(value)
+    return as_real(value, name)
 
 
-def as_level(level: float) -> float:
-    """Return a level of confidence, between 0 and 1."""
-    level = as_real(level, "level", above=0)
-    if level >= 1:
-        raise ValueError(f"level must be below 1, got {level:g}")
-    return level
+def _as_support(support: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = support
+    except (TypeError, ValueError):
+        raise TypeError(f"support must be a pair of numbers, got {support!r}") from None
+    low, high = as_real(low, "support"), as_real(high, "support")
+    if low > high:
+        raise ValueError(f"support must be a lower and an upper end, got {support!r}")
+    return low, high
+
+
+def _within(value: float, support: tuple[float, float]) -> bool:
+    """Whether a value lies in the support, up to the rounding of a mean."""
+    low, high = support
+    rounding = _ROUNDING * max(abs(low), abs(high))
+    return low - rounding <= value <= high + rounding

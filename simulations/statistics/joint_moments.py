@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradnoise.simulations.statistics.estimates import Estimate
+from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
 
 __all__ = ["JointMoments", "merge_joint_moments"]
 
@@ -28,6 +29,8 @@ class JointMoments:
         Sum of products of two deviations from the mean.
     third : (q, q, q) ndarray
         Sum of products of three.
+    powers : (q,) ndarray of int
+        Units of the deviations; see `gradnoise.simulations.statistics.Moments`.
 
     Examples
     --------
@@ -43,42 +46,61 @@ class JointMoments:
     mean: np.ndarray
     second: np.ndarray
     third: np.ndarray
+    powers: Exponents
 
     @classmethod
     def of(cls, samples: np.ndarray) -> JointMoments:
         """Moments of an (n, q) array, a row per sample."""
-        mean = samples.mean(axis=0)
-        x = samples - mean
-        return cls(len(samples), mean, x.T @ x, np.einsum("ni,nj,nk->ijk", x, x, x))
+        powers = exponents(samples)
+        scaled = in_units(samples, powers)
+        mean = scaled.mean(axis=0)
+        x = scaled - mean
+        third = np.einsum("ni,nj,nk->ijk", x, x, x)
+        return cls(len(samples), in_units(mean, -powers), x.T @ x, third, powers)
 
     def as_block(self) -> tuple[np.ndarray, ...]:
         """Return the moments as arrays, which an ensemble's kernel can return."""
-        return np.array(self.n), self.mean, self.second, self.third
+        return np.array(self.n), self.mean, self.second, self.third, self.powers
 
     def merge(self, other: JointMoments) -> JointMoments:
         """Moments of both samples together (Pebay 2008)."""
-        n, share, delta = self.n + other.n, other.n / (self.n + other.n), other.mean - self.mean
+        powers = np.maximum(self.powers, other.powers)
+        one, two = self._in(powers), other._in(powers)
+        n, share = self.n + other.n, other.n / (self.n + other.n)
+        delta = in_units(other.mean, powers) - in_units(self.mean, powers)
         product = np.multiply.outer(delta, delta)
-        second = self.second + other.second + product * self.n * share
-        third = self.third + other.third + np.multiply.outer(product, delta) * self.n * share * (self.n - other.n) / n
-        mixed = np.multiply.outer(delta, (self.n * other.second - other.n * self.second) / n)
+        second = one.second + two.second + product * self.n * share
+        third = one.third + two.third + np.multiply.outer(product, delta) * self.n * share * (self.n - other.n) / n
+        mixed = np.multiply.outer(delta, (self.n * two.second - other.n * one.second) / n)
         for axes in ((0, 1, 2), (1, 0, 2), (1, 2, 0)):
             third = third + mixed.transpose(axes)
-        return JointMoments(n, self.mean + delta * share, second, third)
+        return JointMoments(n, self.mean + in_units(delta * share, -powers), second, third, powers)
 
     @property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of the means, (q, q); infinite for one sample, whose spread is not known."""
-        return self.second / (self.n - 1) / self.n if self.n > 1 else np.full_like(self.second, math.inf)
+        if self.n < 2:
+            return np.full_like(self.second, math.inf)
+        return in_units(self.second / (self.n - 1) / self.n, -np.add.outer(self.powers, self.powers))
 
     def along(self, direction: np.ndarray) -> Estimate:
         """Estimate the mean of a linear combination of the quantities."""
         a = np.asarray(direction, dtype=np.float64)
-        square = max(float(a @ self.second @ a), 0.0)
-        cube = float(np.einsum("ijk,i,j,k", self.third, a, a, a))
+        b = in_units(a, -self.powers)
+        unit = exponents(b[:, np.newaxis])
+        b = in_units(b, unit)
+        square = max(float(b @ self.second @ b), 0.0)
+        cube = float(np.einsum("ijk,i,j,k", self.third, b, b, b))
         skewness = math.sqrt(self.n) * cube / square**1.5 if square > 0 else 0.0
-        error = math.sqrt(square / (self.n - 1) / self.n) if self.n > 1 else math.inf
+        error = math.ldexp(math.sqrt(square / (self.n - 1) / self.n), int(unit[0])) if self.n > 1 else math.inf
         return Estimate(float(a @ self.mean), error, self.n, skewness)
+
+    def _in(self, powers: Exponents) -> JointMoments:
+        """The same in other units."""
+        change = powers - self.powers
+        pairs = np.add.outer(change, change)
+        second, third = in_units(self.second, pairs), in_units(self.third, np.add.outer(pairs, change))
+        return replace(self, second=second, third=third, powers=powers)
 
 
 def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoments:
@@ -102,5 +124,5 @@ def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoment
     >>> merge_joint_moments(blocks).mean
     array([2., 3.])
     """
-    parts = (JointMoments(int(n), mean, second, third) for n, mean, second, third in blocks)
+    parts = (JointMoments(int(n), *moments) for n, *moments in blocks)
     return functools.reduce(JointMoments.merge, parts)

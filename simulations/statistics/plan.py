@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradnoise.simulations.statistics.estimates import Estimate, Measured, as_level
+from gradnoise.simulations.statistics.estimates import Estimate, Measured
+from gradnoise.simulations.statistics.validity import as_level
 from gradnoise.theory._validation import as_real
 
-__all__ = ["plan_sample_size"]
+__all__ = ["find_sample_size", "plan_sample_size"]
 
 _LARGEST_PLAN = 2**50
 
@@ -43,6 +44,31 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     >>> 1.2 <= plan_sample_size(pilot, margin=0.1, level=0.95) / (1.96 / 0.05) ** 2 <= 1.22
     True
     """
+    n = find_sample_size(pilot, margin, level)
+    if n is None:
+        raise ValueError(f"margin = {margin:g} cannot be resolved at level {level:.12g} by any feasible sample")
+    return n
+
+
+def find_sample_size(pilot: Measured, margin: float, level: float) -> int | None:
+    """Sample size of `plan_sample_size`; None where no feasible sample resolves the margin, as far as the pilot tells.
+
+    Parameters
+    ----------
+    pilot : Estimate, Proportion or Difference
+    margin, level : float
+        Those of `plan_sample_size`.
+
+    Returns
+    -------
+    int or None
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate, find_sample_size
+    >>> print(find_sample_size(Estimate.of([0.5, 0.5, 0.5]), margin=0.1, level=0.95))  # how they spread is not known
+    None
+    """
     margin, level = as_real(margin, "margin", above=0), as_level(level)
 
     # A pilot's skewness is a rough estimate, and the measurement's own must still pass.
@@ -58,7 +84,7 @@ def plan_sample_size(pilot: Measured, margin: float, level: float) -> int:
     while not resolves(enough):
         enough *= 2
         if enough > _LARGEST_PLAN:
-            raise ValueError(f"margin = {margin:g} cannot be resolved at level {level:.12g} by any feasible sample")
+            return None
     too_few = enough // 2
     while enough - too_few > enough // 100 + 1:
         middle = (enough + too_few) // 2

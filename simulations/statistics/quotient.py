@@ -5,8 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from gradnoise.simulations.statistics.estimates import Estimate, as_level, quantile
+import numpy as np
+
+from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.rounding import with_error
+from gradnoise.simulations.statistics.scaling import exponents
+from gradnoise.simulations.statistics.validity import as_level, quantile
+from gradnoise.theory._validation import as_count, as_real, set_fields
 
 __all__ = ["Quotient"]
 
@@ -46,6 +51,9 @@ class Quotient:
     denominator: Estimate
     covariance: float = 0.0
 
+    def __post_init__(self) -> None:
+        set_fields(self, covariance=as_real(self.covariance, "covariance"))
+
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"
 
@@ -58,10 +66,12 @@ class Quotient:
     @property
     def standard_error(self) -> float:
         """By the delta method, which holds where the denominator is well known."""
-        b, r = self.denominator.value, self.value
-        if not math.isfinite(r):
+        if not math.isfinite(self.value):
             return math.inf
-        return math.sqrt(max(self._variance(r), 0.0)) / abs(b)
+        (a, s_a, b, s_b, s_ab), power = self._in_units()
+        r = a / b
+        variance = s_a**2 - 2 * r * s_ab + (r * s_b) ** 2  # of numerator − r · denominator
+        return _times_power(math.sqrt(max(variance, 0.0)) / abs(b), power)
 
     @property
     def n(self) -> int:
@@ -70,6 +80,7 @@ class Quotient:
 
     def resized(self, n: int) -> Quotient:
         """Quotient from samples of n."""
+        n = as_count(n, "n")
         return replace(
             self,
             numerator=self.numerator.resized(n),
@@ -86,16 +97,27 @@ class Quotient:
         alpha = 1 - as_level(level)
         if self.n < 2:
             return -math.inf, math.inf
-        t2 = quantile(alpha, self.n - 1) ** 2
+        t2, (a, s_a, b, s_b, s_ab), power = quantile(alpha, self.n - 1) ** 2, *self._in_units()
         # A r² − 2 B r + C <= 0
-        A = self.denominator.value**2 - t2 * self.denominator.standard_error**2
-        B = self.numerator.value * self.denominator.value - t2 * self.covariance
-        C = self.numerator.value**2 - t2 * self.numerator.standard_error**2
-        if A <= 0:
+        A = b**2 - t2 * s_b**2
+        B = a * b - t2 * s_ab
+        C = a**2 - t2 * s_a**2
+        if not A > 0:
             return -math.inf, math.inf
         half = math.sqrt(max(B * B - A * C, 0.0))
-        return (B - half) / A, (B + half) / A
+        return _times_power((B - half) / A, power), _times_power((B + half) / A, power)
 
-    def _variance(self, r: float) -> float:
-        """Of numerator − r · denominator."""
-        return self.numerator.standard_error**2 - 2 * r * self.covariance + (r * self.denominator.standard_error) ** 2
+    def _in_units(self) -> tuple[tuple[float, ...], int]:
+        """a, s_a, b, s_b and s_ab in units in which their squares are numbers, and the power of two that the quotient lacks."""
+        parts = [(e.value, e.standard_error) for e in (self.numerator, self.denominator)]
+        one, two = (int(p) for p in exponents(np.array(parts).T))
+        (a, s_a), (b, s_b) = ([_times_power(x, -p) for x in part] for part, p in zip(parts, (one, two), strict=True))
+        return (a, s_a, b, s_b, _times_power(_times_power(self.covariance, -one), -two)), one - two
+
+
+def _times_power(x: float, power: int) -> float:
+    """Return x · 2^power, infinite where that is no number."""
+    try:
+        return math.ldexp(x, power)
+    except OverflowError:
+        return math.copysign(math.inf, x)

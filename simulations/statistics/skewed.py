@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gradnoise.simulations.statistics.estimates import Estimate, quantile
+from gradnoise.simulations.statistics.estimates import Estimate
+from gradnoise.simulations.statistics.validity import quantile
 
 __all__ = ["SkewedEstimate"]
 
@@ -47,7 +48,7 @@ class SkewedEstimate(Estimate):
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval for the mean, see `Estimate.interval`."""
         low, high = super().interval(level)
-        if not self.skewness or self.n < 2:
+        if not self.skewness or self.n < 2 or not math.isfinite(self.standard_error):
             return low, high
         t = quantile(1 - level, self.n - 1)
         further = self.skewness * (1 + 2 * t**2) / (6 * math.sqrt(self.n)) * self.standard_error

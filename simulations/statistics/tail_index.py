@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.skewed import SkewedEstimate
+from gradnoise.simulations.statistics.validity import as_level
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 
 __all__ = ["TailIndex", "tail_index"]
 
 _LARGEST = 2.0  # index of the Gaussian law, which has the lightest tails of all stable ones
 _GAUSSIAN_SKEWNESS = -1.5351  # of log|x|, x normal: ψ''(1/2) / ψ'(1/2)^1.5, the lowest of all stable laws
+_MEASURED_LEVEL = 0.95
 _DIGITS = 0.75  # share of its digits that a number has lost to be zero: such a loss befalls no sample of a density
 
 
@@ -66,7 +68,7 @@ class TailIndex:
         return replace(self, inverse=self.inverse.resized(n))
 
     def valid(self, level: float) -> bool:
-        """Whether `interval` keeps its level; not where no spread was seen."""
+        """Whether `interval` keeps its level, for a stable law; not where no spread was seen."""
         return math.isfinite(self.standard_error) and self.inverse.valid(level)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -144,7 +146,15 @@ def tail_index(samples: ArrayLike, group_size: int | None = None, *, rounding: f
         return TailIndex(replace(found, standard_error=math.inf))
     # Few groups do not tell how skew they are, but log|sum| of Gaussian samples is as far to the left as any stable law's.
     skewness = min(found.skewness or 0.0, _GAUSSIAN_SKEWNESS)
-    return TailIndex(replace(SkewedEstimate.like(found), skewness=skewness))
+    return TailIndex(replace(_OfStableLaw.like(found), skewness=skewness))
+
+
+class _OfStableLaw(SkewedEstimate):
+    """Mean of logarithms of sums of a stable law, of whose skewness a bound is known however few they are."""
+
+    def valid(self, level: float) -> bool:
+        """Return whether the interval keeps its level: 95 % of two groups or more, as was measured from α = 0.5 on."""
+        return (as_level(level) <= _MEASURED_LEVEL and self.n > 1) or super().valid(level)
 
 
 def _index(inverse: float) -> float:

@@ -20,9 +20,12 @@ from scipy import stats
 from gradnoise.simulations.statistics import (
     Difference,
     Estimate,
+    JointMoments,
     Moments,
     Proportion,
+    Quotient,
     fit_order,
+    merge_joint_moments,
     merge_moments,
     plan_sample_size,
     with_error,
@@ -167,8 +170,60 @@ def test_valid_far_out_for_many_samples_of_little_skewness_only():
     assert not Estimate(0.0, 1.0, 10**7, None).valid(FAR)  # a skewness that is not known
     assert not Estimate(0.0, 0.0, 10**7, 0.0).valid(FAR)  # a spread that was not seen
     assert Estimate(0.0, 1.0, 10, None, (-1, 1)).valid(FAR)
-    assert Estimate(0.0, 1.0, 10, 5.0).valid(0.999)
     assert Proportion(0, 3).valid(FAR)
+
+
+def test_valid_at_moderate_levels_for_some_dozens_of_almost_no_skewness():
+    """Catches an interval of few samples, of a skewness that few samples hide, or of no spread, that is trusted."""
+    limit = 0.3 * 6 * math.sqrt(50) / float(stats.norm.isf(0.0005)) ** 3
+    for level in (0.5, 0.95, 0.999):
+        assert Estimate(1.0, 1.0, 50, 0.99 * limit).valid(level)
+        assert not Estimate(1.0, 1.0, 50, -1.01 * limit).valid(level)
+        assert Estimate(1.0, 1.0, 200, 1.98 * limit).valid(level)
+        assert not Estimate(1.0, 1.0, 49, 0.0).valid(level)
+        assert not Estimate(1.0, 1.0, 10**6, None).valid(level)
+        assert not Estimate.of(np.full(1000, 0.1)).valid(level)  # whose deviations from their mean are its rounding
+        assert not Estimate.of([0.3] * 1000, normal=True).valid(level)
+        assert Estimate(0.0, 0.0, 10, None, (-1, 1)).valid(level)
+    assert not Estimate(1.0, 1.0, 50, 0.0).valid(0.9995)
+
+
+def test_samples_of_a_normal_law_are_valid_if_they_are_known_to_be():
+    known = Estimate.of([0.1, -0.4, 2.0, 0.3, -0.2], normal=True)
+    assert all(known.valid(level) for level in (0.95, 0.999, FAR)) and known.resized(2).valid(0.95)
+    assert not Estimate.of([0.1, -0.4, 2.0, 0.3, -0.2]).valid(0.95) and not known.resized(1).valid(0.5)
+
+
+def test_a_support_gives_an_interval_where_no_spread_was_seen():
+    """Catches Student's interval of no length; rare events, of which few samples hold one, are covered for certain."""
+    none = Estimate.of(np.zeros(30), (0.0, 1.0))
+    low, high = none.interval(0.95)
+    assert none.valid(0.95) and (low, high) == pytest.approx((0, 7 * math.log(80) / (3 * 29)))
+    assert _worst_coverage(lambda k: _of_bernoulli(k, 20, (0.0, 1.0)).interval(0.95), 20) >= 0.95
+    assert _worst_coverage(lambda k: _of_bernoulli(k, 20, None).interval(0.95), 20) < 0.1  # can fail
+
+
+@pytest.mark.parametrize("unit", [2.0**-1060, 2.0**-560, 2.0**-250, 2.0**250, 2.0**660, 2.0**1000])
+def test_numbers_near_the_ends_of_the_range_keep_their_error_and_skewness(unit):
+    """Catches squares and cubes that underflow or overflow, in a sample, in blocks, with blocks of zeros and other units."""
+    x = np.round(np.random.default_rng(8).exponential(size=100) * 64) / 64  # so that denormal numbers hold it, too
+    here, parts = Estimate.of(x), np.split(x, [9, 40])
+    merged = merge_moments(Moments.of(unit * part[:, np.newaxis]).as_block() for part in parts).estimates()[0]
+    for there in (Estimate.of(unit * x), merged):
+        numbers = there.value / unit, there.standard_error / unit, there.skewness
+        assert numbers == pytest.approx((here.value, here.standard_error, here.skewness), rel=1e-3 if unit < 1e-310 else 1e-12)
+    blocks = [np.zeros((3, 1)), unit * x[:, np.newaxis], np.zeros((5, 1))]
+    with_zeros = merge_moments(Moments.of(block).as_block() for block in blocks).estimates()[0]
+    assert with_zeros.standard_error == pytest.approx(unit * Estimate.of(np.append(x, np.zeros(8))).standard_error, rel=1e-3)
+    joint = merge_joint_moments(JointMoments.of(np.column_stack([unit * part, part])).as_block() for part in parts)
+    along = joint.along(np.array([1 / unit, 1.0]) if abs(math.log2(unit)) < 1000 else np.array([0.0, 2.0]))
+    assert (along.standard_error, along.skewness) == pytest.approx((2 * here.standard_error, here.skewness), rel=1e-9)
+
+
+def test_blocks_of_other_units_merge():
+    x = np.array([1e-250, 3e-250, 1.0, 2.0, 5e150, -1e150])
+    merged = merge_moments(Moments.of(part).as_block() for part in np.split(x[:, np.newaxis], 3)).estimates()[0]
+    assert (merged.standard_error, merged.skewness) == pytest.approx((Estimate.of(x).standard_error, Estimate.of(x).skewness))
 
 
 @given(st.floats(0.5, 1 - 1e-9), st.integers(0, 20), st.integers(0, 30))
@@ -233,7 +288,9 @@ def test_plan_is_not_far_too_large():
 @pytest.mark.parametrize("call", [
     lambda level: PILOT.interval(level), lambda level: Proportion(1, 3).interval(level),
     lambda level: Difference(PILOT, PILOT).interval(level), lambda level: plan_sample_size(PILOT, 0.1, level),
-], ids=["estimate", "proportion", "difference", "plan"])  # fmt: skip
+    lambda level: PILOT.valid(level), lambda level: Proportion(1, 3).valid(level),
+    lambda level: Difference(PILOT, PILOT).valid(level), lambda level: Quotient(PILOT, PILOT).valid(level),
+], ids=["estimate", "proportion", "difference", "plan", *(f"valid {i}" for i in range(4))])  # fmt: skip
 def test_bad_level_is_named(call):
     for level in (0, 1, -0.5, 1.5, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"^level must "):
@@ -250,6 +307,22 @@ def test_bad_level_is_named(call):
     (lambda: Estimate.of(["1"]), TypeError, "samples"), (lambda: Estimate.of([]), ValueError, "samples"),
     (lambda: merge_moments([]), ValueError, "blocks"), (lambda: plan_sample_size(PILOT, 0.0, 0.9), ValueError, "margin"),
     (lambda: plan_sample_size(PILOT, -1.0, 0.9), ValueError, "margin"),
+    (lambda: Estimate(math.nan, 1.0, 5), ValueError, "value"), (lambda: Estimate(math.inf, 1.0, 5), ValueError, "value"),
+    (lambda: Estimate(1.0, -0.5, 5), ValueError, "standard_error"),
+    (lambda: Estimate(1.0, math.nan, 5), ValueError, "standard_error"),
+    (lambda: Estimate(1.0, -math.inf, 5), ValueError, "standard_error"), (lambda: Estimate(1.0, 1.0, 0), ValueError, "n"),
+    (lambda: Estimate(1.0, 1.0, cast(Any, 2.5)), TypeError, "n"),
+    (lambda: Estimate(1.0, 1.0, 5, math.nan), ValueError, "skewness"),
+    (lambda: Estimate(1.0, 1.0, 5, None, (2.0, 0.0)), ValueError, "support"),
+    (lambda: Estimate(1.0, 1.0, 5, None, (0.0, math.inf)), ValueError, "support"),
+    (lambda: Estimate(1.0, 1.0, 5, None, cast(Any, 3)), TypeError, "support"),
+    (lambda: Estimate(3.0, 1.0, 5, None, (0.0, 2.0)), ValueError, "value"),
+    (lambda: Estimate(1.0, 1.0, 5, normal=cast(Any, 1)), TypeError, "normal"),
+    (lambda: Estimate.of([0.5, 2.5], (0.0, 2.0)), ValueError, "samples"), (lambda: PILOT.resized(0), ValueError, "n"),
+    (lambda: Proportion(1, 2).resized(-3), ValueError, "n"), (lambda: Difference(PILOT, PILOT).resized(-3), ValueError, "n"),
+    (lambda: Quotient(PILOT, PILOT).resized(-3), ValueError, "n"),
+    (lambda: Quotient(PILOT, PILOT, math.nan), ValueError, "covariance"),
+    (lambda: PILOT.transformed(0.0), ValueError, "factor"), (lambda: PILOT.transformed(1.0, math.nan), ValueError, "offset"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, error, name):
     with pytest.raises(error, match=rf"^{name} must "):
@@ -305,13 +378,15 @@ def printed(text):
         (1e300, 1e-300, "1e+300 ± 1.0e-300"),
         (1.5, 0.0, "1.5 ± 0.0"),
         (1.5, math.inf, "1.5 ± inf"),
-        (math.nan, 0.1, "nan ± 0.1"),
-        (-math.inf, math.nan, "-inf ± nan"),
     ],
 )
 def test_a_number_and_its_error_as_text(value, error, text):
     assert with_error(value, error) == text
     assert str(Estimate(value, error, 10)) == f"{text} (standard error)"
+
+
+def test_what_is_no_number_is_shown_as_that():
+    assert with_error(math.nan, 0.1) == "nan ± 0.1" and with_error(-math.inf, math.nan) == "-inf ± nan"
 
 
 def test_estimates_of_every_kind_are_readable():
