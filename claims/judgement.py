@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gradnoise.simulations.statistics import Measured, plan_sample_size
+from gradnoise.simulations.statistics import Measured, find_sample_size
+from gradnoise.theory._validation import as_real
 
 __all__ = ["Absolute", "AtLeast", "AtMost", "Computed", "Judgement", "Margin", "Prediction", "Quantity", "Relative", "judge"]
 
@@ -156,15 +157,21 @@ class Judgement:
     verdict : {"holds", "refuted", "inconclusive"}
     n_to_decide : int or None
         Where inconclusive, about how many samples would decide it.
+    reason : str or None
+        Where inconclusive, and no number of samples is known to decide it: why.
 
     Examples
     --------
     >>> judge(Computed(1 / 3, rounding=1e-12), 0.3, margin=0.0, level=0.99)
-    Judgement(verdict='refuted', n_to_decide=None)
+    Judgement(verdict='refuted', n_to_decide=None, reason=None)
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> judge(Estimate.of([0.5, 0.5, 0.5]), 0.5, margin=0.1, level=0.99).reason
+    'no spread was seen, so how many samples would decide is not known'
     """
 
     verdict: str
     n_to_decide: int | None = None
+    reason: str | None = None
 
 
 def number(prediction: Prediction) -> float:
@@ -212,6 +219,11 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     -------
     Judgement
 
+    Raises
+    ------
+    ValueError
+        If the prediction is NaN, or the margin or the level is not allowed; never for what was measured.
+
     Examples
     --------
     >>> judge(Computed(0.5 + 1e-15, rounding=1e-12), 0.5, margin=0.0, level=0.99).verdict
@@ -223,7 +235,9 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     >>> open_question.verdict, open_question.n_to_decide > 10_000
     ('inconclusive', True)
     """
-    target = number(prediction)
+    target, margin, level = number(prediction), as_real(margin, "margin", at_least=0), as_real(level, "level", above=0, at_most=1)
+    if math.isnan(target):
+        raise ValueError("prediction must be a number, got NaN")
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
     if isinstance(quantity, Computed):
@@ -234,8 +248,17 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
         verdict = placed(quantity.interval(level), (lowest - margin, highest + margin))
         if verdict != INCONCLUSIVE:
             return Judgement(verdict)
-    # Without a margin there may be no number of samples that decides.
-    return Judgement(INCONCLUSIVE, plan_sample_size(quantity, margin, level) if margin > 0 else None)
+    n = find_sample_size(quantity, margin, level) if margin > 0 else None
+    return Judgement(INCONCLUSIVE, n, None if n else _undecided(quantity, margin, level))
+
+
+def _undecided(quantity: Measured, margin: float, level: float) -> str:
+    """Why no number of samples is known to decide."""
+    if not (quantity.valid(level) or 0 < quantity.standard_error < math.inf):
+        return "no spread was seen, so how many samples would decide is not known"
+    if margin == 0:
+        return "without a margin no number of samples is sure to decide"
+    return "no feasible number of samples would decide, as far as these tell"
 
 
 def combine(judgements: Mapping[str, Judgement]) -> Judgement:
@@ -245,5 +268,6 @@ def combine(judgements: Mapping[str, Judgement]) -> Judgement:
         return Judgement(REFUTED)
     if INCONCLUSIVE in verdicts or not verdicts:
         needed = [j.n_to_decide for j in judgements.values() if j.n_to_decide is not None]
-        return Judgement(INCONCLUSIVE, max(needed, default=None))
+        reasons = dict.fromkeys(j.reason for j in judgements.values() if j.reason is not None)
+        return Judgement(INCONCLUSIVE, max(needed, default=None), "; ".join(reasons) or None)
     return Judgement(HOLDS)

@@ -18,7 +18,7 @@ from gradnoise.claims.judgement import Computed, Judgement, combine, judge
 from gradnoise.claims.report import Component, Entry, Report, Twin
 from gradnoise.simulations.ensemble import versions, without_bars
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.simulations.statistics import plan_sample_size
+from gradnoise.simulations.statistics import find_sample_size
 from gradnoise.theory._validation import as_choice, as_flag
 
 __all__ = [
@@ -317,7 +317,10 @@ def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, 
     sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
     if not sampled:
         return quantities
-    growth = max(plan_sample_size(q, margins[label], level_of(subject)) / q.n for label, q in sampled.items())
+    planned = [(find_sample_size(q, margins[label], level_of(subject)), q.n) for label, q in sampled.items()]
+    if None in (needed for needed, _ in planned):
+        return quantities  # whose verdict tells why no number of samples decides
+    growth = max(needed / n for needed, n in planned if needed is not None)
     n_paths = int(np.ceil(subject.pilot_paths * growth))
     return subject.measure(Run(n_paths, plan.n_instances, seed))
 

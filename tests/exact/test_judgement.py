@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Judgement, Relative, combine, judge
-from gradnoise.simulations.statistics import Estimate, Proportion
+from gradnoise.simulations.statistics import Difference, Estimate, Proportion, Quotient, TailIndex
 
 LEVEL = 0.99
 
@@ -41,6 +42,55 @@ def test_an_inconclusive_verdict_tells_the_sample_size_that_would_decide():
     assert needed is not None
     shrunk = wide.standard_error * math.sqrt(wide.n / needed)
     assert judge(Estimate(1.0, shrunk, needed, 0.0), 1.0, 0.1, LEVEL).verdict == "holds"
+
+
+def test_what_no_sample_decides_is_inconclusive_and_says_so():
+    """Catches a ValueError of the plan that ends a verification, and a number of samples that is none."""
+    spread = "no spread was seen, so how many samples would decide is not known"
+    feasible = "no feasible number of samples would decide, as far as these tell"
+    cases = [
+        (Estimate.of(np.full(500, 0.3)), 0.1, feasible),  # its rounding looks like a spread
+        (Estimate.of(np.full(512, 0.25)), 0.1, spread),
+        (Estimate.of([2.0]), 0.1, spread),
+        (Estimate(1.0, math.inf, 9, 0.0), 0.1, spread),
+        (Estimate(math.inf, 0.0, 9), 0.1, spread),
+        (Difference(Estimate.of([2.0]), Proportion(1, 9)), 0.1, spread),
+        (Estimate(1.0, 0.1, 40), 0.1, feasible),  # of unknown skewness
+        (TailIndex(Estimate(0.5, math.inf, 7)), 0.1, spread),
+        (Estimate(1.0, 0.1, 100, 0.0), 0.0, "without a margin no number of samples is sure to decide"),
+    ]
+    for quantity, margin, reason in cases:
+        for level in (0.95, 1 - 1e-9):
+            for prediction in (1.0, AtLeast(1.0), AtMost(1.0)):
+                found = judge(quantity, prediction, margin, level)
+                assert found == Judgement("inconclusive", None, reason), (quantity, level, found)
+    of_zero = Quotient(Estimate(1.0, 0.1, 90, 0.0), Estimate(0.0, 0.1, 90, 0.0))
+    assert judge(of_zero, 1.0, 0.1, 0.95) == Judgement("inconclusive", None, feasible)
+    assert judge(Proportion(10, 10), 1.0, 1e-9, 0.95) == Judgement("inconclusive", None, feasible)
+    both = combine({"a": Judgement("inconclusive", 7), "b": Judgement("inconclusive", None, spread)})
+    assert both == Judgement("inconclusive", 7, spread)
+
+
+def test_a_true_prediction_of_a_skew_law_is_not_refuted():
+    """Five and twenty lognormal samples, and twenty of which few are not zero; their intervals alone would refute it."""
+    rng = np.random.default_rng(9)
+    laws = {math.exp(0.5): lambda n: rng.lognormal(size=n), 0.02: lambda n: (rng.random(n) < 0.02) * 1.0}
+    refuted = without_rule = 0
+    for mean, draw in laws.items():
+        for n in (5, 20):
+            for estimate in (Estimate.of(draw(n)) for _ in range(300)):
+                low, high = estimate.interval(0.95)
+                refuted += judge(estimate, mean, 0.0, 0.95).verdict == "refuted"
+                without_rule += not low <= mean <= high
+    assert refuted == 0 and without_rule > 300
+
+
+@pytest.mark.parametrize(("margin", "level", "name"), [(-0.1, 0.9, "margin"), (math.nan, 0.9, "margin"), (0.1, 1.5, "level")])
+def test_bad_arguments_are_named(margin, level, name):
+    with pytest.raises(ValueError, match=f"^{name} must "):
+        judge(interval(0, 1), 1.0, margin, level)
+    with pytest.raises(ValueError, match=r"^prediction must be a number"):
+        judge(interval(0, 1), AtLeast(math.nan), 0.1, 0.9)
 
 
 def test_an_interval_that_cannot_be_trusted_decides_nothing():
