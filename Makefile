@@ -8,7 +8,7 @@ SEEDS ?= 1 100
 ORDERS ?= 1 50
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make environments  run the commands without a home, without a terminal, in other locales (about twenty minutes)"
 	@echo "make false-alarms  verify all claims with seeds $(SEEDS) (minutes for each)"
 	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
+	@echo "make calibration   count how often intervals cover, into docs/reliability.md (some minutes)"
 	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
 
@@ -115,6 +116,10 @@ flakes: $(BIN)/python
 	$(call install,[neural-test])
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pytest-randomly>=3.16"
 	$(BIN)/python reliability/repeated.py flakes $(ORDERS)
+# Traces, kurtosis and noise scale are left out where PyTorch is not installed.
+calibration: $(BIN)/python
+	$(call install,[neural])
+	$(BIN)/python reliability/calibration.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(RESULTS) build *.egg-info

@@ -31,7 +31,7 @@ class Order(Estimate):
     ----------
     value, standard_error : float
         The order, and its standard error; zero where the errors are exact.
-    n, skewness, support : int, float or None, and None
+    n, skewness, support, normal : int, float or None, None, and False
         Of the samples behind the errors; see `gradnoise.simulations.statistics.Estimate`.
     floor : tuple of float
         Smallest absolute error that counts as measured, for each step size.

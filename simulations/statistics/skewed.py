@@ -25,7 +25,7 @@ class SkewedEstimate(Estimate):
 
     Attributes
     ----------
-    value, standard_error, n, skewness, support
+    value, standard_error, n, skewness, support, normal
         As those of an `Estimate`.
 
     References
