@@ -6,19 +6,17 @@ import contextlib
 import difflib
 import importlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from joblib import parallel_config
 
-from gradnoise.claims.claim import CLAIMS, Claim, Predictions, Quantities, Run, place
-from gradnoise.claims.judgement import Computed, Judgement, combine, judge
-from gradnoise.claims.report import Component, Entry, Report, Twin
-from gradnoise.simulations.ensemble import versions, without_bars
+from gradnoise.claims.assessment import BUDGETS, COMPARISONS, CORRECTED, FALSE_ALARM_RATE, LEVEL, Budget, Measured, entry_of
+from gradnoise.claims.claim import CLAIMS, Claim
+from gradnoise.claims.entry import Entry, Failure
+from gradnoise.claims.report import Report
+from gradnoise.simulations.ensemble import versions
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.simulations.statistics import find_sample_size
 from gradnoise.theory._validation import as_choice, as_flag
 
 __all__ = [
@@ -33,6 +31,7 @@ __all__ = [
     "claim_ids",
     "ledger",
     "report_of",
+    "select",
     "verify",
 ]
 
@@ -60,44 +59,7 @@ _MODULES = (
 _EXTRA_MODULES = {"neural": ("zhu2019.networks", "wu2019.networks", "wu2020.networks")}
 EXTRAS = tuple(_EXTRA_MODULES)
 
-#: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...
-FALSE_ALARM_RATE = 1e-6
-#: ... shared by this many comparisons of sampled quantities. A fixed number, so that an interval does not depend on which
-#: other claims are run; `verify` refuses to make more.
-COMPARISONS = 1_000
-LEVEL = 1 - FALSE_ALARM_RATE / COMPARISONS
-# Claims of an extra may state a lower level of their own: where a sample is a trained network, there are some dozens of them.
-
 DEFAULT_SEED = 20190613
-CORRECTED = ".corrected"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a verification may cost.
-
-    Attributes
-    ----------
-    name : str
-    margin_factor : float
-        Margins of sampled quantities are multiplied by it.
-    n_instances : int
-        Random instances for an inequality.
-
-    Examples
-    --------
-    >>> BUDGETS["quick"]
-    Budget(name='quick', margin_factor=1.0, n_instances=200)
-    >>> round(0.03 * BUDGETS["full"].margin_factor, 12)  # what it makes of a margin of 0.03
-    0.01
-    """
-
-    name: str
-    margin_factor: float
-    n_instances: int
-
-
-BUDGETS = {"quick": Budget("quick", 1.0, 200), "full": Budget("full", 1 / 3, 2_000)}
 
 
 def all_claims(extra: str | None = None) -> dict[str, Claim]:
@@ -224,11 +186,12 @@ def verify(
     progress : callable, optional
         Called as ``progress(id, claims done, claims in all)`` before each measurement.
     on_entry : callable, optional
-        Called with each `Entry` as soon as it is judged, so that nothing is lost if a later one fails or is interrupted.
+        Called with each `Entry` as soon as it is judged, so that nothing is lost if the run is interrupted.
 
     Returns
     -------
     Report
+        A claim that raises does not end the run: its verdict is "error", and `Entry.error` says what was raised.
 
     Raises
     ------
@@ -246,37 +209,37 @@ def verify(
     >>> report.as_expected
     True
     """
-    chosen, sabotage = _select(ids, extra), as_flag(sabotage, "sabotage")
+    chosen, sabotage = select(ids, extra), as_flag(sabotage, "sabotage")
     plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
     stream = Stream.of(rng)
     entries: list[Entry] = []
     groups: dict[str, list[str]] = {}
     for id in chosen:
         groups.setdefault(id.removesuffix(CORRECTED), []).append(id)
-    comparisons = 0
     with _workers(n_jobs):
         for done, (key, group) in enumerate(groups.items()):
             if progress is not None:
                 progress(key, done, len(groups))
             started = time.perf_counter()
             subject = CLAIMS[key]
-            twins = list(subject.sabotaged()) if sabotage else []
-            margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
-            with without_bars():
-                quantities = measure(subject, plan, stream, margins)
+            try:
+                found = Measured.by(subject, plan, stream, sabotage)
+            except Exception as error:
+                found = Failure.of(error)
             seconds = time.perf_counter() - started
             for id in group:
-                predictions = subject.corrected() if id.endswith(CORRECTED) else subject.published()
-                entries.append(_entry(subject, id, quantities, predictions, twins, margins, seconds))
+                entries.append(entry_of(subject, id, found, seconds))
                 if on_entry is not None:
                     on_entry(entries[-1])
-                comparisons += sum(_sampled(quantities, p) for p in (predictions, *(t for _, t in twins)))
+    comparisons = sum(e.comparisons for e in entries)
     if comparisons > COMPARISONS:
         raise RuntimeError(f"{comparisons} comparisons share an error budget made for {COMPARISONS}: raise COMPARISONS")
     return report_of(entries, stream.entropy, plan.name, sabotage)
 
 
-def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str, sabotage: bool) -> Report:
+def report_of(
+    entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str, sabotage: bool, left_out: Iterable[str] = ()
+) -> Report:
     """Make a report of entries, for instance of those that were judged before an interruption.
 
     Parameters
@@ -289,6 +252,8 @@ def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str
         That of the run.
     sabotage : bool
         Whether twins were judged.
+    left_out : iterable of str
+        Ids of claims that were not judged, as the run was cut off.
 
     Returns
     -------
@@ -296,10 +261,10 @@ def report_of(entries: Iterable[Entry], seed: int | tuple[int, ...], budget: str
 
     Examples
     --------
-    >>> report_of([], seed=1, budget="quick", sabotage=False)
-    Report(no claims; seed 1, budget='quick', sabotage=False)
+    >>> report_of([], seed=1, budget="quick", sabotage=False, left_out=["zhu2019.eq13"])
+    Report(no claims, 1 left out; seed 1, budget='quick', sabotage=False)
     """
-    return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions())
+    return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions(), tuple(left_out))
 
 
 def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
@@ -309,65 +274,31 @@ def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
     return parallel_config(n_jobs=n_jobs)
 
 
-def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, float]) -> Quantities:
-    """Measure a claim: a pilot plans the number of samples, and the measurement proper uses none of the pilot's."""
-    # A place of its own in the tree of seeds, by its id, so that a verdict does not depend on what else is run.
-    pilot_seed, seed = (stream.child(place(subject.id), stage).sequence() for stage in (0, 1))
-    quantities = subject.measure(Run(subject.pilot_paths, plan.n_instances, pilot_seed))
-    sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
-    if not sampled:
-        return quantities
-    planned = [(find_sample_size(q, margins[label], level_of(subject)), q.n) for label, q in sampled.items()]
-    if None in (needed for needed, _ in planned):
-        return quantities  # whose verdict tells why no number of samples decides
-    growth = max(needed / n for needed, n in planned if needed is not None)
-    n_paths = int(np.ceil(subject.pilot_paths * growth))
-    return subject.measure(Run(n_paths, plan.n_instances, seed))
+def select(ids: str | Iterable[str] | None = None, extra: str | None = None) -> list[str]:
+    """Ids of the claims that `verify` judges.
 
+    Parameters
+    ----------
+    ids : str or iterable of str, optional
+        See `verify`.
+    extra : {"neural"}, optional
+        See `verify`.
 
-def _entry(
-    subject: Claim,
-    id: str,
-    quantities: Quantities,
-    predictions: Predictions,
-    twins: list[tuple[str, Predictions]],
-    margins: Mapping[str, float],
-    seconds: float,
-) -> Entry:
-    corrected = id.endswith(CORRECTED)
-    level = level_of(subject)
-    verdict = _judge(quantities, predictions, margins, level)
-    return Entry(
-        id=id,
-        paper=subject.paper,
-        kind=subject.kind,
-        statement=str(subject.corrected_statement) if corrected else subject.statement,
-        source=subject.source,
-        verdict=verdict.verdict,
-        expected="holds" if corrected else subject.expected,
-        components=tuple(
-            Component.of(label, q, predictions.get(label), margins.get(label), level) for label, q in quantities.items()
-        ),
-        seconds=seconds,
-        n_to_decide=verdict.n_to_decide,
-        sabotaged=tuple(Twin(name, dict(p), _judge(quantities, p, margins, level).verdict) for name, p in twins),
-    )
+    Returns
+    -------
+    list of str
+        Each once, in the order of the ledger.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an id or an extra is not known, or the extra is not installed.
 
-def level_of(subject: Claim) -> float:
-    """Level of the intervals of a claim."""
-    return LEVEL if subject.confidence is None else subject.confidence
-
-
-def _judge(quantities: Quantities, predictions: Predictions, margins: Mapping[str, float], level: float) -> Judgement:
-    return combine({label: judge(quantities[label], p, margins.get(label, 0.0), level) for label, p in predictions.items()})
-
-
-def _sampled(quantities: Quantities, predictions: Predictions) -> int:
-    return sum(not isinstance(quantities[label], Computed) for label in predictions)
-
-
-def _select(ids: str | Iterable[str] | None, extra: str | None) -> list[str]:
+    Examples
+    --------
+    >>> select(["zhu2019.d1", "zhu2019.trace-norm", "zhu2019.d1"])
+    ['zhu2019.trace-norm', 'zhu2019.d1']
+    """
     known = claim_ids(extra)
     if ids is None:
         return known

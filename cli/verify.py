@@ -9,14 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gradnoise.claims import registry
+from gradnoise.claims.entry import Entry, summary
 from gradnoise.claims.judgement import REFUTED
-from gradnoise.claims.report import Entry, Report, summary
+from gradnoise.claims.report import Report
 from gradnoise.cli.common import check_writable, console, errors, goes_to_stdout, write_json
 
 __all__ = ["run"]
 
 INTERRUPTED = 130
-_COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow"}
+_COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow", "error": "bold red"}
 
 
 def run(
@@ -98,9 +99,12 @@ def _table(report: Report) -> Table:
 
 def _said(entry: Entry) -> str:
     """Statement, and which of its quantities the row shows."""
+    shown = entry.headline()
+    if shown is None:
+        return f"{escape(entry.statement)}\n[red]{escape(str(entry.error))}[/]"
     predicted = [c for c in entry.components if c.predicted is not None]
     others = f", one of {len(predicted)}" if len(predicted) > 1 else ""
-    return f"{escape(entry.statement)}\n[dim]{escape(entry.headline().label)}{others}[/]"
+    return f"{escape(entry.statement)}\n[dim]{escape(shown.label)}{others}[/]"
 
 
 def _false_alarm_rate(report: Report) -> float:

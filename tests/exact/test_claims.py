@@ -19,11 +19,11 @@ import joblib
 import numpy as np
 import pytest
 
+from gradnoise.claims import assessment, registry
 from gradnoise.claims import claim as claims
-from gradnoise.claims import registry
 from gradnoise.claims.claim import KINDS, Claim, Quantities, Run
+from gradnoise.claims.entry import Component, summary
 from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
-from gradnoise.claims.report import Component, summary
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Proportion
@@ -252,7 +252,7 @@ def the_share() -> float:
     subject = CountsWorkers()
     subject.id = "ne2021.eq4"
     stream = Stream.of(registry.DEFAULT_SEED)
-    return registry.measure(subject, registry.BUDGETS["quick"], stream, subject.margins())["share"].value
+    return assessment.measure(subject, registry.BUDGETS["quick"], stream, subject.margins())["share"].value
 
 
 def test_a_verdict_does_not_depend_on_what_else_is_run_or_on_the_workers():
@@ -336,6 +336,79 @@ def test_the_json_report_has_its_promised_shape(tmp_path):
     several, one = data["claims"][1], data["claims"][0]
     assert isinstance(several["estimate"], list) and isinstance(one["estimate"], float)
     assert "zhu2019.trace-norm" in (tmp_path / "report.md").read_text()
+
+
+def raises(*args):
+    raise ArithmeticError("no number fits \udcff")  # with what a file's name may hold, and UTF-8 may not
+
+
+@pytest.mark.parametrize("method", ["measure", "published", "corrected", "margins"])
+def test_a_claim_that_raises_is_an_error_and_the_others_are_judged(method, monkeypatch, tmp_path):
+    """Catches one that ends the run, that counts as refuted, which is what is expected of this one, or that cannot be saved."""
+    monkeypatch.setattr(CLAIMS["zhu2019.d1"], method, raises)
+    report = registry.verify(["zhu2019.d1", "zhu2019.d1.corrected", "zhu2019.trace-norm"], sabotage=True)
+    verdicts = {e.id: e.verdict for e in report.entries}
+    failed = {"zhu2019.d1", "zhu2019.d1.corrected"}
+    assert verdicts["zhu2019.trace-norm"] == "holds" and {id for id, v in verdicts.items() if v == "error"} == failed
+    assert not report.as_expected and report.complete
+    assert {id: failure.type for id, failure in report.failures()} == dict.fromkeys(failed, "ArithmeticError")
+    file, page = report.save(tmp_path)
+    rows = {row["id"]: row["error"] for row in json.loads(file.read_text(encoding="utf-8"))["claims"]}
+    assert rows["zhu2019.trace-norm"] is None
+    assert all("no number fits" in rows[id]["message"] and "raises" in rows[id]["traceback"] for id in failed)
+    assert "could not be judged" in page.read_text(encoding="utf-8")
+
+
+def test_a_correction_that_raises_leaves_the_verdict_on_what_was_published(monkeypatch):
+    monkeypatch.setattr(CLAIMS["zhu2019.d1"], "corrected", lambda: {"nothing": 1.0})
+    published, corrected = registry.verify(["zhu2019.d1", "zhu2019.d1.corrected"]).entries
+    assert (published.verdict, corrected.verdict) == ("refuted", "error")
+
+
+def test_a_twin_that_raises_is_an_error_and_not_refuted(monkeypatch):
+    monkeypatch.setattr(
+        CLAIMS["zhu2019.trace-norm"], "sabotaged", lambda: iter([("of a quantity that is not", {"nothing": 1.0})])
+    )
+    (entry,) = registry.verify("zhu2019.trace-norm", sabotage=True).entries
+    (twin,) = entry.sabotaged
+    assert (entry.verdict, twin.verdict, entry.as_expected) == ("holds", "error", False)
+    assert twin.error is not None and twin.error.type == "KeyError"
+    assert entry.to_dict()["sabotaged"][0]["error"]["type"] == "KeyError"
+
+
+def test_an_interruption_is_no_error_of_the_claim(monkeypatch):
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    judged = []
+    monkeypatch.setattr(CLAIMS["zhu2019.d1"], "measure", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        registry.verify(["zhu2019.trace-norm", "zhu2019.d1"], on_entry=judged.append)
+    assert [e.id for e in judged] == ["zhu2019.trace-norm"]
+
+
+def test_a_report_that_was_cut_off_says_so_and_leaves_a_whole_one_of_before(tmp_path):
+    whole = registry.verify(["zhu2019.trace-norm", "wu2020.eq2"])
+    cut_off = registry.report_of(whole.entries[:1], seed=1, budget="quick", sabotage=False, left_out=["wu2020.eq2"])
+    assert whole.as_expected and not cut_off.as_expected and "1 left out" in repr(cut_off)
+    whole.save(tmp_path)
+    whole.save_json(tmp_path / "my.json")
+    before = {name: (tmp_path / name).read_bytes() for name in ("report.json", "report.md", "my.json")}
+    for _ in range(2):  # the second finds one that was cut off
+        cut_off.save(tmp_path)
+        cut_off.save_json(tmp_path / "my.json")
+        assert {name: (tmp_path / name.replace(".", "-whole.")).read_bytes() for name in before} == before
+    found = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert (found["complete"], found["left_out"]) == (False, ["wu2020.eq2"])
+    assert "Cut off: 1 of 2 claims" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert json.loads(before["report.json"])["complete"] is True
+
+
+def test_a_foreign_file_is_not_taken_for_a_report(tmp_path):
+    for text in ("[1", "[]", '{"complete": true}'):
+        (tmp_path / "report.json").write_text(text)
+        registry.report_of([], seed=1, budget="quick", sabotage=False, left_out=["wu2020.eq2"]).save(tmp_path)
+        assert not (tmp_path / "report-whole.json").exists()
 
 
 @pytest.mark.parametrize(

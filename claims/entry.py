@@ -1,0 +1,263 @@
+"""What became of one claim: its verdict, the quantities that led to it, and its sabotaged twins."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
+from gradnoise.simulations.ensemble import finite
+
+__all__ = ["ERROR", "Component", "Entry", "Failure", "Twin"]
+
+#: In place of a verdict, where what should have led to it raised.
+ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One quantity of a claim.
+
+    Attributes
+    ----------
+    label : str
+    predicted : float or None
+    relation : {"=", ">=", "<="} or None
+        Of the quantity to what is predicted.
+    estimate : float
+    error_kind : {"sampling", "rounding", "approximation"}
+        What the estimate may be wrong by: see `gradnoise.claims.judgement.Computed` for what was not sampled.
+    standard_error : float
+        Of sampling; else zero.
+    interval : (float, float)
+        Of confidence at the `level`; else the estimate and the bound on its error.
+    level : float or None
+    margin : float or None
+        Around the prediction, of what was sampled; else the bound on the error.
+    n : int or None
+        Samples.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> found = Component.of("mean", Estimate(0.25, 0.01, 10**6), 0.24, margin=0.1, level=0.95)
+    >>> found.relation, found.predicted, found.estimate, [round(end, 4) for end in found.interval]
+    ('=', 0.24, 0.25, [0.2304, 0.2696])
+    """
+
+    label: str
+    predicted: float | None
+    relation: str | None
+    estimate: float
+    error_kind: str
+    standard_error: float
+    interval: tuple[float, float]
+    level: float | None
+    margin: float | None
+    n: int | None
+
+    @classmethod
+    def of(cls, label: str, quantity: Quantity, prediction: Prediction | None, margin: float | None, level: float) -> Component:
+        """Describe a quantity and its prediction, if there is one."""
+        predicted = None if prediction is None else number(prediction)
+        sign = None if prediction is None else relation(prediction)
+        low, high = interval(quantity, level)
+        bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
+        if isinstance(quantity, Computed):
+            tolerance = float(quantity.tolerance)
+            return cls(label, predicted, sign, value, quantity.error_kind, 0.0, bounds, None, tolerance, None)
+        error = float(quantity.standard_error)
+        return cls(label, predicted, sign, value, "sampling", error, bounds, level, margin, int(quantity.n))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no verdict: what a claim raised.
+
+    Attributes
+    ----------
+    type, message, traceback : str
+        Of the exception.
+
+    Examples
+    --------
+    >>> try:
+    ...     1 / 0
+    ... except ZeroDivisionError as error:
+    ...     failure = Failure.of(error)
+    >>> print(failure)
+    ZeroDivisionError: division by zero
+    """
+
+    type: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """Describe an exception."""
+        texts = (type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+        return cls(*(text.encode(errors="backslashreplace").decode() for text in texts))  # names of files may be no UTF-8
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Failure as in the JSON report."""
+        return {"type": self.type, "message": self.message, "traceback": self.traceback}
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A sabotaged prediction and its verdict, which should be "refuted".
+
+    Attributes
+    ----------
+    name : str
+        What is wrong with it.
+    predictions : dict
+        By the label of the quantity.
+    verdict : {"holds", "refuted", "inconclusive", "error"}
+    error : Failure or None
+        What was raised in judging it.
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import verify
+    >>> (entry,) = verify("zhu2019.trace-norm", sabotage=True).entries
+    >>> [(twin.name, twin.verdict) for twin in entry.sabotaged]
+    [('largest eigenvalue', 'refuted'), ('Frobenius norm', 'refuted')]
+    """
+
+    name: str
+    predictions: dict[str, Prediction]
+    verdict: str
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with its verdict.
+
+    Attributes
+    ----------
+    id, paper, kind, statement, source : str
+        As registered; see `gradnoise.claims.claim.claim`. A corrected statement has an id of its own.
+    verdict : {"holds", "refuted", "inconclusive", "error"}
+        On all components together; an error is none, and never expected.
+    expected : {"holds", "refuted"} or None
+        Verdict that was derived by hand; None for what is only measured.
+    components : tuple of Component
+        What was measured; empty where that raised.
+    seconds : float
+        Time that the measurement took.
+    n_to_decide : int or None
+        Where inconclusive, about how many samples would decide it.
+    sabotaged : tuple of Twin
+        Empty where none were judged.
+    error : Failure or None
+        What was raised, where the verdict is an error.
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import verify
+    >>> (entry,) = verify("zhu2019.toy-minima.corrected").entries
+    >>> entry.verdict, entry.as_expected, entry.headline().label
+    ('holds', True, 'L(1, 1)')
+    """
+
+    id: str
+    paper: str
+    kind: str
+    statement: str
+    source: str
+    verdict: str
+    expected: str | None
+    components: tuple[Component, ...]
+    seconds: float
+    n_to_decide: int | None
+    sabotaged: tuple[Twin, ...]
+    error: Failure | None = None
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether the verdict is the expected one, and every twin is refuted."""
+        right = self.verdict != ERROR and self.expected in (None, self.verdict)
+        return right and all(t.verdict == REFUTED for t in self.sabotaged)
+
+    @property
+    def comparisons(self) -> int:
+        """How many comparisons of sampled quantities led to its verdict and to those of its twins."""
+        sampled = {c.label: c.predicted is not None for c in self.components if c.n is not None}
+        return sum(sampled.values()) + sum(label in sampled for t in self.sabotaged for label in t.predictions)
+
+    def failures(self) -> list[Failure]:
+        """Return what was raised, by the claim or by its twins."""
+        return [failure for failure in (self.error, *(t.error for t in self.sabotaged)) if failure is not None]
+
+    def headline(self) -> Component | None:
+        """Return the component to show: of a claim that holds its first, a sampled one if any; else the one that misses most.
+
+        None where nothing was measured.
+        """
+        predicted = [c for c in self.components if c.predicted is not None]
+        if not predicted:
+            return None
+        if self.verdict != HOLDS:
+            return max(predicted, key=_strain)
+        return next((c for c in predicted if c.n is not None), predicted[0])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
+        columns = {
+            key: [finite(getattr(c, key)) for c in self.components]
+            for key in ("predicted", "relation", "estimate", "error_kind", "standard_error", "interval", "level", "margin", "n")
+        }
+        if len(self.components) == 1:
+            columns = {key: column[0] for key, column in columns.items()}
+        return {
+            "id": self.id,
+            "paper": self.paper,
+            "kind": self.kind,
+            "statement": self.statement,
+            "source": self.source,
+            "verdict": self.verdict,
+            "expected": self.expected,
+            "quantities": [c.label for c in self.components],
+            **columns,
+            "n_to_decide": self.n_to_decide,
+            "seconds": round(self.seconds, 3),
+            "sabotaged": [self._twin_dict(t) for t in self.sabotaged],
+            "error": self.error and self.error.to_dict(),
+        }
+
+    def _twin_dict(self, twin: Twin) -> dict[str, Any]:
+        column = [finite(number(twin.predictions[c.label])) if c.label in twin.predictions else None for c in self.components]
+        described = {"name": twin.name, "predicted": column[0] if len(column) == 1 else column, "verdict": twin.verdict}
+        return described if twin.error is None else {**described, "error": twin.error.to_dict()}
+
+
+def summary(entry: Entry) -> tuple[str, str]:
+    """Predicted and measured value of an entry's headline, as text."""
+    c = entry.headline()
+    if c is None:
+        return _text(None), _text(None)
+    sign = {">=": "≥ ", "<=": "≤ "}.get(c.relation or "", "")
+    error = {
+        "rounding": " (exact)",
+        "approximation": f" ± {c.margin:.1g} (approximation)",
+        "sampling": f" ± {c.standard_error:.1g}",
+    }[c.error_kind]
+    return f"{sign}{_text(c.predicted)}", _text(c.estimate) + error
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{0.0 if abs(value) < 1e-14 else value:.4g}"
+
+
+def _strain(c: Component) -> float:
+    assert c.predicted is not None
+    above, below = c.estimate - c.predicted, c.predicted - c.estimate
+    miss = {"=": abs(above), ">=": below, "<=": above}[c.relation or "="]
+    return miss / max(c.margin or 0.0, 1e-300)
