@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.abc
-import importlib.util
 import sys
-import warnings
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
 
 __all__ = ["MOVED", "MovedModules"]
 
@@ -34,15 +33,18 @@ MOVED = {
 }
 
 
-class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class MovedModules:
     """Finds a module under its old path, and hands out the one that there is."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return a spec for an old path, None for all others."""
-        return importlib.util.spec_from_loader(fullname, MovedModules()) if fullname in MOVED else None
+        return ModuleSpec(fullname, MovedModules()) if fullname in MOVED else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Import the module where it is now."""
+        import importlib
+        import warnings
+
         new = MOVED[spec.name]
         warnings.warn(
             f"{spec.name} has moved to {new}, or to the names that {new.rpartition('.')[0]} exports", DeprecationWarning, 2
