@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradnoise.figures.style import style
+from gradnoise.figures.style import style, write
 from gradnoise.simulations.seeds import RNG
 from gradnoise.theory._validation import as_choice
 
@@ -51,15 +51,12 @@ class Figure:
         self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: RNG, n_jobs: int | None = None
     ) -> Path:
         """Draw the figure and write it into a folder; return its path."""
-        from matplotlib import pyplot
-
         as_choice(budget, "budget", ("quick", "full"))
         with style():
             figure = self.draw(budget=budget, rng=rng, n_jobs=n_jobs)
             path = Path(folder) / f"{self.name}.{format}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(path)
-            pyplot.close(figure)
+            write(figure, path)
         return path
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-__all__ = ["COMPLEXITIES", "DYNAMICS", "NETWORKS", "NOISES", "SDES", "Look", "style"]
+from gradnoise.simulations.ensemble import replacing
+
+__all__ = ["COMPLEXITIES", "DYNAMICS", "NETWORKS", "NOISES", "SDES", "Look", "style", "write"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,14 @@ def style() -> AbstractContextManager[None]:
             "svg.hashsalt": "gradnoise",
         }
     )
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a matplotlib Figure to a file, whole or not at all, and close it."""
+    from matplotlib import pyplot
+
+    try:
+        with replacing(path) as file:
+            figure.savefig(file, format=path.suffix[1:])
+    finally:
+        pyplot.close(figure)
