@@ -7,7 +7,7 @@ import json
 from rich.table import Table
 
 from gradnoise.claims import registry
-from gradnoise.cli.common import console
+from gradnoise.cli.console import console, write_json_text
 
 __all__ = ["run"]
 
@@ -18,7 +18,7 @@ def run(*, paper: str | None, extra: str | None, as_json: bool) -> None:
         raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
     rows = [row for row in registry.ledger(extra) if paper in (None, row["paper"])]
     if as_json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        write_json_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
         return
     table = Table(title=f"{len(rows)} claims", title_justify="left")
     for column, style in (("claim", "bold"), ("what it says", ""), ("where", "dim"), ("kind", "dim"), ("expected", "")):

@@ -1,117 +1,25 @@
-"""What the commands share: consoles, and errors without tracebacks."""
+"""What commands need before they begin. It imports little, so that --help answers at once."""
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+import warnings
 
-import typer
-from rich.console import Console
-from rich.markup import escape
+__all__ = ["draw_into_files", "needs_torch", "seed_of", "worker_count"]
 
-__all__ = [
-    "USAGE_ERROR", "check_file", "check_writable", "console", "errors", "goes_to_stdout", "needs_torch", "user_errors",
-    "worker_count", "write_json",
-]  # fmt: skip
-
-USAGE_ERROR = 2
-_WIDTH_OF_A_FILE = 150
-
-console = Console()
-if not console.is_terminal:
-    console = Console(width=_WIDTH_OF_A_FILE)
-errors = Console(stderr=True)
-
-
-class WithJson(Protocol):
-    """A result that can be written as JSON."""
-
-    def to_json(self) -> str:
-        """JSON text."""
-        ...
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Turn a bad argument into one line on stderr and exit code 2."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError) as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(USAGE_ERROR) from None
-
-
-def check_writable(folder: Path, name: str) -> None:
-    """Make a folder and see that a file can be written there, before anything is computed.
-
-    Raises
-    ------
-    ValueError
-        If it cannot.
-    """
-    probe = folder / f".gradnoise-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"{name} must be a folder that can be written, got {str(folder)!r}: {error.strerror or error}") from None
-
-
-def check_file(path: Path, name: str) -> None:
-    """See that a file can be written, before anything is computed.
-
-    Raises
-    ------
-    ValueError
-        If it is a folder, or its folder cannot be written.
-    """
-    if path.is_dir():
-        raise ValueError(f"{name} must be a file, got the folder {str(path)!r}")
-    check_writable(path.parent, name)
-
-
-def goes_to_stdout(json: Path | None) -> bool:
-    """Return whether JSON is to be written to stdout, for "-"; see that a file for it can be written.
-
-    Raises
-    ------
-    ValueError
-        If it cannot.
-    """
-    if json is not None and str(json) == "-":
-        return True
-    if json is not None:
-        check_file(json, "--json")
-    return False
-
-
-def write_json(result: WithJson, json: Path | None) -> None:
-    """Write a result as JSON to a file, and say so, or to stdout for "-", or nowhere."""
-    if json is None:
-        return
-    if str(json) == "-":
-        sys.stdout.write(result.to_json())
-    else:
-        from gradnoise.simulations.ensemble import replacing  # here, as its import takes long
-
-        with replacing(json) as file:
-            file.write(result.to_json().encode())
-        console.print(f"wrote {json}", highlight=False, soft_wrap=True)
+_PER_PROCESSOR, _FEWEST_ALLOWED = 16, 128  # more are a mistake, and end in errors of the operating system
 
 
 def needs_torch() -> None:
-    """See that there is PyTorch.
+    """See that there is PyTorch, and leave out a warning that its own functions cause.
 
     Raises
     ------
     ValueError
         If not; it says how to install it.
     """
+    warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=DeprecationWarning)
     try:
         import gradnoise.simulations.neural  # noqa: F401
     except ModuleNotFoundError as error:
@@ -120,8 +28,24 @@ def needs_torch() -> None:
 
 def worker_count(jobs: int) -> int:
     """Return the number of threads for ``--jobs``, where 0 stands for all processors."""
-    if jobs < 0:
-        raise ValueError(f"--jobs must be >= 0, got {jobs}")
     import joblib
 
-    return jobs or joblib.cpu_count()
+    processors = joblib.cpu_count()
+    most = max(_PER_PROCESSOR * processors, _FEWEST_ALLOWED)
+    if not 0 <= jobs <= most:
+        raise ValueError(f"--jobs must be >= 0 and <= {most}, got {jobs}")
+    return jobs or processors
+
+
+def seed_of(seed: int | None) -> int:
+    """Return the seed for ``--seed``, where the claims' own stands for None."""
+    from gradnoise.claims.registry import DEFAULT_SEED
+    from gradnoise.theory._validation import as_count
+
+    return DEFAULT_SEED if seed is None else as_count(seed, "--seed", at_least=0)
+
+
+def draw_into_files() -> None:
+    """See that matplotlib needs neither a display nor a home; to be called before it is imported."""
+    os.environ["MPLBACKEND"] = "agg"
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home that it cannot write to

@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.table import Table
 
 from gradnoise.claims.judgement import HOLDS, placed
-from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import console, goes_to_stdout, needs_torch, write_json
+from gradnoise.cli import interruption
+from gradnoise.cli.common import needs_torch, seed_of
+from gradnoise.cli.console import console, write_json_text
+from gradnoise.cli.files import Files, goes_to_stdout, json_into
 from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
 from gradnoise.theory._validation import as_choice, as_count
 
@@ -37,11 +39,17 @@ def run(
     needs_torch()
     from gradnoise.simulations.neural.comparison import compare
 
-    chosen = DEFAULT_SEED if seed is None else seed
-    found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
-    if not to_stdout:
+    chosen = seed_of(seed)
+    with interruption.working(interruption.resume(store)):
+        found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
+    files = Files()
+    with interruption.saving():
+        files.write(None if to_stdout else json, json_into(found))
+    if to_stdout:
+        write_json_text(found.to_json())
+    else:
         console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
-    write_json(found, json)
+    files.tell()
 
 
 def _table(found: Comparison, title: str) -> Table:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
-from gradnoise.cli.common import console, needs_torch
+from gradnoise.cli import interruption
+from gradnoise.cli.common import needs_torch
+from gradnoise.cli.console import console, say
 
 __all__ = ["run"]
 
@@ -19,7 +22,9 @@ def run(*, name: str | None, folder: Path | None, download: bool) -> None:
     if download:
         if name is None:
             raise ValueError(f"--fetch must come with a name: {', '.join(fetch.SOURCES)}")
-        console.print(f"fetched {name} into {fetch.fetch(name, folder)}", highlight=False, soft_wrap=True)
+        with interruption.working():
+            place = fetch.fetch(name, folder)
+        say(escape(f"fetched {name} into {place}"))
     table = Table(title="data sets", title_justify="left")
     for column, side in (("name", "left"), ("to train", "right"), ("to test", "right"), ("", "left")):
         table.add_column(column, justify=side, overflow="fold")  # type: ignore[arg-type]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
-from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_writable, console, errors
+from gradnoise.cli import interruption
+from gradnoise.cli.common import draw_into_files, needs_torch, seed_of
+from gradnoise.cli.console import console, errors, say
+from gradnoise.cli.files import check_writable
+from gradnoise.cli.gate import FAILED, tell
 from gradnoise.figures import registry
 
 __all__ = ["run"]
@@ -15,8 +19,8 @@ __all__ = ["run"]
 FORMATS = ("png", "pdf", "svg")
 
 
-def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: int | None, jobs: int, out: Path | None) -> None:
-    """List figures, or draw them into a folder."""
+def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: int | None, jobs: int, out: Path | None) -> int:
+    """List figures, or draw them into a folder; return the exit code. One that raises does not keep the others from it."""
     if list_only:
         table = Table(title="figures", title_justify="left")
         table.add_column("name", style="bold")
@@ -24,24 +28,37 @@ def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: in
         for figure in registry.FIGURES.values():
             table.add_row(figure.name, figure.title)
         console.print(table)
-        return
+        return 0
     if format not in FORMATS:
         raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
     chosen = registry.select(names, budget)
     folder = out or Path("results")
     check_writable(folder, "--out")
-    seed = DEFAULT_SEED if seed is None else seed
-    for figure in chosen:
+    seed = seed_of(seed)
+    if budget == "quick" and any(figure.extra is not None for figure in chosen):
+        needs_torch()
+    draw_into_files()
+    failed = False
+    for done, figure in enumerate(chosen):
         kept = figure.extra is not None and budget == "full"
-        with errors.status(f"{figure.name}: {'drawing' if kept else 'simulating'} …"):
-            path = figure.save(folder, format=format, budget=budget, rng=seed, n_jobs=jobs)
+        try:
+            with (
+                errors.status(f"{figure.name}: {'drawing' if kept else 'simulating'} …", spinner="line"),
+                interruption.working(f"{done} of {len(chosen)} figures were drawn before"),
+            ):
+                path = figure.save(folder, format=format, budget=budget, rng=seed, n_jobs=jobs)
+        except Exception as error:
+            if interruption.received():
+                raise KeyboardInterrupt from error
+            tell(f"{figure.name} could not be drawn: {type(error).__name__}: {error}")
+            failed = True
+            continue
         made = "runs that come with gradnoise" if kept else f"seed {seed}, budget {budget}"
-        console.print(f"wrote {path} ({made})", highlight=False, soft_wrap=True)
+        say(escape(f"wrote {path} ({made})"))
     left = [figure.name for figure in registry.FIGURES.values() if not names and figure not in chosen]
     if left:
-        console.print(
+        say(
             f"left out: {', '.join(left)}; name them to train networks on digits (needs PyTorch), "
-            "or take --budget full for runs that are kept",
-            highlight=False,
-            soft_wrap=True,
+            "or take --budget full for runs that are kept"
         )
+    return FAILED if failed else 0

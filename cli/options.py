@@ -10,9 +10,7 @@ import typer
 __all__ = ["Budget", "ChunkSize", "DataDir", "Device", "Extra", "Jobs", "Json", "Out", "Seed", "Store"]
 
 Budget = Annotated[str, typer.Option("--budget", help="quick (minutes) or full (a third of the margins)", metavar="quick|full")]
-ChunkSize = Annotated[
-    int | None, typer.Option("--chunk-size", help="samples taken at once; as memory allows if not given", min=1)
-]
+ChunkSize = Annotated[int | None, typer.Option("--chunk-size", help="samples taken at once; as memory allows if not given")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR")
 ]
@@ -23,7 +21,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="write the result as J
 Out = Annotated[
     Path | None, typer.Option("--out", "-o", help="folder to write to; for figures ./results if not given", metavar="DIR")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="seed of all random numbers; fixed and printed if not given", min=0)]
+Seed = Annotated[int | None, typer.Option("--seed", help="seed of all random numbers; fixed and printed if not given")]
 Store = Annotated[
     Path | None, typer.Option("--store", help="keep what is finished there, so that a run can be resumed", metavar="DIR")
 ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
-from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_file, console, errors, goes_to_stdout, write_json
+from gradnoise.cli import interruption
+from gradnoise.cli.common import draw_into_files, seed_of
+from gradnoise.cli.console import console, errors, say, write_json_text
+from gradnoise.cli.files import Files, check_file, goes_to_stdout, json_into
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde import OrderStudy
 from gradnoise.simulations.sde.standard_problems import STANDARD
@@ -51,26 +54,30 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
     standard = STANDARD[settings.problem]
     largest = standard.largest_step if settings.largest_step is None else settings.largest_step
     steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps", at_most=_MOST_STEP_SIZES))]
-    seed = DEFAULT_SEED if seed is None else seed
+    seed = seed_of(seed)
     measure = sde.strong_error if settings.kind == "strong" else sde.weak_error
-    study = measure(
-        standard.build(),
-        steps,
-        standard.time if settings.time is None else settings.time,
-        settings.paths,
-        batch_size=standard.batch_size if settings.batch_size is None else settings.batch_size,
-        rng=seed,
-        drift=settings.drift,
-        refinement=settings.refinement,
-        n_jobs=jobs,
-        store=store,
-    )
-    if not to_stdout:
+    with interruption.working(interruption.resume(store)):
+        study = measure(
+            standard.build(),
+            steps,
+            standard.time if settings.time is None else settings.time,
+            settings.paths,
+            batch_size=standard.batch_size if settings.batch_size is None else settings.batch_size,
+            rng=seed,
+            drift=settings.drift,
+            refinement=settings.refinement,
+            n_jobs=jobs,
+            store=store,
+        )
+    files = Files()
+    with interruption.saving():
+        files.write(None if to_stdout else json, json_into(study))
+        files.write(plot, lambda path: _draw(study, settings, path))
+    if to_stdout:
+        write_json_text(study.to_json())
+    else:
         _print(study, settings, seed)
-    write_json(study, json)
-    if plot is not None:
-        _draw(study, settings, plot)
-        (errors if to_stdout else console).print(f"wrote {plot}", highlight=False, soft_wrap=True)
+    files.tell(errors if to_stdout else console)
 
 
 def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
@@ -89,15 +96,17 @@ def _print(study: OrderStudy, settings: Settings, seed: int) -> None:
     for eta, error, standard_error, reference, slope in rows:
         table.add_row(f"{eta:.6g}", f"{error:.4g}", f"{standard_error:.2g}", f"{reference:.2g}", slope)
     console.print(table)
-    console.print(f"{p['n_paths']} paths, {p['noise']}, reference at η/{p['refinement']}, seed {seed}", highlight=False)
+    say(f"{p['n_paths']} paths, {p['noise']}, reference at η/{p['refinement']}, seed {seed}")
     if order is None:
-        console.print(f"[bold yellow]no order:[/] {refusal}", highlight=False, soft_wrap=True)
+        say(f"[bold yellow]no order:[/] {escape(refusal)}")
         return
-    console.print(f"[bold]order over these step sizes {_with_interval(order)}", highlight=False)
+    say(f"[bold]order over these step sizes {_with_interval(order)}")
     try:
-        console.print(f"[bold]leading order {_with_interval(study.leading_order)}, with a term of the next order beside it")
+        leading = study.leading_order
     except ValueError:
-        console.print("too few step sizes for a term of the next order; the local slopes show whether there is one")
+        say("too few step sizes for a term of the next order; the local slopes show whether there is one")
+    else:
+        say(f"[bold]leading order {_with_interval(leading)}, with a term of the next order beside it")
 
 
 def _with_interval(order: Order) -> str:
@@ -106,14 +115,14 @@ def _with_interval(order: Order) -> str:
 
 
 def _draw(study: OrderStudy, settings: Settings, path: Path) -> None:
+    draw_into_files()
     from matplotlib import pyplot
 
-    from gradnoise.figures.style import style
+    from gradnoise.figures.style import style, write
 
     with style():
         figure, ax = pyplot.subplots(figsize=(5, 4))
         study.plot(ax, references=REFERENCE_SLOPES[study.kind], next_term=True)
         ax.set_title(f"{settings.problem}, {settings.drift} drift, {settings.paths} paths")
         ax.legend()
-        figure.savefig(path)
-        pyplot.close(figure)
+        write(figure, path)

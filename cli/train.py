@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
-from gradnoise.claims.registry import DEFAULT_SEED
-from gradnoise.cli.common import check_writable, console, goes_to_stdout, needs_torch, write_json
+from gradnoise.cli import interruption
+from gradnoise.cli.common import needs_torch, seed_of
+from gradnoise.cli.console import console, say, write_json_text
+from gradnoise.cli.files import Files, check_writable, goes_to_stdout, json_into
 
 __all__ = ["Settings", "diagnose", "train"]
 
@@ -40,24 +43,25 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
     needs_torch()
     from gradnoise.simulations.neural import experiments
 
-    chosen = DEFAULT_SEED if seed is None else seed
-    records = experiments.run(
-        settings.experiment,
-        settings.dynamics,
-        n_steps=settings.steps,
-        every=settings.every,
-        rng=chosen,
-        learning_rate=settings.learning_rate,
-        batch_size=settings.batch_size,
-        large_batch_size=settings.large_batch_size,
-        optimizer=settings.optimizer,
-        momentum=settings.momentum,
-        start=settings.start,
-        device=settings.device,
-        chunk_size=settings.chunk_size,
-        data_folder=data,
-        folder=out,
-    )
+    chosen = seed_of(seed)
+    with interruption.working(interruption.resume(out, "--out")):
+        records = experiments.run(
+            settings.experiment,
+            settings.dynamics,
+            n_steps=settings.steps,
+            every=settings.every,
+            rng=chosen,
+            learning_rate=settings.learning_rate,
+            batch_size=settings.batch_size,
+            large_batch_size=settings.large_batch_size,
+            optimizer=settings.optimizer,
+            momentum=settings.momentum,
+            start=settings.start,
+            device=settings.device,
+            chunk_size=settings.chunk_size,
+            data_folder=data,
+            folder=out,
+        )
     table = Table(title=f"{settings.experiment}, {settings.dynamics}, seed {chosen}", title_justify="left")
     for name in ("step", "training loss", "training accuracy", "test accuracy"):
         table.add_column(name, justify="right")
@@ -65,7 +69,7 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
         table.add_row(f"{r['step']:.0f}", f"{r['train_loss']:.4g}", f"{r['train_accuracy']:.4f}", f"{r['test_accuracy']:.4f}")
     console.print(table)
     if out is not None:
-        console.print(f"records and checkpoint: {out}", highlight=False, soft_wrap=True)
+        say(escape(f"records and checkpoint: {out}"))
 
 
 def diagnose(
@@ -85,13 +89,19 @@ def diagnose(
     from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose_operators
 
-    task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
-    found = diagnose_operators(
-        task.operators,
-        settings["batch_size"] if batch_size is None else batch_size,
-        rng=DEFAULT_SEED if seed is None else seed,
-        n_probes=probes,
-    )
-    if not to_stdout:
-        console.print(str(found), highlight=False)
-    write_json(found, json)
+    with interruption.working():
+        task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
+        found = diagnose_operators(
+            task.operators,
+            settings["batch_size"] if batch_size is None else batch_size,
+            rng=seed_of(seed),
+            n_probes=probes,
+        )
+    files = Files()
+    with interruption.saving():
+        files.write(None if to_stdout else json, json_into(found))
+    if to_stdout:
+        write_json_text(found.to_json())
+    else:
+        console.print(escape(str(found)), highlight=False)
+    files.tell()

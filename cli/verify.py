@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -12,11 +15,15 @@ from gradnoise.claims import registry
 from gradnoise.claims.entry import Entry, summary
 from gradnoise.claims.judgement import REFUTED
 from gradnoise.claims.report import Report
-from gradnoise.cli.common import check_writable, console, errors, goes_to_stdout, write_json
+from gradnoise.cli import interruption
+from gradnoise.cli.common import seed_of
+from gradnoise.cli.console import console, errors, write_json_text
+from gradnoise.cli.files import Files, check_writable, goes_to_stdout
+from gradnoise.cli.gate import FAILED, UNEXPECTED
 
 __all__ = ["run"]
 
-INTERRUPTED = 130
+_LONGEST_REASON = 200
 _COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow", "error": "bold red"}
 
 
@@ -40,38 +47,53 @@ def run(
     if out is not None:
         check_writable(out, "--out")
     screen = errors if to_stdout else console
-    seed = registry.DEFAULT_SEED if seed is None else seed
+    seed = seed_of(seed)
+    chosen = registry.select([*ids, *papers] or None, extra)
 
     done: list[Entry] = []
-    interrupted = False
-    columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("claims", total=None)
+    failure: BaseException | None = None
+    files = Files()
+    with interruption.saving():
         try:
-            registry.verify(
-                [*ids, *papers] or None,
-                budget=budget,
-                rng=seed,
-                n_jobs=jobs,
-                sabotage=sabotage,
-                extra=extra,
-                progress=lambda id, k, total: bar.update(task, description=f"{id:<28}", completed=k, total=total),
-                on_entry=done.append,
-            )
-        except KeyboardInterrupt:
-            interrupted = True
-    report = registry.report_of(done, seed, budget, sabotage)
+            with interruption.working("nothing was judged"), _bar() as bar:
+                registry.verify(
+                    chosen, budget=budget, rng=seed, n_jobs=jobs, sabotage=sabotage, extra=extra, progress=bar,
+                    on_entry=lambda entry: _keep(entry, done),
+                )  # fmt: skip
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # whatever it is, what was judged comes first
+            if not done:
+                raise
+            failure = error
+        left_out = [id for id in chosen if id not in {e.id for e in done}]
+        report = registry.report_of(done, seed, budget, sabotage, left_out)
+        files.write(out, report.save)
+        files.write(None if to_stdout else json, lambda file: [report.save_json(file)])
+    interruption.keeps(f"{len(done)} of {len(chosen)} claims were judged, see above")
 
     screen.print(_table(report))
     screen.print(_conclusion(report), highlight=False)
-    write_json(report, json)
-    if out is not None:
-        for path in report.save(out):
-            screen.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    if interrupted:
-        errors.print(f"[yellow]interrupted:[/] the {len(done)} claims judged so far are above")
-        return INTERRUPTED
-    return 0 if report.as_expected else 1
+    if to_stdout:
+        write_json_text(report.to_json())
+    files.tell(screen)
+    if failure is not None:
+        raise failure
+    return FAILED if report.failures() else 0 if report.as_expected else UNEXPECTED
+
+
+def _keep(entry: Entry, done: list[Entry]) -> None:
+    """Take an entry, unless an interruption was lost on its way and has made an error of it."""
+    if not (interruption.received() and entry.error):
+        done.append(entry)
+    if interruption.received():
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("claims", total=None)
+        yield lambda id, k, total: bar.update(task, description=f"{id:<28}", completed=k, total=total)
 
 
 def _table(report: Report) -> Table:
@@ -84,7 +106,7 @@ def _table(report: Report) -> Table:
     if report.sabotage:
         table.add_column("twins", justify="right")
     for e in report.entries:
-        right = e.expected is None or e.verdict == e.expected
+        right = e.expected in (None, e.verdict) or e.error is not None
         verdict = f"[{_COLOURS[e.verdict]}]{e.verdict}[/]" if right else f"[bold red]{e.verdict}[/] (expected {e.expected})"
         if e.n_to_decide is not None:
             verdict += f"\nneeds n ≈ {e.n_to_decide:.2g}"
@@ -98,10 +120,11 @@ def _table(report: Report) -> Table:
 
 
 def _said(entry: Entry) -> str:
-    """Statement, and which of its quantities the row shows."""
+    """Statement, and which of its quantities the row shows, or what was raised."""
     shown = entry.headline()
     if shown is None:
-        return f"{escape(entry.statement)}\n[red]{escape(str(entry.error))}[/]"
+        reason = shorten(str(entry.error or ""), _LONGEST_REASON, placeholder=" …")
+        return f"{escape(entry.statement)}\n[red]{escape(reason)}[/]"
     predicted = [c for c in entry.components if c.predicted is not None]
     others = f", one of {len(predicted)}" if len(predicted) > 1 else ""
     return f"{escape(entry.statement)}\n[dim]{escape(shown.label)}{others}[/]"
@@ -117,13 +140,18 @@ def _conclusion(report: Report) -> str:
     n, verdicts = len(report.entries), [e.verdict for e in report.entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts) or "none"
     subject = "1 claim" if n == 1 else f"{n} claims"
+    surprises, failed = report.surprises(), dict.fromkeys(id for id, _ in report.failures())
     lines = [f"{subject}: {counts}. The probability that a verdict is wrong is at most {_false_alarm_rate(report):.1g}."]
     if report.sabotage:
         twins = [t for e in report.entries for t in e.sabotaged]
         lines.append(f"{sum(t.verdict == REFUTED for t in twins)} of {len(twins)} sabotaged twins are refuted.")
-    surprises = report.surprises()
+    if failed:
+        lines.append(f"[bold red]Could not be judged:[/] {', '.join(failed)} (--json and --out write why)")
+    if not report.complete:
+        asked = n + len(report.left_out)
+        lines.append(f"[bold red]Cut off:[/] {len(report.left_out)} of {asked} claims were not judged.")
     if surprises:
         lines.append(f"[bold red]Not as expected:[/] {', '.join(e.id for e in surprises)}")
-    else:
+    elif report.complete:
         lines.append("[green]Every verdict is the expected one.[/]")
     return "\n".join(lines)

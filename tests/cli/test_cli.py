@@ -52,6 +52,12 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path):
     assert json.loads(piped.stdout)["claims"][0]["verdict"] == "refuted"
 
 
+def test_a_folder_may_have_the_name_that_stands_for_stdout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("verify", "wu2020.eq2", "--out", "-").exit_code == 0
+    assert (tmp_path / "-" / "report.json").exists()
+
+
 def test_paper_selects_its_claims():
     result = run("claims", "--paper", "ne2021", "--json")
     assert {row["paper"] for row in json.loads(result.stdout)} == {"ne2021"}
@@ -66,7 +72,13 @@ def test_paper_selects_its_claims():
         (("verify", "--paper", "zhu2020"), "--paper must be one of zhu2019"),
         (("verify", "--budget", "huge", "zhu2019.d1"), "budget must be one of quick, full"),
         (("verify", "zhu2019.d1", "--jobs", "-3"), "--jobs must be >= 0"),
-        (("verify", "zhu2019.d1", "--seed", "-3"), "seed"),
+        (("verify", "zhu2019.d1", "--jobs", "4294967296"), "--jobs must be >= 0 and <="),
+        (("verify", "zhu2019.d1", "--seed", "-3"), "--seed must be >= 0, got -3"),
+        (("verify", "--seed", "1", "--seed", "x" * 5_000), "'--seed'"),
+        (("study", "weak", "--time", "soon"), "'soon'"),
+        (("study", "weak", "--json", "a\0b"), "--json"),
+        (("verify", "zhu2019.d1", "--out", "o" * 300), "--out must be a folder that can be written"),
+        (("study", "weak", "--json", "j" * 300), "--json must be a file that can be written"),
         (("claims", "--paper", "nobody2020"), "--paper must be one of"),
         (("figures", "wu2019-thm11"), "did you mean wu2019-thm1"),
         (("figures", "--format", "bmp"), "--format must be one of png, pdf, svg"),
@@ -81,8 +93,7 @@ def test_paper_selects_its_claims():
 def test_bad_usage_is_named_and_exits_with_two(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
-    assert message in " ".join(result.stderr.split())
-    assert "Traceback" not in result.output
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1 and len(result.stderr) < 1_000
 
 
 @pytest.mark.parametrize("option", ["--out", "--json"])
@@ -93,18 +104,6 @@ def test_an_unwritable_target_is_refused_before_anything_is_computed(option, tmp
     result = run("verify", "zhu2019.d1", option, str(blocked / "below"))
     assert result.exit_code == 2
     assert f"{option} must be a folder that can be written" in " ".join(result.stderr.split())
-
-
-def test_an_interruption_loses_nothing_that_was_judged(tmp_path, monkeypatch):
-    claims = registry.all_claims()
-
-    def interrupt(run):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(claims["zhu2019.optimal-noise"], "measure", interrupt)
-    result = run("verify", "zhu2019.trace-norm", "zhu2019.optimal-noise", "--out", str(tmp_path))
-    assert result.exit_code == 130
-    assert [row["id"] for row in json.loads((tmp_path / "report.json").read_text())["claims"]] == ["zhu2019.trace-norm"]
 
 
 def test_help_and_version_answer_without_numba():

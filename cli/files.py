@@ -1,0 +1,124 @@
+"""What commands write: checked before anything is computed, and written before anything is printed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+
+from gradnoise.cli.console import console, say
+from gradnoise.cli.gate import NotSaved
+
+__all__ = ["Files", "WithJson", "check_file", "check_writable", "goes_to_stdout", "json_into"]
+
+
+class WithJson(Protocol):
+    """A result that can be written as JSON."""
+
+    def to_json(self) -> str:
+        """JSON text."""
+        ...
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Make a folder and see that a file can be written there, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:  # the latter of a name with a NUL
+        raise _not_writable(name, "folder", folder, error) from None
+
+
+def check_file(path: Path, name: str) -> None:
+    """See that a file can be written, before anything is computed.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or its folder cannot be written.
+    """
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        check_writable(path.parent, name)
+        return
+    except (OSError, ValueError) as error:
+        raise _not_writable(name, "file", path, error) from None
+    if stat.S_ISDIR(found.st_mode):
+        raise ValueError(f"{name} must be a file, got the folder {str(path)!r}")
+    if not os.access(path, os.W_OK):
+        raise _not_writable(name, "file", path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+    if stat.S_ISREG(found.st_mode):  # no device or pipe, which stay where they are
+        check_writable(path.parent, name)
+
+
+def _not_writable(name: str, kind: str, path: Path, error: Exception) -> ValueError:
+    reason = getattr(error, "strerror", None) or error
+    return ValueError(f"{name} must be a {kind} that can be written, got {str(path)!r}: {reason}")
+
+
+def goes_to_stdout(json: Path | None) -> bool:
+    """Return whether JSON is to be written to stdout, for "-"; see that a file for it can be written.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    if json is not None and str(json) == "-":
+        return True
+    if json is not None:
+        check_file(json, "--json")
+    return False
+
+
+class Files:
+    """Files of a result. One that cannot be written keeps neither the others from it, nor the result from being printed."""
+
+    def __init__(self) -> None:
+        self._written: list[Path] = []
+        self._failures: list[Exception] = []
+
+    def write(self, target: Path | None, write: Callable[[Path], Iterable[Path] | None]) -> None:
+        """Call ``write(target)``, which may return which files it wrote; do nothing for None."""
+        if target is None:
+            return
+        try:
+            self._written += write(target) or [target]
+        except OSError as error:
+            self._failures.append(NotSaved(f"{target} could not be written: {error.strerror or error}"))
+        except Exception as error:
+            self._failures.append(error)
+
+    def tell(self, to: Console = console) -> None:
+        """Say what was written, and raise what could not be."""
+        for path in self._written:
+            say(f"wrote {escape(str(path))}", to=to)
+        for failure in self._failures:
+            raise failure
+
+
+def json_into(result: WithJson) -> Callable[[Path], None]:
+    """Return a function that writes a result as JSON to a file, for `Files.write`."""
+
+    def write(path: Path) -> None:
+        from gradnoise.simulations.ensemble import replacing  # here, as its import takes long
+
+        with replacing(path) as file:
+            file.write(result.to_json().encode())
+
+    return write
