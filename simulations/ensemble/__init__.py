@@ -1,6 +1,7 @@
 """The ensemble driver: independent paths in seeded blocks, on threads, processes or a cluster, resumable and bit-identical.
 
-- `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default
+- `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default,
+  `MOST_PATHS` the most; `check_fits` refuses what memory cannot hold
 - `BlockStore` keeps finished blocks in a folder, under a key of all that decides their numbers
 - `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
 - `Result` is the base of what studies return: what was asked, what came out, what made it; `PathsResult` has each path's numbers
@@ -12,9 +13,10 @@
 from __future__ import annotations
 
 from gradnoise.simulations.ensemble.block_store import Block, BlockStore
-from gradnoise.simulations.ensemble.driver import BLOCK_SIZE, concatenate, run
+from gradnoise.simulations.ensemble.driver import BLOCK_SIZE, MOST_PATHS, concatenate, run
 from gradnoise.simulations.ensemble.function_identity import fingerprint, referenced_globals
 from gradnoise.simulations.ensemble.jit import kernel, part
+from gradnoise.simulations.ensemble.memory import check_fits
 from gradnoise.simulations.ensemble.progress import Progress, reporter, without_bars
 from gradnoise.simulations.ensemble.provenance import versions
 from gradnoise.simulations.ensemble.results import JsonResult, PathsResult, Result, finite
@@ -22,12 +24,14 @@ from gradnoise.simulations.ensemble.whole_files import replacing
 
 __all__ = [
     "BLOCK_SIZE",
+    "MOST_PATHS",
     "Block",
     "BlockStore",
     "JsonResult",
     "PathsResult",
     "Progress",
     "Result",
+    "check_fits",
     "concatenate",
     "fingerprint",
     "finite",

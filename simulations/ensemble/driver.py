@@ -14,19 +14,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from joblib.parallel import get_active_backend
 
 from gradnoise.simulations.ensemble.block_store import Block, BlockStore
-from gradnoise.simulations.ensemble.progress import Progress, reporter
+from gradnoise.simulations.ensemble.memory import check_fits
+from gradnoise.simulations.ensemble.progress import Progress, as_progress, reporter
+from gradnoise.simulations.ensemble.workers import as_workers, watched
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_count
 
-__all__ = ["BLOCK_SIZE", "concatenate", "run"]
+__all__ = ["BLOCK_SIZE", "MOST_PATHS", "concatenate", "run"]
 
 Result = TypeVar("Result")
 
 #: Paths in a block unless a study says otherwise. Part of the contract: it decides which path gets which numbers.
 BLOCK_SIZE = 4096
+
+#: Most paths of an ensemble: their number is exact as a float up to here.
+MOST_PATHS = 2**53
 
 _WINDOW = 16  # blocks for each worker between two pauses: long enough for the pause not to matter
 
@@ -53,16 +57,17 @@ def run(
     params : tuple
         Its further arguments.
     n_paths : int
-        >= 1.
+        Between 1 and `MOST_PATHS`.
     rng : None, int, SeedSequence or Generator
         See `gradnoise.simulations.seeds.Stream.of`.
     reduce : callable
         Takes the blocks' results, an iterable in the order of their index, and returns what `run` returns. As it consumes
         the blocks one by one, memory need not grow with `n_paths`. `concatenate` keeps them all.
     n_jobs : int, optional
-        Workers. None takes joblib's active configuration, ``joblib.parallel_config("loky" | "dask" | ..., n_jobs=...)``,
-        and runs on one thread where there is none. A dask cluster takes all of its workers, whatever `n_jobs` says; a study
-        inside a kernel that runs there needs ``joblib.parallel_config("sequential")``.
+        Workers, -1 for all processors. None takes joblib's active configuration, ``joblib.parallel_config("loky" | "dask" | ...,
+        n_jobs=...)``, and runs on one thread where there is none. The backend "multiprocessing" is refused. A dask cluster
+        takes all of its workers, whatever `n_jobs` says; a study inside a kernel that runs there needs
+        ``joblib.parallel_config("sequential")``.
     block_size : int
         Paths in a block.
     store : path, optional
@@ -79,7 +84,9 @@ def run(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not allowed, or the store cannot be written.
+        If an argument is not allowed, the store cannot be written, or `concatenate` would keep more than fits into memory.
+    ChildProcessError
+        If a worker process was killed.
 
     Examples
     --------
@@ -91,15 +98,23 @@ def run(
     >>> bool((samples[:4096] == fewer[:4096]).all())  # the first block is the same, whoever computes it
     True
     """
-    n_paths = as_count(n_paths, "n_paths")
-    block_size = as_count(block_size, "block_size")
+    for name, function in (("kernel", kernel), ("reduce", reduce)):
+        if not callable(function):
+            raise TypeError(f"{name} must be a function, got {function!r}")
+    if not isinstance(params, (tuple, list)):
+        raise TypeError(f"params must be a tuple, got {params!r}")
+    n_paths = as_count(n_paths, "n_paths", at_most=MOST_PATHS)
+    block_size = as_count(block_size, "block_size", at_most=MOST_PATHS)
+    workers, progress = as_workers(n_jobs), as_progress(progress)
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
-    sizes = [min(block_size, n_paths - start) for start in range(0, n_paths, block_size)]
+    sizes = _sizes(n_paths, block_size)
     tasks = (delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes))
-    results = _in_order(tasks, n_jobs)
+    results = _in_order(tasks, workers, store)
+    if reduce is concatenate:
+        results = _fitting(results, n_paths, block_size)
     with reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report:
-        return reduce(_reported(results, sizes, report))
+        return reduce(_reported(results, _sizes(n_paths, block_size), report))
 
 
 def concatenate(blocks: Iterable[Block]) -> Block:
@@ -121,17 +136,36 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     >>> ensemble.concatenate([(np.array([1, 2]),), (np.array([3]),)])
     (array([1, 2, 3]),)
     """
-    return tuple(np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    kept = list(blocks)
+    kinds = {tuple((a.dtype, a.shape[1:]) if a.ndim else None for a in block) for block in kept}
+    if len(kinds) > 1 or any(None in kind for kind in kinds):
+        raise ValueError(
+            f"blocks must be the same arrays but for their lengths, and have a first axis to be joined along, got "
+            f"{' and '.join(sorted(_described(kind) for kind in kinds))}"
+        )
+    return tuple(np.concatenate(parts) for parts in zip(*kept, strict=True))
 
 
-def _in_order(tasks: Iterator[Any], n_jobs: int | None) -> Iterator[Any]:
+def _described(kind: tuple[Any, ...]) -> str:
+    """Dtypes and shapes of a block's arrays, without their lengths."""
+    arrays = ["a number" if array is None else f"{array[0]} (n, *{array[1]})" for array in kind]
+    return f"{len(kind)} arrays: {', '.join(arrays)}"
+
+
+def _sizes(n_paths: int, block_size: int) -> Iterator[int]:
+    """Sizes of the blocks; a list of them would take memory, as there may be 10^12."""
+    return (min(block_size, n_paths - start) for start in range(0, n_paths, block_size))
+
+
+def _in_order(tasks: Iterator[Any], workers: Any, store: str | os.PathLike[str] | None) -> Iterator[Any]:
     """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up.
 
     A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
     """
-    # Where the active configuration has a number of workers but no backend, joblib's preference for threads sets it to one.
-    workers: Any = get_active_backend()[1] if n_jobs is None else n_jobs
-    with Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel:
+    with (
+        Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel,
+        watched(parallel, store),
+    ):
         window = _WINDOW * max(effective_n_jobs(workers), 1)
         while batch := list(itertools.islice(tasks, window)):
             yield from parallel(batch)  # type: ignore[misc]
@@ -143,14 +177,26 @@ def _compute(
     finished = blocks.load(index, size) if blocks is not None else None
     if finished is None:
         finished = kernel(size, stream.generator(index), *params)
-        if not (isinstance(finished, tuple) and all(isinstance(a, np.ndarray) and a.dtype.kind in "biufc" for a in finished)):
+        if not isinstance(finished, tuple):
             raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(finished).__name__}")
+        for array in finished:
+            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "biufc":
+                kind = f" of dtype {array.dtype}" if isinstance(array, np.ndarray) else ""
+                raise TypeError(f"kernel must return a tuple of numeric arrays, got one with a {type(array).__name__}{kind}")
         if blocks is not None:
             blocks.save(index, size, finished)
     return finished
 
 
-def _reported(results: Iterable[Any], sizes: list[int], report: Callable[[int], None]) -> Iterator[Block]:
+def _fitting(results: Iterator[Block], n_paths: int, block_size: int) -> Iterator[Block]:
+    """Raise after the first block where all of them, joined, cannot fit into memory."""
+    first, n_blocks = next(results), -(-n_paths // block_size)
+    check_fits(n_blocks * sum(array.nbytes for array in first), f"n_paths = {n_paths} makes results")
+    yield first
+    yield from results
+
+
+def _reported(results: Iterable[Any], sizes: Iterator[int], report: Callable[[int], None]) -> Iterator[Block]:
     for result, size in zip(results, sizes, strict=True):
         report(size)
         yield result

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["Progress", "reporter", "without_bars"]
+import numpy as np
+
+__all__ = ["Progress", "as_progress", "reporter", "without_bars"]
 
 Progress = bool | Callable[[int, int], None] | None
 
@@ -59,6 +61,7 @@ def reporter(progress: Progress, total: int, description: str, unit: str = "path
     1 of 3
     3 of 3
     """
+    progress = as_progress(progress)
     if callable(progress):
         done = 0
 
@@ -73,6 +76,13 @@ def reporter(progress: Progress, total: int, description: str, unit: str = "path
     else:
         with _Bar(total, description, unit, wanted=bool(progress)) as bar:
             yield bar.advance
+
+
+def as_progress(progress: Progress) -> Progress:
+    """Return `progress`, or raise where it is nothing that says how progress is shown."""
+    if not (progress is None or isinstance(progress, (bool, np.bool_)) or callable(progress)):
+        raise TypeError(f"progress must be True, False, None or a function, got {progress!r}")
+    return bool(progress) if isinstance(progress, np.bool_) else progress
 
 
 class _Bar:

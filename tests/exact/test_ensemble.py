@@ -2,16 +2,19 @@
 
 It would catch a result that depends on the number of workers or on the backend, blocks whose streams are shared or depend on
 the size of the ensemble, a seed that is used up or not recorded, a reduction that sees blocks out of order or all at once,
-and progress that miscounts or lands in stdout.
+and progress that miscounts or lands in stdout. It would also catch memory that grows with the number of blocks, workers without
+number, a backend that cannot run blocks, and a killed worker that is waited for.
 """
 
 import hashlib
 import io
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import weakref
 from typing import Any, cast
 
@@ -293,7 +296,128 @@ def test_bar_goes_to_stderr(monkeypatch, capsys, progress, terminal, shown):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("arguments", "name"), [({"n_paths": 0}, "n_paths"), ({"n_paths": 3, "block_size": 0}, "block_size")])
+class _FirstBlock(Exception):
+    pass
+
+
+def stops(n_paths, generator):
+    raise _FirstBlock
+
+
+def test_block_sizes_are_generated():
+    """2^50 paths in blocks of one: a list of the sizes would not fit into any memory."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(_FirstBlock):
+            ensemble.run(stops, (), 2**50, rng=1, reduce=list, block_size=1)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_results_that_memory_cannot_hold_are_refused_after_a_block():
+    calls = []
+    with pytest.raises(ValueError, match=r"^n_paths = 4398046511104 makes results of 32768.0 GiB, allowed are"):
+        ensemble.run(late_first_block, (calls,), 2**42, rng=1, reduce=ensemble.concatenate)
+    assert len(calls) <= 16  # those that were handed out at once
+    with pytest.raises(ValueError, match=r"^n_paths = 10000000000000 makes results of"):
+        toy.simulate("gd", 10**13, rng=1)
+
+
+@pytest.mark.parametrize(("n_jobs", "error"), [
+    (0, ValueError), (2**31, ValueError), (-(10**9), ValueError), (10**400, ValueError), (True, TypeError), (1.5, TypeError),
+    ("2", TypeError), (float("nan"), TypeError), ([2], TypeError),
+])  # fmt: skip
+def test_bad_numbers_of_workers_are_named(n_jobs, error):
+    with pytest.raises(error, match=r"^n_jobs must be"):
+        _run(3, n_jobs=n_jobs)
+    if n_jobs in (0, 2**31):
+        with joblib.parallel_config("threading", n_jobs=n_jobs), pytest.raises(error, match=r"^n_jobs must be"):
+            _run(3)
+
+
+@pytest.mark.parametrize("n_jobs", [-1, -2, np.int64(2), 128])
+def test_usual_numbers_of_workers_are_taken(n_jobs):
+    assert np.array_equal(_run(10, n_jobs=n_jobs), _run(10))
+
+
+def test_a_backend_without_results_one_by_one_is_refused_by_name():
+    with joblib.parallel_config("multiprocessing", n_jobs=2), pytest.raises(ValueError, match="MultiprocessingBackend"):
+        _run(10)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"kernel": 3}, "^kernel must be a function"), ({"params": "ab"}, "^params must be a tuple"),
+    ({"reduce": None}, "^reduce must be a function"), ({"progress": "yes"}, "^progress must be True, False, None or a function"),
+])  # fmt: skip
+def test_arguments_of_another_kind_are_named(changes, message):
+    arguments = {"kernel": normals, "params": (), "n_paths": 3, "rng": 1, "reduce": list} | changes
+    with pytest.raises(TypeError, match=message):
+        ensemble.run(**arguments)
+
+
+@pytest.mark.parametrize("returned", [
+    [np.zeros(4)], (np.ma.masked_array(np.zeros(4), [1, 0, 0, 0]),), (np.array(["a"]),), (1.0,), (np.array([None]),),
+], ids=["list", "masked", "strings", "number", "objects"])  # fmt: skip
+def test_what_a_kernel_may_not_return_is_named(returned):
+    with pytest.raises(TypeError, match=r"^kernel must return a tuple of numeric arrays"):
+        _run(4, kernel=lambda n_paths, generator: returned)
+
+
+@pytest.mark.parametrize("blocks", [
+    [(np.zeros(2),), (np.zeros(2), np.zeros(2))], [(np.zeros(2),), (np.zeros((2, 1)),)], [(np.zeros(2),), (np.zeros(2, int),)],
+    [(np.float64(1.0),)],
+], ids=["number of arrays", "shapes", "dtypes", "no axis"])  # fmt: skip
+def test_blocks_that_cannot_be_joined_are_named(blocks):
+    with pytest.raises(ValueError, match=r"^blocks must be the same arrays"):
+        ensemble.concatenate(tuple(map(np.asarray, block)) for block in blocks)
+
+
+KILLED = """
+import os, signal
+import joblib, numpy as np
+from gradnoise.simulations import ensemble
+
+def dies(n_paths, generator):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dies_while_it_sends(n_paths, generator):
+    from multiprocessing.connection import Connection
+    def half(self, message, write=os.write):
+        write(self._handle, bytes(message)[: len(message) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    Connection._send = half
+    return (np.zeros(n_paths),)
+
+for kernel in (dies, dies_while_it_sends):
+    with joblib.parallel_config("loky", n_jobs=2):
+        try:
+            ensemble.run(kernel, (), 20, rng=1, reduce=list, block_size=2)
+        except ChildProcessError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_worker_ends_the_run():
+    """Also one that dies in the middle of its result, for the rest of which joblib would wait for ever."""
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.count("a worker process crashed or was killed") == 2
+    assert "a store would keep finished blocks: run again" in done.stdout
+
+
+def test_what_cannot_be_sent_to_a_worker_is_named():
+    with (
+        joblib.parallel_config("loky", n_jobs=2),
+        pytest.raises(TypeError, match=r"kernel and params must be such that worker processes can take them over: .*lock"),
+    ):
+        _run(10, kernel=late_first_block, params=(threading.Lock(),))
+
+
+@pytest.mark.parametrize(("arguments", "name"), [
+    ({"n_paths": 0}, "n_paths"), ({"n_paths": 3, "block_size": 0}, "block_size"), ({"n_paths": 10**20}, "n_paths"),
+    ({"n_paths": 3, "block_size": 10**20}, "block_size"),
+])  # fmt: skip
 def test_bad_counts_are_named(arguments, name):
     with pytest.raises(ValueError, match=f"^{name} "):
         _run(**arguments)

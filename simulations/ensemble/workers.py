@@ -1,0 +1,114 @@
+"""Worker processes of a run: how many, on which of joblib's backends, and what happens when one is killed.
+
+Joblib's loky ends a run whose worker dies, unless it dies while it sends a result. For the rest of that message loky waits for
+ever: it holds the sending end of the pipe, too, so that no end of file comes. `watched` finds workers that have died without
+loky's notice, and closes that end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pickle import PicklingError
+from typing import Any
+
+from joblib import Parallel, cpu_count
+from joblib.parallel import get_active_backend
+
+from gradnoise.theory._validation import as_count
+
+__all__ = ["as_workers", "watched"]
+
+_PER_PROCESSOR, _FEWEST_ALLOWED = 16, 128  # workers that may be asked for: more are a mistake, and fill the memory
+_ON_THIS_MACHINE = ("LokyBackend", "ThreadingBackend", "SequentialBackend")  # of others, n_jobs may count processors elsewhere
+_POLL_SECONDS = 1.0  # loky itself notices within milliseconds
+
+
+def as_workers(n_jobs: int | None) -> Any:
+    """Return how many workers joblib is asked for.
+
+    Parameters
+    ----------
+    n_jobs : int or None
+        See `gradnoise.simulations.ensemble.run`.
+
+    Returns
+    -------
+    int or None
+        That of joblib's active configuration where none is given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `n_jobs` is no number of workers, or the active backend cannot run blocks.
+    """
+    backend, configured = get_active_backend()
+    kind = type(backend).__name__
+    if not getattr(backend, "supports_return_generator", True):
+        raise ValueError(
+            f"joblib's backend must return results one by one, got {kind}, which cannot, and waits for ever where a worker is "
+            f'killed; "loky" has processes, too'
+        )
+    wanted = configured if n_jobs is None else n_jobs
+    if wanted is None:
+        return None
+    most = max(_PER_PROCESSOR * cpu_count(), _FEWEST_ALLOWED) if kind in _ON_THIS_MACHINE else 2**31 - 1
+    wanted = as_count(wanted, "n_jobs", at_least=-most, at_most=most)
+    if wanted == 0:
+        raise ValueError("n_jobs must be a number of workers, or -1 for all processors, got 0")
+    return wanted
+
+
+@contextmanager
+def watched(parallel: Parallel, store: Any) -> Iterator[None]:
+    """Context in which a killed worker ends a run of joblib's, and the error says what happened and what to do.
+
+    Parameters
+    ----------
+    parallel : Parallel
+        That runs blocks.
+    store : path or None
+        Where finished blocks are kept.
+
+    Raises
+    ------
+    ChildProcessError
+        If a worker was killed.
+    TypeError
+        If kernel or parameters cannot be sent to workers.
+    """
+    over, cut_off = threading.Event(), threading.Event()
+    if hasattr(parallel._backend, "_workers"):  # loky's
+        threading.Thread(target=_watch, args=(parallel, over, cut_off), daemon=True).start()
+    try:
+        yield
+    except (BrokenProcessPool, PicklingError) as error:
+        if not (cut_off.is_set() or type(error).__name__ == "TerminatedWorkerError"):
+            why = str(error.__cause__ or error).strip('"\n').splitlines()[-1]  # the last line of a traceback there
+            raise TypeError(f"kernel and params must be such that worker processes can take them over: {why}") from error
+        kept = f"finished blocks are kept in {str(store)!r}" if store else "a store would keep finished blocks"
+        raise ChildProcessError(
+            f"a worker process crashed or was killed, perhaps by the system for want of memory; {kept}: run again, with fewer "
+            f"workers if memory is short"
+        ) from error
+    finally:
+        over.set()
+
+
+def _watch(parallel: Any, over: threading.Event, cut_off: threading.Event) -> None:
+    """End the waiting for a worker that was already dead a while ago, and that loky still counts among its own."""
+    dead: set[int] = set()
+    while not over.wait(_POLL_SECONDS):
+        executor = parallel._backend._workers
+        workers = list((getattr(executor, "_processes", None) or {}).values())
+        now_dead = {worker.pid for worker in workers if wait([worker.sentinel], timeout=0)}
+        if dead & now_dead:
+            cut_off.set()
+            for worker in workers:  # one may wait for a lock that the dead one holds
+                worker.terminate()
+            executor._result_queue._writer.close()  # type: ignore[union-attr]
+            return
+        dead = now_dead
