@@ -12,6 +12,7 @@ are kept.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from abc import ABC, abstractmethod
@@ -300,7 +301,12 @@ class OnlineLeastSquares(ABC):
             return self._limit(np.linalg.eigvalsh((matrix + matrix.T) / 2)[-1])
         # The eigenvector is positive semi-definite, so this start is not orthogonal to it.
         start = np.sqrt(self._pair_sum) * (1.0 if self._diagonal else np.eye(len(self._eigenvalues)))
-        largest = scipy.sparse.linalg.eigsh(self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False)
+        # A symmetric start soon meets an invariant subspace, and ARPACK goes on from random numbers: since SciPy 1.17 from those
+        # of `rng`, and from the operating system's entropy without one.
+        seed: dict[str, Any] = {"rng": 0} if "rng" in inspect.signature(scipy.sparse.linalg.eigsh).parameters else {}
+        largest = scipy.sparse.linalg.eigsh(
+            self._linear(scaled), k=1, which="LA", v0=start.ravel(), return_eigenvectors=False, **seed
+        )
         return self._limit(largest[0])
 
     def _limit(self, largest: float) -> float:
