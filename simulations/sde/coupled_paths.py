@@ -38,15 +38,13 @@ from gradnoise.simulations.sde.coupled_kernel import (
     Study,
     follow_paths,
 )
-from gradnoise.simulations.sde.problem import Problem, compiled, written
+from gradnoise.simulations.sde.problem import Problem, compiled, lanes, written
 from gradnoise.theory._validation import FloatArray
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise
 
-__all__ = ["Coupling", "final_points", "lanes", "sensitivities"]
+__all__ = ["Coupling", "final_points", "sensitivities"]
 
-_FEWEST_LANES, _MOST_LANES = 8, 64
-_HELD = 2**22  # gradients of a sample by a parameter, on all paths of a group
-_SENSITIVITY_STEP = 1e-5
+_SENSITIVITY_STEP = 1e-5  # of a length near one
 
 
 @dataclass(frozen=True)
@@ -190,21 +188,14 @@ def _model(problem: Problem) -> Model:
     return Model(each, all_at_once, problem.data, problem.start)
 
 
-def lanes(problem: Problem) -> int:
-    """Return how many paths run side by side; it decides the order in which normals are drawn.
-
-    Fewer for a problem whose gradients, of all samples on all of these paths, would take much memory.
-    """
-    room = max(_HELD // (problem.dimension * problem.n), _FEWEST_LANES)
-    return min(2 ** (room.bit_length() - 1), _MOST_LANES)
-
-
 def sensitivities(problem: Problem, function: Callable[..., None], coupling: Coupling) -> FloatArray:
     """Return the gradient of g(theta_K) by the point after each step of gradient descent, (step sizes, steps, d).
 
     All derivatives are central differences: they decide how much noise the controls remove, not what is estimated.
     """
     d, n_finest = problem.dimension, coupling.n_finest
+    # Steps fit lengths to a factor of a thousand, which does for derivatives, and are the same for all lengths near one.
+    steps = _SENSITIVITY_STEP * 1e6 ** np.rint(np.log10(problem.lengths()) / 6)
     result = np.zeros((len(coupling.multiples), n_finest, d))
 
     def value(theta: FloatArray) -> float:
@@ -214,8 +205,8 @@ def sensitivities(problem: Problem, function: Callable[..., None], coupling: Cou
         return problem.sample_gradients(theta).mean(axis=1)
 
     def differences(f: Callable[[FloatArray], Any], theta: FloatArray) -> FloatArray:
-        steps = _SENSITIVITY_STEP * np.eye(d)
-        return np.array([(f(theta + step) - f(theta - step)) / (2 * _SENSITIVITY_STEP) for step in steps])
+        moves = np.diag(steps)
+        return np.array([(f(theta + move) - f(theta - move)) / (2 * step) for move, step in zip(moves, steps, strict=True)])
 
     for level, multiple in enumerate(coupling.multiples):
         eta, n_steps = multiple * coupling.finest, n_finest // multiple

@@ -12,19 +12,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import fingerprint, kernel
+from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
+from gradnoise.simulations.sde.trial import try_out
 from gradnoise.theory._validation import FloatArray, as_array, as_flag
 
-__all__ = ["Problem", "compiled", "written"]
+__all__ = ["Problem", "compiled", "first_call", "lanes", "written"]
 
 #: Numba's signatures, of (theta, data, out).
 _LOSSES = "void(float64[::1], float64[:, ::1], float64[::1])"
 _GRADIENTS = "void(float64[::1], float64[:, ::1], float64[:, ::1])"
 _VECTORIZED_GRADIENTS = "void(float64[:, ::1], float64[:, ::1], float64[:, :, ::1])"
 
-_DIFFERENCE_STEP = 1e-5
-_DIFFERENCE_ERROR = 1e-4  # relative, of central differences; a wrong derivative is further off
-_DIFFERENCE_ROUNDING = 1e-9  # the same in units of the losses: their rounding over the step, with room
 _ROUNDING = 1e-9  # relative, of gradients at several points together and at each
+_APART = 1e-5  # of a length, that several points are apart
+_FEWEST_LANES, _MOST_LANES = 8, 64
+_HELD = 2**22  # gradients of a sample by a parameter, on all paths of a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +55,11 @@ class Problem:
     Raises
     ------
     ValueError
-        If shapes are wrong, the gradients at the start are not the derivatives of the losses, or those at several thetas at
-        once are not those at each.
+        If shapes are wrong, a function leaves its arrays, changes theta or data, or does not fill ``out`` with finite numbers,
+        the same in every call; if the gradients at the start are not the derivatives of the losses, or those at several thetas
+        at once are not those at each.
     TypeError
-        If a function cannot be compiled.
+        If a function cannot be compiled, or returns something.
 
     Examples
     --------
@@ -86,9 +89,14 @@ class Problem:
         object.__setattr__(self, "data", np.ascontiguousarray(data))
         object.__setattr__(self, "start", np.ascontiguousarray(start))
         as_flag(self.vectorized, "vectorized")
-        self._check_gradients()
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a string, got {self.name!r}")
+        first_call(self.losses, "losses", self.start, self.data, (self.n,))
         if self.vectorized:
             self._check_many_points()
+        else:
+            first_call(self.gradients, "gradients", self.start, self.data, (self.dimension, self.n))
+        check_derivatives(self.sample_losses, self.sample_gradients(self.start), self.start)
 
     @property
     def n(self) -> int:
@@ -115,6 +123,10 @@ class Problem:
         """Empirical risk."""
         return float(self.sample_losses(theta).mean())
 
+    def lengths(self) -> FloatArray:
+        """Distance over which the losses change much from the start, for each parameter; see `check_derivatives`."""
+        return lengths(self.sample_losses, self.sample_gradients(self.start), self.start)
+
     def _gradients_at_many(self, thetas: FloatArray) -> FloatArray:
         shape = (self.dimension, self.n, thetas.shape[1])
         return written(self.gradients, "gradients", thetas, self.data, shape, vectorized=True)
@@ -125,34 +137,47 @@ class Problem:
             raise ValueError(f"theta must have shape {self.start.shape}, got {at.shape}")
         return at
 
-    def _check_gradients(self) -> None:
-        losses, gradients = self.sample_losses(self.start), self.sample_gradients(self.start)
-        for name, written in (("losses", losses), ("gradients", gradients)):
-            if not np.isfinite(written).all():
-                raise ValueError(f"{name} must write finite numbers into all of out at the start, got NaN or infinity")
-        for j, direction in enumerate(np.eye(self.dimension)):
-            step = _DIFFERENCE_STEP * max(1.0, abs(self.start[j])) * direction
-            difference = (self.sample_losses(self.start + step) - self.sample_losses(self.start - step)) / (2 * step[j])
-            if not np.isfinite(difference).all():
-                raise ValueError(f"losses must be finite around the start, got NaN or infinity at start[{j}] ± {step[j]:g}")
-            scale = max(np.abs(gradients).max(), np.abs(difference).max())
-            allowed = _DIFFERENCE_ERROR * scale + _DIFFERENCE_ROUNDING * np.abs(losses).max() + 1e-300
-            i = int(np.abs(difference - gradients[j]).argmax())
-            if abs(difference[i] - gradients[j, i]) > allowed:
-                raise ValueError(
-                    f"gradients must be the derivatives of losses, got {gradients[j, i]:.6g} for sample {i} and parameter {j} "
-                    f"at the start, where the losses change by {difference[i]:.6g} per unit"
-                )
-
     def _check_many_points(self) -> None:
-        d = self.dimension
-        thetas = (
-            self.start[:, np.newaxis] + _DIFFERENCE_STEP * np.eye(d, d + 1) * np.maximum(1, np.abs(self.start))[:, np.newaxis]
-        )
+        """Compare gradients at as many points as run side by side with those at each."""
+        d, n, m = self.dimension, self.n, lanes(self)
+        first_call(self.gradients, "gradients", self.start[:, np.newaxis], self.data, (d, n, 1), vectorized=True)
+        away = np.arange(m) // d + 1.0
+        thetas = np.repeat(self.start[:, np.newaxis], m, axis=1)
+        thetas[np.arange(m) % d, np.arange(m)] += _APART * self.lengths()[np.arange(m) % d] * away
+        first_call(self.gradients, "gradients", thetas, self.data, (d, n, m), vectorized=True)
         together = self._gradients_at_many(thetas)
         apart = np.stack([self.sample_gradients(theta) for theta in thetas.T], axis=2)
-        if not np.allclose(together, apart, rtol=0, atol=_ROUNDING * np.abs(apart).max()):
+        sizes = np.abs(apart).max(axis=(1, 2), keepdims=True)  # each parameter has units of its own
+        if not (np.abs(together - apart) <= _ROUNDING * sizes).all():
             raise ValueError("gradients must write those of each theta into out[:, :, k], got others for several thetas at once")
+
+
+def lanes(problem: Problem) -> int:
+    """Return how many paths run side by side; it decides the order in which normals are drawn.
+
+    Fewer for a problem whose gradients, of all samples on all of these paths, would take much memory.
+    """
+    room = max(_HELD // (problem.dimension * problem.n), _FEWEST_LANES)
+    return min(2 ** (room.bit_length() - 1), _MOST_LANES)
+
+
+def first_call(
+    function: Callable[..., None],
+    name: str,
+    theta: FloatArray,
+    data: FloatArray,
+    shape: tuple[int, ...],
+    *,
+    vectorized: bool = False,
+) -> None:
+    """Compile a function of a problem, and raise unless it may be called; see `try_out`."""
+    compiled(function, name, vectorized)
+    try_out(function, name, theta, data, shape)
+    first, second = (written(function, name, theta, data, shape, vectorized=vectorized) for _ in range(2))
+    if not np.isfinite(first).all():
+        raise ValueError(f"{name} must write finite numbers into all of out at the start, got NaN or infinity")
+    if not np.array_equal(first, second):
+        raise ValueError(f"{name} must write the same numbers in every call, got others in the second of two")
 
 
 def compiled(function: Callable[..., None], name: str, vectorized: bool = False) -> Any:

@@ -11,7 +11,7 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, kernel
 from gradnoise.simulations.sde.coupled_paths import Coupling, final_points, sensitivities
 from gradnoise.simulations.sde.order_study import OrderStudy
-from gradnoise.simulations.sde.problem import Problem, compiled, written
+from gradnoise.simulations.sde.problem import Problem, compiled, first_call
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import JointMoments, merge_joint_moments
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_flag, as_real, as_whole_steps
@@ -163,8 +163,7 @@ def weak_error(
     """
     noise = _noise(problem, batch_size, Minibatch)
     function = problem.losses if test_function is None else test_function
-    if not np.isfinite(written(function, "test_function", problem.start, problem.data, (problem.n,))).all():
-        raise ValueError("test_function must write finite numbers into all of out at the start, got NaN or infinity")
+    first_call(function, "test_function", problem.start, problem.data, (problem.n,))
     coupling = _coupling(noise, step_sizes, time, drift, refinement)
     return _study(problem, function, coupling, n_paths, rng, n_jobs, store, progress)
 

@@ -13,7 +13,8 @@ import pytest
 from scipy.special import ndtri
 
 from gradnoise.simulations.sde import Coupling, Problem, final_points
-from gradnoise.simulations.sde.coupled_paths import lanes, sensitivities
+from gradnoise.simulations.sde.coupled_paths import sensitivities
+from gradnoise.simulations.sde.problem import lanes
 from gradnoise.simulations.sde.standard_problems import logistic, tanh_network
 from gradnoise.theory.sampling import Bernoulli, Enhanced, Gaussian, Minibatch
 
