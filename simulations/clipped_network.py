@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations.ensemble import kernel, part
+from gradnoise.simulations.ensemble import check_fits, kernel, part
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 from gradnoise.theory.curvature import ClippedNetwork
@@ -59,6 +59,7 @@ def random_network(
     m, n = as_count(width, "width", at_least=2), as_count(n_samples, "n_samples", at_least=2)
     if m % 2:
         raise ValueError(f"width must be even, got {m}")
+    check_fits(8 * (n * m // 2 + 3 * (m + n)), f"width = {m} and n_samples = {n} make a network and data")
     generator = Stream.of(rng).generator(0)
     labels = (np.arange(n) % 2).astype(np.float64)
     points = generator.normal(size=(n, 2))
@@ -97,7 +98,7 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     Raises
     ------
     ValueError
-        If the numbers do not ascend, or the weights do not fit the network.
+        If the numbers do not ascend, the weights do not fit the network, or they do not stay finite.
 
     Examples
     --------
@@ -107,16 +108,23 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     >>> bool(network.losses(after).mean() < network.losses(before).mean() / 2)
     True
     """
+    if not isinstance(network, ClippedNetwork):
+        raise TypeError(f"network must be a ClippedNetwork, got {network!r}")
+    if not np.iterable(record):
+        raise TypeError(f"record must be ascending numbers of steps, got {record!r}")
     w = as_array(weights, "weights", ndim=2)
     if w.shape != network.shape:
         raise ValueError(f"weights must have shape {network.shape}, got {w.shape}")
     times = [as_count(t, "record", at_least=0) for t in record]
     if not times or times != sorted(set(times)):
         raise ValueError(f"record must be ascending numbers of steps, got {times}")
+    check_fits(8 * len(times) * w.size, f"record of {len(times)} steps makes weights")
     kept = np.empty((len(times), *w.shape))
     scale = as_real(step_size, "step_size", above=0) * (1 if network.halved else 2) / len(network.labels)
     task = _Task(network.inputs, network.labels, network.output_weights, network.delta, *network.slopes)
     _descend(w.copy(), task, scale, np.array(times), kept)
+    if not np.isfinite(kept).all():
+        raise ValueError(f"step_size must keep the weights finite, got {step_size!r}, with which they diverge")
     return kept
 
 

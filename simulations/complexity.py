@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, kernel
+from gradnoise.simulations.ensemble import Progress, check_fits, kernel
 from gradnoise.simulations.sampling import COMPILED, WeightRule, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import as_probabilities
+from gradnoise.theory._validation import as_array, as_probabilities
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
 from gradnoise.theory.sampling import Gaussian, Rademacher, SamplingNoise, as_noise
 
@@ -126,6 +126,7 @@ def simulate(
     if not isinstance(losses, LossClass):
         raise TypeError(f"losses must be a LossClass, got {losses!r}")
     as_noise(noise)
+    check_fits(16 * noise.n, f"noise of {noise.n} samples makes a vector")
     p = None if probabilities is None else as_probabilities(probabilities, "probabilities", losses.n)
     if p is None and noise.n != losses.n:
         raise ValueError(f"noise must have n = {losses.n} as the losses have, got {noise.n}; give probabilities to draw samples")
@@ -174,7 +175,10 @@ def _numpy_block(
         at_points = np.zeros((n_paths, losses.n))
         np.add.at(at_points, (np.arange(n_paths)[:, np.newaxis], points), vectors)
         vectors = at_points
-    return Moments.of(losses.supremum(vectors)[:, np.newaxis] / noise.n).as_block()
+    suprema = as_array(losses.supremum(vectors), "losses.supremum(vectors)", ndim=1)
+    if len(suprema) != n_paths:
+        raise ValueError(f"losses.supremum must return a number for each of {n_paths} vectors, got {len(suprema)} numbers")
+    return Moments.of(suprema[:, np.newaxis] / noise.n).as_block()
 
 
 @kernel

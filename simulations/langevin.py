@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import PathsResult, Progress, kernel, part
+from gradnoise.simulations.ensemble import PathsResult, Progress, check_fits, kernel, part
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, with_error
 from gradnoise.theory._linalg import psd_root
@@ -152,6 +152,8 @@ def simulate(
     step, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps")
     shape = _Shape(*(float(getattr(landscape, name)) for name in _Shape._fields))
     scheme = _Scheme(shape, Sigma, np.sqrt(step) * psd_root(Sigma), origin, step, n_steps)
+    n_paths = as_count(n_paths, "n_paths", at_most=ensemble.MOST_PATHS)
+    check_fits(56 * n_paths, f"n_paths = {n_paths} makes results")
     stream = Stream.of(rng)
     (paths,) = ensemble.run(
         _block,
@@ -162,9 +164,10 @@ def simulate(
         n_jobs=n_jobs,
         progress=progress,
     )
-    if not np.isfinite(paths).all():
+    with np.errstate(all="ignore"):
+        increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
+    if not (np.isfinite(paths).all() and np.isfinite(increase).all()):
         raise ValueError(f"step_size must keep all paths finite, got {step:g}, with which some diverge")
-    increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
     arguments = {
         "landscape": asdict(landscape),
         "covariance": Sigma.tolist(),

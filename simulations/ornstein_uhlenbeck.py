@@ -139,7 +139,7 @@ def simulate(
     else:
         if step_size is None:
             raise ValueError("step_size must be given for the method 'euler'")
-        eta = as_real(step_size, "step_size", above=0)
+        step_size = eta = as_real(step_size, "step_size", above=0)
         n_steps = as_whole_steps(t, eta)
         shrink, noise = 1 - eta * lam, eta * Sigma
     scheme = _Scheme(n_steps, shrink, triangular_root(U.T @ noise @ U), lam, np.ascontiguousarray(U))
@@ -154,6 +154,8 @@ def simulate(
         store=store,
         progress=progress,
     )
+    if not np.isfinite(moments.mean).all():
+        raise ValueError(f"time must be such that all paths stay finite, got {t:g}, at which some do not")
     loss, *products = moments.estimates()
     second, error = np.empty_like(H), np.empty_like(H)
     for (i, j), product in zip(zip(*np.triu_indices(len(H)), strict=True), products, strict=True):

@@ -10,6 +10,8 @@ import numpy as np
 
 __all__ = ["RNG", "Stream"]
 
+_MOST_BITS = 4096  # of a seed: Python writes no much larger numbers, and a result tells its seed
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -58,6 +60,8 @@ class Stream:
         name = "PCG64"
         if isinstance(rng, np.random.Generator):
             name = type(rng.bit_generator).__name__
+            if getattr(np.random, name, None) is not type(rng.bit_generator):
+                raise ValueError(f"rng must be a Generator with one of NumPy's own bit generators, got {name}")
             parent = rng.bit_generator.seed_seq
             if not isinstance(parent, np.random.SeedSequence):
                 raise ValueError("rng must be a Generator whose bit generator was seeded by a SeedSequence, so that it can spawn")
@@ -66,7 +70,7 @@ class Stream:
             rng = np.random.SeedSequence()
         elif isinstance(rng, numbers.Integral) and not isinstance(rng, bool):
             if int(rng) < 0:
-                raise ValueError(f"rng must be >= 0 as an integer seed, got {rng}")
+                raise ValueError(f"rng must be >= 0 as an integer seed, got {rng if int(rng).bit_length() < 64 else 'less'}")
             rng = np.random.SeedSequence(int(rng))
         elif not isinstance(rng, np.random.SeedSequence):
             raise TypeError(f"rng must be None, an int, a SeedSequence or a Generator, got {rng!r}")
@@ -75,6 +79,8 @@ class Stream:
             entropy = int(entropy)
         else:
             entropy = tuple(int(e) for e in np.ravel(entropy))  # type: ignore[arg-type]
+        if max(part.bit_length() for part in (entropy if isinstance(entropy, tuple) else (entropy,))) > _MOST_BITS:
+            raise ValueError(f"rng must be a seed below 2**{_MOST_BITS}")
         return cls(entropy, tuple(int(k) for k in rng.spawn_key), name)
 
     def child(self, *key: int) -> Stream:

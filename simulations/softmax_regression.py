@@ -9,7 +9,7 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress
 from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import FloatArray, as_array, as_count
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag
 from gradnoise.theory.curvature import SoftmaxRegression
 
 __all__ = ["curvature_gap"]
@@ -63,8 +63,10 @@ def curvature_gap(
     >>> curvature_gap(coin, [0.0], [1.0], n_samples=100, n_paths=50, rng=1, fitted=False).value > 1e-6
     True
     """
+    if not isinstance(model, SoftmaxRegression):
+        raise TypeError(f"model must be a SoftmaxRegression, got {model!r}")
     truth, law = as_array(theta, "theta", ndim=1), model.law(theta, marginal)
-    params = (model.design, model.n_classes, truth, law, as_count(n_samples, "n_samples"), bool(fitted))
+    params = (model.design, model.n_classes, truth, law, as_count(n_samples, "n_samples"), as_flag(fitted, "fitted"))
     moments = ensemble.run(_gaps, params, n_paths, rng=rng, reduce=merge_moments, n_jobs=n_jobs, progress=progress)
     return moments.estimates()[0]
 

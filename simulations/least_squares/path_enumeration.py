@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from gradnoise.simulations.sampling import Outcomes
+from gradnoise.theory._validation import as_count, as_real
 from gradnoise.theory.least_squares import FiniteLeastSquares
 
 __all__ = ["excess_risks"]
@@ -46,7 +48,7 @@ def excess_risks(
     Raises
     ------
     ValueError
-        If there are over four million paths.
+        If there are over four million paths, or an argument is not allowed.
 
     Examples
     --------
@@ -58,18 +60,25 @@ def excess_risks(
     >>> excess_risks(problem, lambda X: outcomes(Minibatch(2, 1)), 1.0, 1)  # theta_1 = y is 0 or 2, its mean with theta_0 0 or 1
     array([0.5 , 0.25])
     """
+    if not isinstance(problem, FiniteLeastSquares):
+        raise TypeError(f"problem must be a FiniteLeastSquares, got {problem!r}")
+    step_size, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps", at_least=0, at_most=_LIMIT)
     X, y, p = problem.features, problem.targets, problem.probabilities
     m, d = X.shape
+    if n_samples is not None and as_count(n_samples, "n_samples") * math.log(m) > math.log(_LIMIT):
+        raise ValueError(f"n_samples must leave at most {_LIMIT} batches, got {m} to the power of {n_samples}")
     batches = [range(m)] if n_samples is None else itertools.product(range(m), repeat=n_samples)
     maps, shifts, chances = [], [], []
     for batch in map(list, batches):
         law = weights(X[batch])
+        if not isinstance(law, Outcomes) or law.vectors.shape[1] != len(batch):
+            raise TypeError(f"weights must return the Outcomes of a vector of {len(batch)} weights, got {law!r}")
         weighted = law.vectors[:, :, np.newaxis] * X[batch]
         maps.append(np.eye(d) - step_size * np.swapaxes(weighted, 1, 2) @ X[batch])
         shifts.append(step_size * np.einsum("kbd,b->kd", weighted, y[batch]))
         chances.append(law.probabilities * (1.0 if n_samples is None else p[batch].prod()))
     A, c, chance = np.concatenate(maps), np.concatenate(shifts), np.concatenate(chances)
-    if len(A) ** n_steps > _LIMIT:
+    if n_steps * math.log(len(A)) > math.log(_LIMIT):
         raise ValueError(f"n_steps must leave at most {_LIMIT} paths, got {len(A)} to the power of {n_steps}")
 
     lowest = p @ (X @ problem.optimum - y) ** 2 / 2

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import Progress, Result, kernel
+from gradnoise.simulations.ensemble import Progress, Result, check_fits, kernel
 from gradnoise.simulations.sampling import COMPILED, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments, with_error
@@ -198,8 +198,12 @@ def simulate_curve(
     if not isinstance(problem, LeastSquares):
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     eta = problem.stable_step_size(step_size, as_noise(noise))
-    n_replicates = as_count(n_replicates, "n_replicates")
+    n_replicates = as_count(n_replicates, "n_replicates", at_most=ensemble.MOST_PATHS)
+    if not np.iterable(n_steps):
+        raise TypeError(f"n_steps must be a sequence of integers, got {n_steps!r}")
     wanted = sorted({as_count(n, "n_steps", at_least=0) for n in n_steps})
+    drawn = 1 if noise in COMPILED else len(problem.spectrum) + 3  # numbers of a sample that are held at once
+    check_fits(8 * noise.n * drawn, f"noise of {noise.n} samples makes a step")
     if not wanted:
         raise ValueError("n_steps must not be empty")
     stream = Stream.of(rng)

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from gradnoise.simulations.ensemble import check_fits
 from gradnoise.simulations.sde.coupled_kernel import (
     ABOVE,
     DRAWN_APART,
@@ -196,6 +197,8 @@ def sensitivities(problem: Problem, function: Callable[..., None], coupling: Cou
     d, n_finest = problem.dimension, coupling.n_finest
     # Steps fit lengths to a factor of a thousand, which does for derivatives, and are the same for all lengths near one.
     steps = _SENSITIVITY_STEP * 1e6 ** np.rint(np.log10(problem.lengths()) / 6)
+    n_numbers = len(coupling.multiples) * n_finest * d
+    check_fits(8 * n_numbers, f"step_sizes, time and {d} parameters make sensitivities")
     result = np.zeros((len(coupling.multiples), n_finest, d))
 
     def value(theta: FloatArray) -> float:

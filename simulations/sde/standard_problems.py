@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import check_fits, kernel
 from gradnoise.simulations.sde.problem import Problem
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.escape import two_basin as toy
@@ -125,7 +125,8 @@ def tanh_network(n: int = 20, n_hidden: int = 2, seed: int = 0) -> Problem:
     True
     """
     n, h = as_count(n, "n"), as_count(n_hidden, "n_hidden")
-    generator = np.random.default_rng(seed)
+    check_fits(8 * max(2 * n, 3 * h), f"n = {n} and n_hidden = {h} make a problem")
+    generator = np.random.default_rng(as_count(seed, "seed", at_least=0))
     x = generator.uniform(-2, 2, n)
     y = np.sin(1.5 * x) + 0.2 * generator.standard_normal(n)
     start = generator.normal(size=3 * h)
@@ -154,7 +155,10 @@ def two_basin(n: int = 20, seed: int = 0) -> Problem:
     >>> problem.start, problem.data.shape
     (array([1., 1.]), (5, 2))
     """
-    data = np.random.default_rng(seed).multivariate_normal(np.zeros(2), toy.DATA_COVARIANCE, size=as_count(n, "n"))
+    n = as_count(n, "n")
+    check_fits(16 * n, f"n = {n} makes a problem")
+    generator = np.random.default_rng(as_count(seed, "seed", at_least=0))
+    data = generator.multivariate_normal(np.zeros(2), toy.DATA_COVARIANCE, size=n)
     return Problem(_two_basin_losses, _two_basin_gradients, data, _SHARP_MINIMUM, "two-basin", vectorized=True)
 
 
@@ -197,8 +201,10 @@ STANDARD = {
 
 
 def _features(n: int, dimension: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
-    generator = np.random.default_rng(seed)
-    return generator.standard_normal((as_count(n, "n"), as_count(dimension, "dimension"))), generator
+    n, d = as_count(n, "n"), as_count(dimension, "dimension")
+    check_fits(8 * n * (d + 1), f"n = {n} and dimension = {d} make a problem")
+    generator = np.random.default_rng(as_count(seed, "seed", at_least=0))
+    return generator.standard_normal((n, d)), generator
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 
@@ -179,7 +180,7 @@ def _study(
     progress: Progress,
 ) -> OrderStudy:
     """Run the study, strong without a test function, and one of its reference."""
-    stream, n_paths = Stream.of(rng), as_count(n_paths, "n_paths", at_least=2)
+    stream, n_paths = Stream.of(rng), as_count(n_paths, "n_paths", at_least=2, at_most=ensemble.MOST_PATHS)
     weighed = None if function is None else sensitivities(problem, function, coupling)
 
     def run(coupling: Coupling, n: int, stream: Stream, progress: Progress) -> JointMoments:
@@ -227,14 +228,19 @@ def _coupling(
     if eta.size == 0 or (eta <= 0).any():
         raise ValueError(f"step_sizes must be at least one number > 0, got {eta.tolist()}")
     finest, T = float(eta.min()), as_real(time, "time", above=0)
-    multiples = np.rint(eta / finest)
-    if (np.abs(multiples * finest - eta) > 1e-9 * eta).any() or len(np.unique(multiples)) < len(eta):
+    r = _refinement(noise, refinement)
+    n_steps = T / finest * r
+    if not n_steps <= _MOST_STEPS:
+        raise ValueError(
+            f"step_sizes, time and refinement must need at most {_MOST_STEPS:.0e} steps of the reference, got {n_steps:.3g}: "
+            f"{r} in each step of {finest:g}, for {noise!r}"
+        )
+    with np.errstate(over="ignore"):
+        multiples = np.rint(eta / finest)
+    if not (np.abs(multiples * finest - eta) <= 1e-9 * eta).all() or len(np.unique(multiples)) < len(eta):
         raise ValueError(f"step_sizes must be different whole multiples of the smallest one, got {eta.tolist()}")
     for step in eta:
         as_whole_steps(T, float(step))
-    r = _refinement(noise, refinement)
-    if T / finest * r > _MOST_STEPS:
-        raise ValueError(f"step_sizes must need at most {_MOST_STEPS:.0e} steps of the reference, got {T / finest * r:.3g}")
     coupling = Coupling(
         noise,
         finest,
@@ -263,10 +269,10 @@ def _noise(problem: object, batch_size: object, default: type[SamplingNoise]) ->
 
 def _refinement(noise: SamplingNoise, refinement: int | None) -> int:
     """Even, and a multiple of the size of a batch whose samples are drawn from parts of the step."""
-    unit = np.lcm(2, noise.batch_size) if isinstance(noise, Minibatch) and noise.replacement else 2
+    unit = math.lcm(2, noise.batch_size) if isinstance(noise, Minibatch) and noise.replacement else 2
     if refinement is None:
         return int(-(-_REFINEMENT // unit) * unit)
-    r = as_count(refinement, "refinement", at_least=4)
+    r = as_count(refinement, "refinement", at_least=4, at_most=int(_MOST_STEPS))
     if r % unit:
         raise ValueError(f"refinement must be a multiple of {unit} for {noise!r}, got {r}")
     return r

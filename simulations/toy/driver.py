@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from gradnoise.simulations import ensemble
-from gradnoise.simulations.ensemble import PathsResult, Progress
+from gradnoise.simulations.ensemble import PathsResult, Progress, check_fits
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Proportion, with_error
-from gradnoise.simulations.toy.kernel import ESCAPED_BELOW, Records, Study, run_paths
+from gradnoise.simulations.toy.kernel import BYTES_OF_A_SAMPLE, ESCAPED_BELOW, Records, Study, run_paths
 from gradnoise.theory._linalg import psd_root
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_real
 from gradnoise.theory.escape import two_basin
@@ -199,11 +199,13 @@ def simulate(
     """
     as_choice(dynamics, "dynamics", DYNAMICS)
     as_choice(convention, "convention", CONVENTIONS)
-    n_paths = as_count(n_paths, "n_paths")
+    n_paths = as_count(n_paths, "n_paths", at_most=ensemble.MOST_PATHS)
     n_steps = as_count(n_steps, "n_steps")
     n_data = as_count(n_data, "n_data", at_least=2)
     eta = as_real(step_size, "step_size", above=0)
     power = as_real(noise_power, "noise_power", at_least=0)
+    if not isinstance(record, (str, tuple, list, set, frozenset)):
+        raise TypeError(f"record must be a tuple of {', '.join(RECORDS)}, got {record!r}")
     record = (record,) if isinstance(record, str) else tuple(record)
     for name in record:
         as_choice(name, "record", RECORDS)
@@ -214,15 +216,19 @@ def simulate(
     elif batch_size is not None:
         raise ValueError(f"batch_size applies to the dynamics 'sgd' only, got {batch_size} for {dynamics!r}")
     tie = as_array(tie_direction, "tie_direction", ndim=1)
-    if tie.shape != (2,) or not np.linalg.norm(tie) > 0:
+    if tie.shape != (2,) or not tie.any():
         raise ValueError(f"tie_direction must be a vector of two numbers, not zero, got {tie_direction!r}")
+    tie = np.ldexp(tie, -np.frexp(np.abs(tie).max())[1])  # of a length that neither over- nor underflows
     tie = tie / np.linalg.norm(tie)
+    flags = tuple(name in record for name in RECORDS)
+    each = 25 + 8 * (n_steps + 1) * (2 * flags[0] + flags[1] + flags[2])  # bytes
+    check_fits(n_paths * each, f"n_paths = {n_paths} with record = {record!r} and n_steps = {n_steps} makes results")
+    check_fits(n_data * BYTES_OF_A_SAMPLE, f"n_data = {n_data} makes data")
     stream = Stream.of(rng)
 
-    step_power = power if convention == "released" else eta**2 * power  # Eq. (7) has eta eps
+    step_power = power if convention == "released" else eta * eta * power  # Eq. (7) has eta eps
     factor = psd_root(two_basin.DATA_COVARIANCE)
     study = Study(DYNAMICS.index(dynamics), n_steps, eta, step_power, n_data, batch_size or 0, tie, factor)
-    flags = tuple(name in record for name in RECORDS)
     success, escape_step, final, trajectory, indicator, loss = ensemble.run(
         _block,
         (study, *flags),
@@ -234,6 +240,11 @@ def simulate(
         store=store,
         progress=progress,
     )
+    for array in (final, trajectory, indicator, loss):
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"step_size and noise_power must keep all paths finite, got {eta:g} and {power:g}, with which some diverge"
+            )
     arguments = {
         "dynamics": dynamics,
         "n_paths": n_paths,

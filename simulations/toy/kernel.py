@@ -17,7 +17,7 @@ from gradnoise.simulations.sampling import indices_per_uniform
 from gradnoise.theory.escape import two_basin
 from gradnoise.theory.gradient_noise import DYNAMICS
 
-__all__ = ["ESCAPED_BELOW", "Records", "Study", "run_paths"]
+__all__ = ["BYTES_OF_A_SAMPLE", "ESCAPED_BELOW", "Records", "Study", "run_paths"]
 
 #: Both coordinates below this count as having reached the flat basin.
 ESCAPED_BELOW = -0.5
@@ -50,6 +50,9 @@ _R = float(np.sqrt(0.5))
 ) = range(0, 35 * _LANES, _LANES)  # fmt: skip
 # Rows of a sample: x_1, x_2 and x'(H/2 - I)x for each path.
 _X1, _X2, _Q, _SAMPLE = range(0, 4 * _LANES, _LANES)
+
+#: Memory that a sample takes, on all paths of a group.
+BYTES_OF_A_SAMPLE = 8 * _SAMPLE
 
 
 class Study(NamedTuple):
