@@ -5,27 +5,27 @@ The files are looked for in the folder that is given, else in the one that ``GRA
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.io import loadmat
+from numpy.typing import ArrayLike, NDArray
 
+from gradnoise.simulations.neural.data_files import find, read_idx, read_mat, read_records
+from gradnoise.simulations.neural.folders import as_folder
+from gradnoise.simulations.neural.images import Images, as_labels
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count
 
 __all__ = ["DATASETS", "Dataset", "corrupt", "digest", "folder_of", "load", "subset"]
 
 ENVIRONMENT_VARIABLE = "GRADNOISE_DATA"
-_IDX_TYPES = {8: np.uint8}
 _DIGITS_TRAINED = 1200
+_Part = tuple[NDArray[np.uint8], NDArray[np.int64]]
+_MOST_CLASSES = 10**6  # of which tables are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,13 @@ class Dataset:
     train_inputs, test_inputs : (n, channels, height, width) ndarray of float32
         Between 0 and 1.
     train_labels, test_labels : (n,) ndarray of int64
+        From 0 to n_classes − 1.
     n_classes : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another type or shape, is empty, or holds what is not allowed, NaN included.
 
     Examples
     --------
@@ -54,6 +60,23 @@ class Dataset:
     test_inputs: NDArray[np.float32]
     test_labels: NDArray[np.int64]
     n_classes: int
+
+    def __post_init__(self) -> None:
+        classes = range(as_count(self.n_classes, "n_classes", at_most=_MOST_CLASSES))
+        for part in ("train", "test"):
+            inputs, labels = (getattr(self, f"{part}_{name}") for name in ("inputs", "labels"))
+            kinds = [type(array) if _is_no_array(array) else array.dtype for array in (inputs, labels)]
+            if kinds != [np.float32, np.int64]:
+                raise TypeError(f"{part}_inputs and {part}_labels must be ndarrays of float32 and int64, got {kinds}")
+            if inputs.ndim != 4 or not inputs.size:
+                raise ValueError(f"{part}_inputs must be (n, channels, height, width) and not empty, got shape {inputs.shape}")
+            if not (inputs.min() >= 0 and inputs.max() <= 1):  # so that NaN is none
+                raise ValueError(f"{part}_inputs must be between 0 and 1, got {inputs.min()} to {inputs.max()}")
+            if len(as_labels(labels, classes, f"{part}_labels")) != len(inputs):
+                raise ValueError(f"{part}_labels must be one for each of {len(inputs)} images, got {len(labels)}")
+        if self.train_inputs.shape[1:] != self.test_inputs.shape[1:]:
+            shapes = self.train_inputs.shape, self.test_inputs.shape
+            raise ValueError(f"train_inputs and test_inputs must be images of one shape, got shapes {shapes[0]} and {shapes[1]}")
 
 
 def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> Dataset:
@@ -75,7 +98,7 @@ def load(name: str = "digits", folder: str | os.PathLike[str] | None = None) -> 
     Raises
     ------
     ValueError
-        If the data set is not known, a file is missing, or is not what its name says.
+        If the data set is not known, a file is missing, damaged or cut off, or is not what its name says.
 
     Examples
     --------
@@ -109,6 +132,8 @@ def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
     ------
     ValueError
         If there is neither.
+    TypeError
+        If the folder is no path.
 
     Examples
     --------
@@ -119,7 +144,7 @@ def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
     place = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if place is None:
         raise ValueError(f"folder must name the place of the files of {name}, or the variable {ENVIRONMENT_VARIABLE} must")
-    return Path(place)
+    return as_folder(place, "folder")
 
 
 def digest(data: Dataset) -> str:
@@ -142,6 +167,7 @@ def digest(data: Dataset) -> str:
     (64, False)
     """
     found = hashlib.sha256()
+    _check(data)
     for array in (data.train_inputs, data.train_labels, data.test_inputs, data.test_labels):
         found.update(repr((array.shape, array.dtype)).encode())
         found.update(np.ascontiguousarray(array).data)
@@ -171,6 +197,7 @@ def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: RNG) 
     >>> np.bincount(part.train_labels).tolist(), len(part.test_labels)  # two of each class; all to test on
     ([2, 2, 2, 2, 2, 2, 2, 2, 2, 2], 597)
     """
+    _check(data)
     stream = Stream.of(rng)
     train = _balanced(data.train_labels, as_count(n_train, "n_train", at_most=len(data.train_labels)), stream.generator(0))
     everything = np.arange(len(data.test_labels))
@@ -183,12 +210,13 @@ def subset(data: Dataset, n_train: int, n_test: int | None = None, *, rng: RNG) 
     )  # fmt: skip
 
 
-def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: RNG, kind: str = "wrong") -> NDArray[np.int64]:
+def corrupt(labels: ArrayLike, n_corrupted: int, n_classes: int, *, rng: RNG, kind: str = "wrong") -> NDArray[np.int64]:
     """Corrupt some of the labels.
 
     Parameters
     ----------
-    labels : (n,) ndarray of int
+    labels : (n,) array_like
+        Whole numbers from 0 to n_classes − 1.
     n_corrupted : int
         k, how many of the n, drawn without replacement.
     n_classes : int
@@ -202,6 +230,11 @@ def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: RNG,
     -------
     (n,) ndarray of int64
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not allowed, as a label outside the classes is not.
+
     Examples
     --------
     >>> import numpy as np
@@ -210,9 +243,9 @@ def corrupt(labels: NDArray[Any], n_corrupted: int, n_classes: int, *, rng: RNG,
     >>> np.bincount(labels).tolist()  # two of six zeros became ones
     [4, 2]
     """
-    found = np.array(labels, dtype=np.int64)
+    classes = as_count(n_classes, "n_classes", at_least=2, at_most=_MOST_CLASSES)
+    found = as_labels(labels, range(classes), "labels")
     k = as_count(n_corrupted, "n_corrupted", at_least=0, at_most=len(found))
-    classes = as_count(n_classes, "n_classes", at_least=2)
     generator = Stream.of(rng).generator(0)
     chosen = generator.choice(len(found), size=k, replace=False)
     if as_choice(kind, "kind", ("wrong", "uniform")) == "wrong":
@@ -247,100 +280,71 @@ def _digits() -> Dataset:
 
 
 def _fashion_mnist(folder: Path) -> Dataset:
+    kind = Images("fashion-mnist", (1, 28, 28), range(10))
     parts = []
-    for part in ("train", "t10k"):
-        images = read_idx(_find(folder, f"{part}-images-idx3-ubyte", ".gz"))
-        labels = read_idx(_find(folder, f"{part}-labels-idx1-ubyte", ".gz"))
-        if images.ndim != 3 or labels.shape != images.shape[:1]:
-            raise ValueError(f"{folder} must hold an image for each label, got shapes {images.shape} and {labels.shape} ({part})")
-        parts += [_scaled(images[:, np.newaxis]), labels.astype(np.int64)]
-    return Dataset("fashion-mnist", *parts, n_classes=10)
+    for part, most in (("train", 60_000), ("t10k", 10_000)):
+        place = find(folder, f"{part}-images-idx3-ubyte", ".gz")
+        images = read_idx(place, kind.shape[1:], most)
+        beside = find(folder, f"{part}-labels-idx1-ubyte", ".gz")
+        labels = read_idx(beside, (), most)
+        parts.append([kind.checked(images[:, np.newaxis], labels, most, f"{place} and {beside.name}")])
+    return _dataset(kind, *parts)
 
 
 def _cifar10(folder: Path) -> Dataset:
-    names = [f"data_batch_{k}.bin" for k in range(1, 6)], ["test_batch.bin"]
-    return _cifar(folder, "cifar10", "cifar-10-batches-bin", names, 1, 10)
+    kind = Images("cifar10", (3, 32, 32), range(10))
+    files = [f"data_batch_{k}.bin" for k in range(1, 6)], ["test_batch.bin"]
+    parts = []
+    for part in files:
+        places = [find(folder, file, inside="cifar-10-batches-bin") for file in part]
+        parts.append([_of_cifar(kind, place, read_records(place, 1 + 3072, 10_000), 10_000) for place in places])
+    return _dataset(kind, *parts)
 
 
 def _cifar100(folder: Path) -> Dataset:
-    return _cifar(folder, "cifar100", "cifar-100-binary", (["train.bin"], ["test.bin"]), 2, 100)
-
-
-def _cifar(folder: Path, name: str, unpacked: str, names: tuple[list[str], list[str]], n_labels: int, n_classes: int) -> Dataset:
-    """Binary records: label bytes (of CIFAR-100 the coarse and the fine one), then 3,072 pixels, channel by channel."""
+    kind = Images("cifar100", (3, 32, 32), range(100))
     parts = []
-    for part in names:
-        records = []
-        for file in part:
-            path = _find(folder, file, inside=unpacked)
-            content = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-            if content.size == 0 or content.size % (n_labels + 3072):
-                raise ValueError(f"{path} must be records of {n_labels + 3072} bytes, got {content.size} bytes; is it cut off?")
-            records.append(content.reshape(-1, n_labels + 3072))
-        whole = np.concatenate(records)
-        labels = whole[:, n_labels - 1].astype(np.int64)
-        _check_labels(labels, n_classes, folder)
-        parts += [_scaled(whole[:, n_labels:].reshape(-1, 3, 32, 32)), labels]
-    return Dataset(name, *parts, n_classes=n_classes)
+    for file, most in (("train.bin", 50_000), ("test.bin", 10_000)):
+        place = find(folder, file, inside="cifar-100-binary")
+        records = read_records(place, 2 + 3072, most)
+        as_labels(records[:, 0], range(20), f"coarse labels of {kind.dataset} in {place}")
+        parts.append([_of_cifar(kind, place, records[:, 1:], most)])
+    return _dataset(kind, *parts)
+
+
+def _of_cifar(kind: Images, place: Path, records: NDArray[np.uint8], most: int) -> _Part:
+    """Images and labels of binary records: a label, then 3,072 pixels, channel by channel."""
+    return kind.checked(records[:, 1:].reshape(-1, *kind.shape), records[:, 0], most, place)
 
 
 def _svhn(folder: Path) -> Dataset:
+    kind = Images("svhn", (3, 32, 32), range(1, 11))
     parts = []
-    for part in ("train", "test"):
-        path = _find(folder, f"{part}_32x32.mat")
-        try:
-            content = loadmat(path)
-            images, labels = content["X"], content["y"].ravel()
-        except Exception as error:  # damage makes the reader raise nearly anything
-            raise ValueError(f"{path} must be a .mat file with X and y, got {error}") from None
-        if images.shape[:3] != (32, 32, 3) or images.shape[3:] != labels.shape:
-            raise ValueError(f"{path} must hold (32, 32, 3, n) images, got shape {images.shape} for {labels.size} labels")
-        targets = labels.astype(np.int64) % 10  # a zero is written as 10
-        parts += [_scaled(images.transpose(3, 2, 0, 1)), targets]
-    return Dataset("svhn", *parts, n_classes=10)
+    for part, most in (("train", 73_257), ("test", 26_032)):
+        place = find(folder, f"{part}_32x32.mat")
+        images, labels = read_mat(place, (32, 32, 3), most)
+        images, labels = kind.checked(images.transpose(0, 3, 1, 2), labels, most, place)
+        parts.append([(images, labels % 10)])  # a zero is written as 10
+    return _dataset(kind, *parts)
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an IDX file of bytes, gzipped or not.
-
-    Raises
-    ------
-    ValueError
-        If it is no such file, or is cut off.
-    """
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError) as error:
-            raise ValueError(f"{path} must be a whole gzip file, got {error}") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
-        raise ValueError(f"{path} must be an IDX file of bytes, got one that starts with {content[:4]!r}")
-    n_axes, dtype = content[3], _IDX_TYPES[content[2]]
-    header = 4 + 4 * n_axes
-    shape = struct.unpack(f">{n_axes}I", content[4:header]) if len(content) >= header else ()
-    expected = header + int(np.prod(shape, dtype=np.int64))
-    if not shape or len(content) != expected:
-        raise ValueError(f"{path} must have {expected} bytes for shape {shape}, got {len(content)}; is it cut off?")
-    return np.frombuffer(content, dtype, offset=header).reshape(shape)
+def _dataset(kind: Images, train: list[_Part], test: list[_Part]) -> Dataset:
+    """Join the checked parts; pixels from 0 to 1."""
+    arrays = []
+    for part in (train, test):
+        images, labels = (np.concatenate(arrays) for arrays in zip(*part, strict=True))
+        arrays += [np.ascontiguousarray(images, dtype=np.float32) / np.float32(255), labels]
+    return Dataset(kind.dataset, *arrays, n_classes=len(kind.labels))
 
 
-def _find(folder: Path, name: str, ending: str = "", inside: str = "") -> Path:
-    """Find a file in the folder, or in the one that its archive unpacks to, with an ending or without."""
-    candidates = [folder / part / f"{name}{e}" for part in {"": 0, inside: 0} for e in {"": 0, ending: 0}]
-    for path in candidates:
-        if path.is_file():
-            return path
-    raise ValueError(f"folder must hold {name}{ending and f' or {name}{ending}'}, got {str(folder)!r}, where it is not")
+def _is_no_array(array: object) -> bool:
+    """Whether it is no array, or one that hides some of its values."""
+    return not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray)
 
 
-def _check_labels(labels: NDArray[np.int64], n_classes: int, place: Path) -> None:
-    if labels.max() >= n_classes:
-        raise ValueError(f"labels in {place} must be below {n_classes}, got {labels.max()}; are these other files?")
-
-
-def _scaled(images: NDArray[Any]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(images, dtype=np.float32) / np.float32(255)
+def _check(data: Dataset) -> None:
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data must be a Dataset, got {type(data).__name__}")
 
 
 #: How each data set is read.

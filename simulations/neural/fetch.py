@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.data import DATASETS, folder_of, load
 from gradnoise.theory._validation import as_choice
 
@@ -118,7 +120,7 @@ def available(folder: str | os.PathLike[str] | None = None) -> list[Availability
 
 
 def fetch(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
-    """Download a data set into a folder, unless its files are there.
+    """Download a data set into a folder, unless its files are there; those that are cut off or damaged are mended.
 
     Parameters
     ----------
@@ -143,16 +145,42 @@ def fetch(name: str, folder: str | os.PathLike[str] | None = None) -> Path:
     Traceback (most recent call last):
     ValueError: name must be one of fashion-mnist, cifar10, cifar100, svhn, got 'digits'
     """
-    import pooch
-
     source = SOURCES[as_choice(name, "name", tuple(SOURCES))]
     place = folder_of(name, folder)
     for file, sha256 in source.sha256.items():
-        unpack = pooch.Untar(extract_dir=str(place)) if file.endswith(".tar.gz") else None
         try:
-            pooch.retrieve(
-                source.url + file, known_hash=f"sha256:{sha256}", fname=file, path=place, processor=unpack, progressbar=False
-            )
+            place.mkdir(parents=True, exist_ok=True)
+            _download(source.url + file, place / file, sha256)
+            if file.endswith(".tar.gz"):
+                _unpack(place / file)
         except Exception as error:  # of the network, the disk or the check
-            raise ValueError(f"{file} could not be fetched from {source.url}: {error}") from None
+            raise ValueError(f"{file} could not be fetched from {source.url} into {place}: {error}") from None
     return place
+
+
+def _download(url: str, path: Path, sha256: str) -> None:
+    """Write a file, unless it is there and is the published one; what is cut off or another file leaves nothing behind."""
+    import pooch  # here, as its import takes long
+
+    if path.is_file() and pooch.file_hash(path) == sha256:
+        return
+    with replacing(path) as file:
+        pooch.HTTPDownloader()(url, file, None)
+        file.flush()
+        found = pooch.file_hash(file.name)
+        if found != sha256:
+            raise ValueError(f"the SHA-256 must be {sha256}, got {found}")
+
+
+def _unpack(path: Path) -> None:
+    """Write the files of an archive, each into the folder that it has there, but for those that are there already."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            packed = archive.extractfile(member)
+            if packed is None:  # a folder
+                continue
+            content, target = packed.read(), path.parent.joinpath(*Path(member.name).parts[-2:])
+            if not target.is_file() or target.read_bytes() != content:  # one that was cut off is written anew
+                target.parent.mkdir(exist_ok=True)
+                with replacing(target) as file:
+                    file.write(content)
