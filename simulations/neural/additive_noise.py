@@ -100,6 +100,9 @@ class AdditiveNoise:
         self._axes: Tensor | None = None  # (d, k), orthonormal, of a noise that has less than all directions
         self._scale: Tensor | None = None  # standard deviations along them, or of the components, or one of all
 
+    def __repr__(self) -> str:
+        return f"AdditiveNoise({self.kind}, {self.noise!r}, k={self.k}, period={self.period}, strength={self.strength})"
+
     def draw(self) -> Tensor:
         """Draw the noise, (d,), to be added to the gradient; after every `period` draws its covariance is measured anew."""
         if self._scale is None or (self._drawn % self.period == 0 and self.kind != "gld_const"):

@@ -13,6 +13,7 @@ import torch
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.batch_weights import weighted_batch
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.weights import COUNTABLE
 from gradnoise.theory._validation import as_choice, as_count
 from gradnoise.theory.sampling import (
     Bernoulli,
@@ -96,6 +97,9 @@ class WeightedLosses:
             raise ValueError(f"noise must be over the {operators.n} samples, got {noise!r}")
         self.operators, self.noise, self.generator = operators, noise, generator
 
+    def __repr__(self) -> str:
+        return f"WeightedLosses({self.noise!r})"
+
     def backward(self) -> None:
         """Add the gradient, chunk by chunk of the samples."""
         operators = self.operators
@@ -140,6 +144,9 @@ class WithAdditiveNoise:
     def __init__(self, noise: AdditiveNoise) -> None:
         self.noise = noise
         self._mean = WeightedLosses(noise.operators, None, noise.generator)
+
+    def __repr__(self) -> str:
+        return f"WithAdditiveNoise({self.noise!r})"
 
     def backward(self) -> None:
         """Add the gradient of the mean loss, and the noise."""
@@ -204,7 +211,7 @@ def build(
     generator : torch.Generator
         On the network's device; is used up.
     large_batch_size : int, optional
-        B > b; four times b by default.
+        B > b, and at most 2⁵³; four times b by default.
     k, period : int
         Of `AdditiveNoise`.
 
@@ -234,5 +241,5 @@ def build(
     b = as_count(batch_size, "batch_size", at_most=operators.n)
     if name in ADDITIVE:
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
-    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1)
+    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
     return WeightedLosses(operators, _WEIGHTED[name](operators.n, b, B), generator)

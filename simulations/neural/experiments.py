@@ -18,10 +18,11 @@ from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.batches import Batches, as_batches
 from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.dynamics import build
+from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.training import Record, load_checkpoint, train
+from gradnoise.simulations.neural.training import Record, largest_rate, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_choice, as_count, as_real
+from gradnoise.theory._validation import as_choice, as_count, as_real, set_fields
 
 __all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
 
@@ -61,6 +62,14 @@ class Experiment:
     corrupted: float
     learning_rate: float
     batch_size: int
+
+    def __post_init__(self) -> None:
+        as_choice(self.dataset, "dataset", tuple(data.DATASETS))
+        if not callable(self.build):
+            raise TypeError(f"build must be callable, got {self.build!r}")
+        counts = {name: as_count(getattr(self, name), name) for name in ("n_train", "batch_size")}
+        corrupted = as_real(self.corrupted, "corrupted", at_least=0, at_most=1)
+        set_fields(self, **counts, corrupted=corrupted, learning_rate=as_real(self.learning_rate, "learning_rate", above=0))
 
 
 def _perceptron() -> nn.Module:
@@ -144,8 +153,8 @@ def make(
 
     Raises
     ------
-    ValueError
-        If files are missing.
+    ValueError, TypeError
+        If an argument is not allowed, or files are missing.
 
     Examples
     --------
@@ -155,8 +164,10 @@ def make(
     >>> task.facts["n_train"], task.facts["n_corrupted"], task.facts["n_test"]
     (300, 50, 597)
     """
-    stream = Stream.of(rng)
-    whole = data.load(experiment.dataset, data_folder)
+    if not isinstance(experiment, Experiment):
+        raise TypeError(f"experiment must be an Experiment, got {experiment!r}")
+    stream, device = Stream.of(rng), pick_device(device)
+    whole = data.load(experiment.dataset, None if data_folder is None else as_folder(data_folder, "data_folder"))
     seed = stream.child(_DATA)
     n_train = min(experiment.n_train, len(whole.train_labels))
     part = data.subset(whole, n_train, rng=seed.child(0).sequence())
@@ -256,10 +267,10 @@ def run(
     settings: dict[str, Any] = {"experiment": experiment, "stream": asdict(stream), "data": task.facts}
     noise = stream
     if start is not None:
-        content, other = load_checkpoint(start)
+        content, other = load_checkpoint(as_folder(start, "start"))
         if other.get("experiment") != experiment or other.get("stream") != json.loads(json.dumps(settings["stream"])):
             raise ValueError(f"start must be a run of {experiment} with the same seed, got {os.fspath(start)!r}")
-        task.operators.model.load_state_dict(content["model"])
+        _load(task, content, other, start)
         settings["start"] = {"settings": other, "record": json.loads(content["records"])[-1]}
         depth = 1  # how many runs led here: each has noise of its own
         while (other := other.get("start", {}).get("settings")) is not None:
@@ -355,7 +366,9 @@ def advance(
     (0, 3, True)
     """
     operators, stream = task.operators, Stream.of(rng)
-    rate, push = as_real(learning_rate, "learning_rate", above=0), as_real(momentum, "momentum", at_least=0)
+    most = largest_rate(operators)
+    rate = as_real(learning_rate, "learning_rate", above=0, at_most=most)
+    push = as_real(momentum, "momentum", at_least=0, at_most=most)
     # As Python's numbers: the settings are written as JSON.
     b, every = as_count(batch_size, "batch_size", at_most=operators.n), as_count(every, "every")
     period = as_count(period, "period")
@@ -366,7 +379,7 @@ def advance(
     if as_choice(optimizer, "optimizer", OPTIMIZERS) == "sgd":
         steps: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=push)
     elif push > 0:
-        raise ValueError(f"momentum must be 0 for adam, which has its own, got {momentum:g}")
+        raise ValueError(f"momentum must be 0 for adam, which has its own, got {push:g}")
     else:
         steps = torch.optim.Adam(parameters, lr=rate)
     made_by = {
@@ -424,7 +437,7 @@ def restore(
     ('sgd', True)
     """
     content, settings = load_checkpoint(folder)
-    if settings.get("experiment") not in EXPERIMENTS:
+    if settings.get("experiment") not in EXPERIMENTS or not {"stream", "data", "batch_size"} <= settings.keys():
         raise ValueError(f"folder must be of an experiment, got settings {settings} in {os.fspath(folder)!r}")
     entropy, key, bit_generator = (settings["stream"][name] for name in ("entropy", "spawn_key", "bit_generator"))
     stream = Stream(entropy if isinstance(entropy, int) else tuple(entropy), tuple(key), bit_generator)
@@ -435,8 +448,15 @@ def restore(
         data_folder=data_folder,
         chunk_size=chunk_size,
     )
-    task.operators.model.load_state_dict(content["model"])
+    _load(task, content, settings, folder)
     return task, settings
+
+
+def _load(task: Task, content: dict[str, Any], settings: dict[str, Any], folder: str | os.PathLike[str]) -> None:
+    """Load the parameters of a run, whose data must be those of the task."""
+    if settings["data"] != task.facts:
+        raise ValueError(f"data must be those of the run in {os.fspath(folder)!r}, {settings['data']}, got {task.facts}")
+    task.operators.model.load_state_dict(content["model"])
 
 
 def accuracy(model: nn.Module, samples: Batches, chunk_size: int) -> float:

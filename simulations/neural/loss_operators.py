@@ -25,6 +25,7 @@ from gradnoise.theory._validation import as_count
 
 __all__ = ["LossOperators"]
 
+_MOST = 2**63 - 1  # samples that torch can count
 _WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
 _KEPT = 3 / 4  # what a kept Hessian holds, in activations of one evaluation, over how many chunks may be held for that
 
@@ -121,7 +122,7 @@ class LossOperators:
                 self._try(self._samples[0])
             self._check()
             self._held = measured_chunk(self._losses, self._samples[0])
-            self.chunk_size = min(self._held, self.n) if chunk_size is None else as_count(chunk_size, "chunk_size")
+            self.chunk_size = min(self._held, self.n) if chunk_size is None else as_count(chunk_size, "chunk_size", at_most=_MOST)
             with self._unseen():
                 check_chunk(self._losses, next(self._chunks()))
         everything = _Everything(self._chunks)

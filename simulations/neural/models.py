@@ -9,6 +9,7 @@ from gradnoise.theory._validation import as_choice, as_count, as_real
 
 __all__ = ["ClippedPerceptron", "lenet", "perceptron", "vgg11"]
 
+_MOST_UNITS, _MOST_CHANNELS, _MOST_INPUTS = 10**6, 10**4, 10**9
 _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 
@@ -40,11 +41,11 @@ def lenet(n_classes: int = 10, channels: int = 10, hidden: int = 50) -> nn.Seque
     >>> sum(p.numel() for p in lenet().parameters())
     11330
     """
-    c, h = as_count(channels, "channels"), as_count(hidden, "hidden")
+    c, h = as_count(channels, "channels", at_most=_MOST_CHANNELS), as_count(hidden, "hidden", at_most=_MOST_UNITS)
     return nn.Sequential(
         nn.Conv2d(1, c, 5), nn.MaxPool2d(2), nn.ReLU(),
         nn.Conv2d(c, c, 5), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(16 * c, h), nn.ReLU(), nn.Linear(h, as_count(n_classes, "n_classes")),
+        nn.Flatten(), nn.Linear(16 * c, h), nn.ReLU(), nn.Linear(h, as_count(n_classes, "n_classes", at_most=_MOST_UNITS)),
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def vgg11(n_classes: int = 10) -> nn.Sequential:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
             channels = width
     hidden = [nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(512, as_count(n_classes, "n_classes")))
+    network = nn.Sequential(*layers, nn.Flatten(), *hidden, nn.Linear(512, as_count(n_classes, "n_classes", at_most=_MOST_UNITS)))
     for layer in network:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -121,11 +122,13 @@ def perceptron(n_inputs: int, n_classes: int, hidden: tuple[int, ...] = (64,), a
     """
     kind = _ACTIVATIONS[as_choice(activation, "activation", tuple(_ACTIVATIONS))]
     layers: list[nn.Module] = [nn.Flatten()]
-    width = as_count(n_inputs, "n_inputs")
+    width = as_count(n_inputs, "n_inputs", at_most=_MOST_INPUTS)
+    if not isinstance(hidden, tuple | list):
+        raise TypeError(f"hidden must be a tuple of integers, got {hidden!r}")
     for units in hidden:
-        layers += [nn.Linear(width, as_count(units, "hidden")), kind()]
+        layers += [nn.Linear(width, as_count(units, "hidden", at_most=_MOST_UNITS)), kind()]
         width = units
-    return nn.Sequential(*layers, nn.Linear(width, as_count(n_classes, "n_classes")))
+    return nn.Sequential(*layers, nn.Linear(width, as_count(n_classes, "n_classes", at_most=_MOST_UNITS)))
 
 
 class ClippedPerceptron(nn.Module):
@@ -157,10 +160,10 @@ class ClippedPerceptron(nn.Module):
 
     def __init__(self, n_inputs: int, width: int, delta: float = 0.001) -> None:
         super().__init__()
-        m, self.delta = as_count(width, "width"), as_real(delta, "delta", above=0)
+        m, self.delta = as_count(width, "width", at_most=_MOST_INPUTS), as_real(delta, "delta", above=0)
         if self.delta >= 0.5:
             raise ValueError(f"delta must be < 0.5, got {delta:g}")
-        self.hidden = nn.Linear(as_count(n_inputs, "n_inputs"), m)
+        self.hidden = nn.Linear(as_count(n_inputs, "n_inputs", at_most=_MOST_INPUTS), m)
         signs = 1.0 - 2.0 * (torch.arange(m) % 2)
         self.register_buffer("output_weights", signs / m**0.5)
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from gradnoise.simulations.ensemble import Progress, replacing, reporter
+from gradnoise.simulations.ensemble import Progress, reporter
+from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, as_json, load_checkpoint
 from gradnoise.simulations.neural.dynamics import Dynamics
+from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.theory._validation import as_count
 
-__all__ = ["CHECKPOINT", "METRICS", "load_checkpoint", "train"]
+__all__ = ["CHECKPOINT", "METRICS", "Record", "largest_rate", "load_checkpoint", "train"]
 
-CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
-
-Record = dict[str, float]
+_MOST_STEPS = 10**12  # of a microsecond each take twelve days
+_ROOM = 1_000  # Adam divides its rate by a tenth at first, for example
+_OWN = {"step", "train_loss"}
 
 
 @torch.inference_mode(False)  # in which the optimizer's state could not be used afterwards
@@ -47,14 +49,15 @@ def train(
     optimizer : torch.optim.Optimizer
         Over the network's parameters.
     n_steps : int
-        In all, those before a resume included.
+        In all, those before a resume included; at most 10¹².
     every : int
         Steps between two records.
     metrics : callable, optional
         Returns numbers to record beside ``step`` and ``train_loss``.
     folder : path, optional
         Where the records go, as lines of JSON, and with each record a checkpoint. If there is one already, the training
-        continues from it: on a CPU with the numbers that it would have had without the interruption.
+        continues from it: on a CPU with the numbers and records that it would have had without the interruption. The checkpoint
+        before the last is kept, and takes its place should it be damaged.
     settings : mapping, optional
         What makes the run, of what JSON can hold and NumPy's numbers; a checkpoint of other settings is refused.
     progress : bool or callable, optional
@@ -68,10 +71,12 @@ def train(
     Raises
     ------
     ValueError
-        If an argument is not allowed, the folder holds another run or a damaged checkpoint, or the loss is not finite any
-        more; what was recorded before is kept.
+        If an argument is not allowed, the folder holds another run, a longer one, or only damaged checkpoints, or the loss is not
+        finite; what was recorded before is kept.
     TypeError
-        If the settings hold something that JSON cannot.
+        If an argument is of another kind, or the settings hold something that JSON cannot.
+    OSError
+        If the folder cannot be written, as where the disk is full; what was recorded before is kept.
 
     Examples
     --------
@@ -88,118 +93,129 @@ def train(
     >>> [record["train_loss"] for record in train(operators, descent, optimizer, n_steps=1)]  # ends at (1/4, 1/2): 3²/4² / 4
     [0.5, 0.140625]
     """
-    n_steps, every = as_count(n_steps, "n_steps", at_least=0), as_count(every, "every")
-    identity = json.loads(json.dumps(dict(settings or {}), default=_number))
-    place = None if folder is None else Path(folder)
-    parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
-    records: list[Record] = []
-    if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
-        records = _resume(place, identity, parts)
+    n_steps, every = as_count(n_steps, "n_steps", at_least=0, at_most=_MOST_STEPS), as_count(every, "every")
+    _check(operators, dynamics, optimizer, metrics)
+    identity = as_json({} if settings is None else settings, "settings")
+    kept: Checkpoints | None = None
+    start, records = 0, []
+    if folder is not None:
+        parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
+        kept = Checkpoints(_made(folder), identity, _made_of(operators, dynamics, optimizer, every), parts)
+        start, records = kept.resume()
+        if start > n_steps:
+            raise ValueError(
+                f"n_steps must be >= {start}, the steps that the run in {os.fspath(folder)!r} has made, got {n_steps}"
+            )
+        # One that was to end elsewhere has a record there, which this one does not have.
+        records = [r for r in records if r["step"] % every == 0 or r["step"] == n_steps]
+
+    def record(step: int) -> None:
+        records.append(_record(step, operators, metrics))
+        if kept is not None:
+            kept.save(step, records)
+
     if not records:
-        records.append(_record(0, operators, metrics))
-        _save(place, identity, parts, records)
-    start = int(records[-1]["step"])
-    with reporter(progress, max(n_steps - start, 0), "train", "steps") as report:
+        record(0)
+    with reporter(progress, n_steps - start, "train", "steps") as report:
         for step in range(start + 1, n_steps + 1):
             optimizer.zero_grad()
             dynamics.backward()
             optimizer.step()
             report(1)
             if step % every == 0 or step == n_steps:
-                record = _record(step, operators, metrics)
-                if not record["train_loss"] < float("inf"):
-                    raise ValueError(
-                        f"the loss must stay finite, got {record['train_loss']} at step {step}; take a smaller learning rate"
-                    )
-                records.append(record)
-                _save(place, identity, parts, records)
+                record(step)
     return records
 
 
-def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the checkpoint in a folder holds, and the settings of its run.
-
-    Parameters
-    ----------
-    folder : path
-        Of `train`.
-
-    Returns
-    -------
-    content : dict
-        States of model, optimizer and dynamics; records and settings as JSON.
-    settings : dict
-
-    Raises
-    ------
-    ValueError
-        If there is none, or it is damaged.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import torch
-    >>> from gradnoise.simulations.neural.dynamics import build
-    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
-    >>> from gradnoise.simulations.neural.training import load_checkpoint
-    >>> from gradnoise.simulations.neural.training import train
-    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
-    >>> _ = torch.nn.init.zeros_(model.weight)
-    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
-    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
-    >>> descent = build("gd", operators, 1, torch.Generator())
-    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = train(operators, descent, optimizer, n_steps=1, folder=folder, settings={"seed": 1})
-    ...     content, settings = load_checkpoint(folder)
-    >>> content["model"]["weight"], settings  # a step of 0.5 against (-1/2, -1)
-    (tensor([[0.2500, 0.5000]]), {'seed': 1})
-    """
-    path = Path(folder) / CHECKPOINT
-    if not path.is_file():
-        raise ValueError(f"folder must hold {CHECKPOINT}, got {os.fspath(folder)!r}, where there is none")
+def _made(folder: str | os.PathLike[str]) -> Path:
+    """Return a folder, which is made where there is none."""
+    place = as_folder(folder, "folder")
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        return content, json.loads(content["settings"])
-    except Exception as error:  # damage makes the reader raise nearly anything
-        raise ValueError(f"{path} must be a checkpoint, got {type(error).__name__}; remove it to begin anew") from None
-
-
-def _number(value: Any) -> Any:
-    """Return a number of NumPy or torch as Python's."""
-    if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.ndim == 0):
-        return value.item()
-    raise TypeError(f"settings must be of what JSON can hold, got {value!r}")
+        place.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a file of that name, no room, or no name that the system takes
+        raise ValueError(f"folder must be one that can be written, got {os.fspath(folder)!r}: {error}") from None
+    return place
 
 
 def _record(step: int, operators: LossOperators, metrics: Callable[[], Mapping[str, float]] | None) -> Record:
-    more = {} if metrics is None else {name: float(value) for name, value in metrics().items()}
-    return {"step": step, "train_loss": float(operators.losses().mean()), **more}
+    """Measure, and raise where the loss has left the numbers."""
+    loss = float(operators.losses().mean())
+    if not math.isfinite(loss):
+        why = "; take a smaller learning rate" if step else ""
+        raise ValueError(f"the loss must stay finite, got {loss} at step {step}{why}")
+    more = {} if metrics is None else metrics()
+    if not isinstance(more, Mapping) or not _OWN.isdisjoint(more):
+        raise ValueError(f"metrics must return numbers by name, but for {' and '.join(sorted(_OWN))}, got {more!r}")
+    return {"step": step, "train_loss": loss, **{name: _as_number(value, name) for name, value in more.items()}}
 
 
-def _save(place: Path | None, identity: dict[str, Any], parts: Mapping[str, Any], records: list[Record]) -> None:
-    """Write the records, and then the checkpoint that counts them; each is there whole or not at all."""
-    if place is None:
-        return
-    lines = "".join(json.dumps(record) + "\n" for record in records)
-    with replacing(place / METRICS) as file:
-        file.write(lines.encode())
-    states = {name: part.state_dict() for name, part in parts.items()}
-    content = {"settings": json.dumps(identity, sort_keys=True), "records": json.dumps(records), **states}
-    with replacing(place / CHECKPOINT) as file:
-        torch.save(content, file)
+def _as_number(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # RuntimeError is what torch has for more than one number
+        raise TypeError(f"metrics must return numbers, got {value!r} for {name}") from None
 
 
-def _resume(place: Path, identity: dict[str, Any], parts: Mapping[str, Any]) -> list[Record]:
-    """Load a checkpoint, if there is one, and return its records."""
-    if not (place / CHECKPOINT).exists():
-        return []
-    content, settings = load_checkpoint(place)
-    other = sorted(key for key in {*settings, *identity} if settings.get(key) != identity.get(key))
-    if other:
-        differences = ", ".join(f"{key} = {settings.get(key)!r} there and {identity.get(key)!r} here" for key in other)
-        raise ValueError(f"folder must be empty or hold the same run, got {str(place)!r} with {differences}")
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    return json.loads(content["records"])
+def _check(operators: LossOperators, dynamics: Dynamics, optimizer: torch.optim.Optimizer, metrics: object) -> None:
+    """Raise unless the parts are what they are taken for, and steps can be made with the optimizer's numbers."""
+    if not isinstance(operators, LossOperators):
+        raise TypeError(f"operators must be LossOperators, got {type(operators).__name__}")
+    if not all(callable(getattr(dynamics, name, None)) for name in ("backward", "state_dict", "load_state_dict")):
+        raise TypeError(f"dynamics must have backward, state_dict and load_state_dict, got {type(dynamics).__name__}")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    if metrics is not None and not callable(metrics):
+        raise TypeError(f"metrics must be None or callable, got {metrics!r}")
+    most = largest_rate(operators)
+    for group in optimizer.param_groups:
+        for name, value in group.items():
+            if isinstance(value, int | float) and not abs(value) <= most:
+                raise ValueError(f"{name} of the optimizer must be at most {most:.3g} for {operators.dtype}, got {value!r}")
+
+
+def largest_rate(operators: LossOperators) -> float:
+    """Largest number that an optimizer may have, in whose steps torch raises where the dtype cannot hold a factor.
+
+    Parameters
+    ----------
+    operators : LossOperators
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.training import largest_rate
+    >>> loss = torch.nn.MSELoss(reduction="none")
+    >>> operators = LossOperators(torch.nn.Linear(2, 1), lambda *both: loss(*both)[:, 0], torch.ones(3, 2), torch.ones(3, 1))
+    >>> f"{largest_rate(operators):.1e}"
+    '3.4e+35'
+    """
+    return torch.finfo(operators.dtype).max / _ROOM
+
+
+def _made_of(operators: LossOperators, dynamics: Dynamics, optimizer: torch.optim.Optimizer, every: int) -> dict[str, Any]:
+    """What makes a run, as far as its parts tell; the settings tell the rest."""
+    tensors = {name: f"{tuple(t.shape)} {t.dtype}" for name, t in operators.model.named_parameters()}
+    numbers = {
+        f"{name} of the optimizer's group {k}": _described(value)
+        for k, group in enumerate(optimizer.param_groups)
+        for name, value in group.items()
+        if name != "params"
+    }
+    return {
+        "samples": operators.n,
+        "model": f"{type(operators.model).__name__} with {_described(tensors)}",
+        "dynamics": _described(dynamics),
+        "optimizer": type(optimizer).__name__,
+        **numbers,
+        "every": every,
+    }
+
+
+def _described(value: object) -> str:
+    """An object in words that are the same in every process: without its place in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))

@@ -17,10 +17,10 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
-__all__ = ["DRAWN_BY_TORCH", "chosen", "dtypes", "weights"]
+__all__ = ["COUNTABLE", "DRAWN_BY_TORCH", "chosen", "dtypes", "weights"]
 
 _MANY = 16  # draws for each sample, above which they are counted without being listed
-_COUNTABLE = 2**53  # draws that a number of double precision can count
+COUNTABLE = 2**53  # draws that a number of double precision can count
 
 #: A class that draws samples, with or without replacement.
 Drawing = classes.Minibatch | classes.SparseGaussian | classes.GaussianMinibatch
@@ -242,7 +242,7 @@ def _counted(samples: Tensor, n: int) -> Tensor:
 
 def _multinomial(n: int, draws: int, size: int, generator: torch.Generator) -> Tensor:
     """Counts of equally likely samples, (size, n): halves of halves, each a binomial, in memory that the draws do not use."""
-    if draws > _COUNTABLE:
+    if draws > COUNTABLE:
         raise ValueError(f"batch_size must be at most 2^53 to be counted, got {draws}")
     samples = torch.tensor([n])  # in each part
     counts = torch.full((size, 1), draws, device=generator.device, dtype=torch.float64)

@@ -1,10 +1,15 @@
 """Dynamics and the training loop.
 
 They would catch a gradient that is not the one of its weights, a sample with weight that is skipped, a resume that is not the
-same run, a checkpoint of another run that is taken for this one's, and a loss that is lost when training fails.
+same run, a checkpoint that is damaged or of another run and is taken for this one's, and records that are lost when training
+fails.
 """
 
+import errno
+import io
 import json
+import shutil
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -13,13 +18,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.cli.main import main
-from gradnoise.simulations.neural import experiments
+from gradnoise.simulations.neural import checkpoints, experiments
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
 from gradnoise.simulations.neural.batches import as_batches
+from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, PREVIOUS, load_checkpoint
 from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, WithAdditiveNoise, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.training import CHECKPOINT, METRICS, train
+from gradnoise.simulations.neural.training import train
 from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory.sampling import Minibatch
 
@@ -199,19 +205,169 @@ def test_a_run_in_inference_mode_is_the_run(tmp_path, name):
     assert task.operators.gradient().norm() > 0
 
 
-def test_other_runs_and_damage_are_refused(tmp_path):
-    def run(**settings):
-        operators = setup()
-        steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
-        return train(operators, build("sgd", operators, 2, generator()), steps, 4, every=2, folder=tmp_path, settings=settings)
+def in_folder(folder, n_steps=6, lr=0.05, every=2, name="sgd", network="perceptron", optimizer=torch.optim.SGD, **settings):
+    operators = setup(network)
+    steps = optimizer(operators.model.parameters(), lr=lr)
+    source = build(name, operators, 2, generator(), k=None)
+    return train(operators, source, steps, n_steps, every=every, folder=folder, settings=settings), operators.parameters
 
-    run(seed=1)
-    with pytest.raises(ValueError, match=r"hold the same run.*seed = 1 there and 2 here"):
-        run(seed=2)
-    content = (tmp_path / CHECKPOINT).read_bytes()
-    (tmp_path / CHECKPOINT).write_bytes(content[:-100])
-    with pytest.raises(ValueError, match=r"must be a checkpoint.*remove it"):
-        run(seed=1)
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"seed": 2}, "seed = 1 there and 2 here"),
+        ({"lr": 0.1}, r"lr of the optimizer's group 0 = '0\.05' there and '0\.1' here$"),
+        ({"every": 3}, "every = 2 there and 3 here"),
+        ({"name": "gld_diag"}, r"dynamics = 'WeightedLosses\(Minibatch.* there and 'WithAdditiveNoise\(AdditiveNoise\(gld_diag"),
+        ({"network": "tied"}, "model = "),
+        ({"optimizer": torch.optim.Adam}, "optimizer = 'SGD' there and 'Adam' here"),
+    ],
+)
+def test_other_runs_are_refused(tmp_path, other, message):
+    """Would catch a learning rate that a checkpoint overrides in silence, and torch's own words for what does not fit."""
+    in_folder(tmp_path, seed=1)
+    with pytest.raises(ValueError, match=f"hold the same run.*{message}"):
+        in_folder(tmp_path, **{"seed": 1} | other)
+
+
+def test_a_state_that_does_not_fit_is_named(tmp_path):
+    class Another(WeightedLosses):
+        def __repr__(self):
+            return f"WeightedLosses({self.noise!r})"
+
+        def load_state_dict(self, state):
+            raise KeyError("axes")
+
+    in_folder(tmp_path)
+    operators = setup()
+    source = Another(operators, Minibatch(N, 2), generator())
+    with pytest.raises(ValueError, match=r"hold the same run, got .* with one whose dynamics does not fit: 'axes'"):
+        train(operators, source, torch.optim.SGD(operators.model.parameters(), lr=0.05), 6, every=2, folder=tmp_path)
+
+
+def test_no_damage_of_a_checkpoint_is_loaded(tmp_path):
+    """A bit that is flipped anywhere, any length, and files of other programs."""
+    in_folder(tmp_path)
+    path, rng = tmp_path / CHECKPOINT, np.random.default_rng(1)
+    content = path.read_bytes()
+    damaged = [content[:size] for size in (0, 1, 100, len(content) // 2, len(content) - 1)]
+    for at, bit in zip(rng.integers(0, len(content), 100).tolist(), rng.integers(0, 8, 100).tolist(), strict=True):
+        damaged.append(content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :])
+    packed, zipped = io.BytesIO(), io.BytesIO()
+    torch.save({"model": setup().model.state_dict()}, packed)
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("model", b"weights")
+    for other in [*damaged, packed.getvalue(), zipped.getvalue(), b"step,loss\n", content + b"\n"]:
+        path.write_bytes(other)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt must be a whole checkpoint of a run, got .*; remove it"):
+            load_checkpoint(tmp_path)
+    path.write_bytes(content)
+    assert load_checkpoint(tmp_path)[0]["step"] == 6 and torch.load(path, weights_only=True)["step"] == 6
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):
+    whole, end = in_folder(tmp_path / "whole", 8)
+    for spoil in (lambda last: last.write_bytes(last.read_bytes()[:-1]), lambda last: last.unlink()):
+        cut = tmp_path / "cut"
+        in_folder(cut, 6)
+        spoil(cut / CHECKPOINT)  # of step 6; a write that is killed between its two renames leaves none
+        (cut / ".gradnoise-0123.tmp").write_bytes(b"half a checkpoint")
+        resumed, again = in_folder(cut, 8)
+        assert resumed == whole and torch.equal(end, again)
+        assert {file.name for file in cut.iterdir()} == {CHECKPOINT, PREVIOUS, METRICS}
+        assert load_checkpoint(cut)[0]["step"] == 8
+        shutil.rmtree(cut)
+    in_folder(tmp_path / "both")
+    for name in (CHECKPOINT, PREVIOUS):
+        (tmp_path / "both" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"checkpoint\.pt must be a whole checkpoint"):
+        in_folder(tmp_path / "both")
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    whole, end = in_folder(tmp_path / "whole")
+    saved, save = [], torch.save
+
+    def full(content, file):
+        save(content, file)
+        saved.append(content)
+        if len(saved) == 3:
+            monkeypatch.setattr(checkpoints.os, "fsync", no_room)
+
+    def no_room(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        patched.setattr(checkpoints.os, "fsync", checkpoints.os.fsync)
+        with pytest.raises(OSError, match=r"no checkpoint of step 4 could be written to .*cut.*No space left"):
+            in_folder(tmp_path / "cut")
+    monkeypatch.undo()
+    assert not list((tmp_path / "cut").glob(".*")) and load_checkpoint(tmp_path / "cut")[0]["step"] == 2
+    resumed, again = in_folder(tmp_path / "cut")
+    assert resumed == whole and torch.equal(end, again)
+
+
+def test_a_run_that_is_made_longer_is_the_longer_run(tmp_path):
+    """Would catch a record where a shorter run ended, and a longer run that is passed off as a shorter one."""
+    whole, end = in_folder(tmp_path / "whole", 10, every=4)
+    for n_steps in (0, 3, 6, 6, 10):
+        found, again = in_folder(tmp_path / "longer", n_steps, every=4)
+        assert found[-1]["step"] == n_steps
+    assert found == whole and torch.equal(end, again)
+    with pytest.raises(ValueError, match=r"n_steps must be >= 10, the steps that the run in .* has made, got 9"):
+        in_folder(tmp_path / "longer", 9, every=4)
+    assert in_folder(tmp_path / "longer", 10, every=4)[0] == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_steps": 10**20}, "n_steps must be between 0 and 1000000000000"),
+        ({"every": 0}, "every must be >= 1"),
+        ({"metrics": lambda: {"step": 3}}, "metrics must return numbers by name, but for step and train_loss"),
+        ({"metrics": lambda: 3}, "metrics must return numbers by name"),
+        ({"metrics": lambda: {"norm": torch.ones(2)}}, "metrics must return numbers, got tensor"),
+        ({"settings": 3}, "settings must be a mapping, got 3"),
+        ({"settings": {(1, 2): 3}}, "settings must be of what JSON can hold, got keys must be str"),
+        ({"folder": 3}, "folder must be a path, got 3"),
+        ({"folder": __file__}, "folder must be one that can be written, got .*test_training.py"),
+        ({"operators": None}, "operators must be LossOperators, got NoneType"),
+        ({"dynamics": torch.nn.Linear(1, 1)}, "dynamics must have backward"),
+        ({"optimizer": "sgd"}, "optimizer must be a torch.optim.Optimizer, got str"),
+    ],
+)
+def test_bad_arguments_of_the_loop_are_named(change, message):
+    operators = setup()
+    steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
+    arguments = {"operators": operators, "dynamics": build("gd", operators, 2, generator()), "optimizer": steps, "n_steps": 2}
+    with pytest.raises((ValueError, TypeError), match=message):
+        train(**arguments | change)
+
+
+def test_a_loss_that_is_no_number_at_the_start_is_named():
+    operators = setup()
+    with torch.no_grad():
+        next(operators.model.parameters()).fill_(float("nan"))
+    steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
+    with pytest.raises(ValueError, match=r"the loss must stay finite, got nan at step 0$"):
+        train(operators, build("gd", operators, 2, generator()), steps, 2)
+
+
+def test_rates_that_the_network_cannot_take_are_named():
+    """Would catch torch's RuntimeError of a value that cannot be converted, also of the rate that Adam begins with."""
+    for optimizer in ("sgd", "adam"):
+        for rate in (1e300, 1e38):
+            with pytest.raises(ValueError, match=r"learning_rate must be > 0 and <= 3\.40282e\+35, got 1e\+"):
+                experiments.run("digits", n_steps=1, rng=0, device="cpu", learning_rate=rate, optimizer=optimizer)
+        with pytest.raises(ValueError, match="the loss must stay finite"):
+            experiments.run("digits", n_steps=4, rng=0, device="cpu", learning_rate=3e35, optimizer=optimizer)
+    with pytest.raises(ValueError, match="momentum must be >= 0 and <= 3"):
+        experiments.run("digits", n_steps=1, rng=0, device="cpu", momentum=1e39)
+    operators = experiments.make(experiments.EXPERIMENTS["digits"], rng=1, device=torch.device("cpu")).operators
+    steps = torch.optim.Adam(operators.model.parameters(), lr=1e38)
+    with pytest.raises(ValueError, match=r"lr of the optimizer must be at most 3\.4e\+35 for torch\.float32, got 1e\+38"):
+        train(operators, build("gd", operators, 2, generator()), steps, 1)
 
 
 def test_a_loss_that_grows_without_bound_ends_the_run_and_keeps_the_records(tmp_path):

@@ -1,0 +1,261 @@
+"""Checkpoints of a training: each is there whole, signed with its SHA-256, and beside the one before it.
+
+One that is damaged then costs the steps between two records: the run goes on from the one before, with the same numbers. A file
+is trusted, and unpacked, only if its signature is that of its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gradnoise.simulations.ensemble import replacing
+from gradnoise.simulations.neural.folders import as_folder
+
+__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "Checkpoints", "as_json", "load_checkpoint"]
+
+CHECKPOINT, PREVIOUS, METRICS = "checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl"
+
+Record = dict[str, float]
+
+_MARK = b"\ngradnoise checkpoint, SHA-256 "  # behind the archive, where torch does not look
+_SIGNATURE = len(_MARK) + 64
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Checkpoints of one run in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+    settings, made_of : dict
+        What makes the run, as `as_json` returns it: by its caller, and as `train` sees it.
+    parts : mapping
+        What has a state, by name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> from gradnoise.simulations.neural.checkpoints import Checkpoints
+    >>> kept = Checkpoints(Path(tempfile.mkdtemp()), {"seed": 1}, {}, {"model": torch.nn.Linear(2, 1)})
+    >>> kept.resume()
+    (0, [])
+    >>> kept.save(5, [{"step": 0, "train_loss": 0.5}])
+    >>> kept.resume()
+    (5, [{'step': 0, 'train_loss': 0.5}])
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    made_of: dict[str, Any]
+    parts: Mapping[str, Any]
+
+    def save(self, step: int, records: list[Record]) -> None:
+        """Write the records, and then the checkpoint that counts them; the one before steps aside.
+
+        Parameters
+        ----------
+        step : int
+        records : list of dict
+
+        Raises
+        ------
+        OSError
+            If they cannot be written, as on a full disk; what was there stays.
+        """
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        texts = {"settings": self.settings, "made_of": self.made_of, "records": records}
+        packed = io.BytesIO()
+        torch.save({"step": step, **{name: json.dumps(value) for name, value in texts.items()}, **states}, packed)
+        content, path = packed.getvalue(), self.folder / CHECKPOINT
+        try:
+            with replacing(self.folder / METRICS) as file:
+                file.write(_lines(records))
+            with replacing(path) as file:
+                file.write(content + _signature(content))
+                file.flush()
+                os.fsync(file.fileno())  # it is on disk before the other one moves
+                if path.exists():
+                    os.replace(path, self.folder / PREVIOUS)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"no checkpoint of step {step} could be written to {str(self.folder)!r}, where the one before is kept; with room "
+                f"there the same call goes on from it: {error.strerror or error}",
+            ) from None
+
+    def resume(self) -> tuple[int, list[Record]]:
+        """Load the last sound checkpoint into the parts, and return its step and records; step 0 and none where there is none.
+
+        Raises
+        ------
+        ValueError
+            If it is of another run, or all are damaged.
+        """
+        with suppress(OSError):  # they do not matter where nothing can be removed
+            for left in self.folder.glob(".gradnoise-*.tmp"):  # by a write that was killed
+                left.unlink()
+        content = self._last()
+        if content is None:
+            return 0, []
+        self._check(content)
+        for name, part in self.parts.items():
+            try:
+                part.load_state_dict(content[name])
+            except Exception as error:  # of whatever kind the part has for it
+                raise ValueError(f"{self._other_run} one whose {name} does not fit: {error}") from None
+        step, records = content["step"], json.loads(content["records"])
+        path = self.folder / METRICS
+        if not path.is_file() or path.read_bytes() != _lines(records):
+            with replacing(path) as file:
+                file.write(_lines(records))
+        return step, records
+
+    def _last(self) -> dict[str, Any] | None:
+        """The last checkpoint; where it is damaged, or gone in the middle of a write, the one before takes its place."""
+        last, before = self.folder / CHECKPOINT, self.folder / PREVIOUS
+        if not (last.exists() or before.exists()):
+            return None
+        try:
+            return _read(last)
+        except ValueError as damage:
+            try:
+                content = _read(before)
+            except ValueError:
+                raise damage from None
+        os.replace(before, last)  # now, lest the damaged one be kept as the one before
+        return content
+
+    def _check(self, content: dict[str, Any]) -> None:
+        """Raise unless the checkpoint is of this run."""
+        for mine, name in ((self.settings, "settings"), (self.made_of, "made_of")):
+            theirs = json.loads(content[name])
+            other = [key for key in sorted({*theirs, *mine}) if json.dumps(theirs.get(key)) != json.dumps(mine.get(key))]
+            if other:
+                differences = ", ".join(f"{key} = {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in other)
+                raise ValueError(f"{self._other_run} {differences}")
+
+    @property
+    def _other_run(self) -> str:
+        return f"folder must be empty or hold the same run, got {str(self.folder)!r} with"
+
+
+def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the checkpoint in a folder holds, and the settings of its run.
+
+    Parameters
+    ----------
+    folder : path
+        Of `gradnoise.simulations.neural.training.train`.
+
+    Returns
+    -------
+    content : dict
+        States of model, optimizer and dynamics; the step; records and settings as JSON.
+    settings : dict
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is damaged; not the one before is taken then, which is of another step.
+    TypeError
+        If the folder is no path.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from gradnoise.simulations.neural.checkpoints import load_checkpoint
+    >>> from gradnoise.simulations.neural.dynamics import build
+    >>> from gradnoise.simulations.neural.loss_operators import LossOperators
+    >>> from gradnoise.simulations.neural.training import train
+    >>> model, inputs = torch.nn.Linear(2, 1, bias=False), torch.diag(torch.tensor([1.0, 2.0]))
+    >>> _ = torch.nn.init.zeros_(model.weight)
+    >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
+    >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
+    >>> descent = build("gd", operators, 1, torch.Generator())
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = train(operators, descent, optimizer, n_steps=1, folder=folder, settings={"seed": 1})
+    ...     content, settings = load_checkpoint(folder)
+    >>> content["model"]["weight"], settings  # a step of 0.5 against (-1/2, -1)
+    (tensor([[0.2500, 0.5000]]), {'seed': 1})
+    """
+    path = as_folder(folder, "folder") / CHECKPOINT
+    if not os.path.isfile(path):
+        raise ValueError(f"folder must hold {CHECKPOINT}, got {os.fspath(folder)!r}, where there is none")
+    content = _read(path)
+    return content, json.loads(content["settings"])
+
+
+def as_json(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a mapping as JSON would read it, with NumPy's and torch's numbers as Python's.
+
+    Parameters
+    ----------
+    value : mapping
+    name : str
+        For the message.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    TypeError
+        If it holds something that JSON cannot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.neural.checkpoints import as_json
+    >>> as_json({"seed": np.int64(1), "betas": (0.9, 0.999)}, "settings")
+    {'seed': 1, 'betas': [0.9, 0.999]}
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, got {value!r}")
+    try:
+        return json.loads(json.dumps(dict(value), default=_number))
+    except (TypeError, ValueError, RecursionError) as error:  # other objects, keys and circles
+        raise TypeError(f"{name} must be of what JSON can hold, got {error}") from None
+
+
+def _number(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's."""
+    if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.ndim == 0):
+        return value.item()
+    raise TypeError(repr(value))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Content of a checkpoint, whose bytes are seen to be those that were written before any of them is made use of."""
+    try:
+        whole = path.read_bytes()
+        content, signature = whole[:-_SIGNATURE], whole[-_SIGNATURE:]
+        if signature != _signature(content):
+            raise ValueError("a file that is damaged, cut off or of another program")
+        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except Exception as error:  # of the disk, the signature, or another version of torch
+        raise ValueError(f"{path} must be a whole checkpoint of a run, got {error}; remove it to begin anew") from None
+
+
+def _signature(content: bytes) -> bytes:
+    return _MARK + hashlib.sha256(content).hexdigest().encode()
+
+
+def _lines(records: list[Record]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in records).encode()
