@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Result
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory._validation import FloatArray, as_choice
+from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_real, set_fields
 
 __all__ = ["EQUIVALENCE_MARGIN", "PROTOCOLS", "Comparison", "Protocol"]
 
@@ -22,6 +25,7 @@ EQUIVALENCE_MARGIN = 0.03
 
 _DIGITS = 6  # significant ones of a number that is written
 _RECORDS = ("values", "descent", "eigenvalues")
+_ELSEWHERE = Stream((), (), "PCG64")  # of records of which nothing is known
 
 ACCURACIES = ("train_loss", "train_accuracy", "test_accuracy")
 NOISE = ("gradient_norm_squared", "trace_covariance")
@@ -34,7 +38,16 @@ MEASURABLE = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+def _names(value: object, name: str) -> tuple[str, ...]:
+    """Return different names as a tuple; protocols are made below, so that it stands here."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(part, str) for part in value):
+        raise TypeError(f"{name} must be a tuple of names, got {value!r}")
+    if len(set(value)) < len(value):
+        raise ValueError(f"{name} must be different names, got {value!r}")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
 class Protocol:
     """How dynamics are compared: they begin at one point, and share learning rate and batch size.
 
@@ -47,7 +60,7 @@ class Protocol:
     learning_rate : float
     batch_size : int
     n_steps, every : int
-        Steps of each dynamics, and between two records.
+        Steps of each dynamics, and between two records. What follows is named where it is given.
     descent_steps : int
         Steps of gradient descent from the initialisation to the point where the dynamics begin.
     descent_rate : float
@@ -61,6 +74,11 @@ class Protocol:
         Random probes for each.
     n_eigenvalues : int
         Of the Hessian where the dynamics begin.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number, or what is to be measured, is not allowed, or there is no dynamics, or one twice.
 
     Examples
     --------
@@ -76,12 +94,28 @@ class Protocol:
     batch_size: int
     n_steps: int
     every: int
+    _: KW_ONLY
     descent_steps: int = 0
     descent_rate: float = 0.1
     period: int = 10
     measured: tuple[str, ...] = ()
     n_probes: int = 30
     n_eigenvalues: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.experiment, str):
+            raise TypeError(f"experiment must be a name, got {self.experiment!r}")
+        rates = {name: as_real(getattr(self, name), name, above=0) for name in ("learning_rate", "descent_rate")}
+        least = {"batch_size": 1, "n_steps": 0, "every": 1, "descent_steps": 0, "period": 1, "n_probes": 1, "n_eigenvalues": 0}
+        counts = {name: as_count(getattr(self, name), name, at_least=low) for name, low in least.items()}
+        names = {"dynamics": _names(self.dynamics, "dynamics"), "measured": _names(self.measured, "measured")}
+        if not names["dynamics"]:
+            raise ValueError("dynamics must be one or more, got none")
+        for kind in names["measured"]:
+            as_choice(kind, "measured", tuple(MEASURABLE))
+        set_fields(self, **rates, **counts, **names)
+        if len(set(self.metrics)) < len(self.metrics):
+            raise ValueError(f"measured must not give a metric twice, as escape has what noise has, got {self.measured}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -153,9 +187,9 @@ PROTOCOLS = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, init=False)
 class Comparison(Result):
-    """Result of `gradnoise.simulations.neural.comparison.compare`.
+    """Result of `gradnoise.simulations.neural.comparison.compare`, or of records that were made elsewhere.
 
     Attributes
     ----------
@@ -167,19 +201,22 @@ class Comparison(Result):
     eigenvalues : (seeds, k) ndarray
         Largest ones of the Hessian where the dynamics begin, falling.
     arguments, stream, versions
-        What made it; see `gradnoise.simulations.ensemble.Result`.
+        What made it; see `gradnoise.simulations.ensemble.Result`. Nothing is known of it, by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is not one of real numbers, or its shape is not that of the protocol.
 
     Examples
     --------
     >>> from gradnoise.simulations.network_protocols import Comparison, Protocol
-    >>> from gradnoise.simulations.seeds import Stream
     >>> protocol = Protocol(
     ...     experiment="digits", dynamics=("gd", "sgd"), learning_rate=0.1, batch_size=5, n_steps=3, every=3
     ... )
     >>> values = np.zeros((4, 2, 2, 3))  # four seeds, two dynamics, two records of three metrics
     >>> values[:, 1, 1, 2] = [0.9, 0.8, 0.8, 0.9]
-    >>> made_by = {"arguments": {}, "stream": Stream.of(1)}
-    >>> found = Comparison(protocol, values, np.empty((4, 0, 3)), np.empty((4, 0)), **made_by)
+    >>> found = Comparison(protocol, values, np.empty((4, 0, 3)), np.empty((4, 0)))
     >>> print(found.difference("sgd", "gd"))
     0.850 ± 0.029 (standard error)
     """
@@ -188,6 +225,32 @@ class Comparison(Result):
     values: FloatArray
     descent: FloatArray
     eigenvalues: FloatArray
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        values: ArrayLike,
+        descent: ArrayLike,
+        eigenvalues: ArrayLike,
+        arguments: dict[str, Any] | None = None,
+        stream: Stream | None = None,
+        versions: dict[str, str] | None = None,
+    ) -> None:
+        if not isinstance(protocol, Protocol):
+            raise TypeError(f"protocol must be a Protocol, got {type(protocol).__name__}")
+        for name, given, kind in (("arguments", arguments, Mapping), ("stream", stream, Stream), ("versions", versions, Mapping)):
+            if given is not None and not isinstance(given, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {given!r}")
+        n_records = _n_recorded(protocol.n_steps, protocol.every)
+        values = _numbers(values, "values", (None, len(protocol.dynamics), n_records, len(protocol.metrics)))
+        if not len(values):
+            raise ValueError(f"values must be of a seed or more, got shape {values.shape}")
+        descent = _numbers(descent, "descent", (len(values), None, len(ACCURACIES)))
+        eigenvalues = _numbers(eigenvalues, "eigenvalues", (len(values), None))
+        made_with = ensemble.versions() if versions is None else versions
+        set_fields(self, protocol=protocol, values=values, descent=descent, eigenvalues=eigenvalues)
+        set_fields(self, arguments={} if arguments is None else dict(arguments), stream=stream or _ELSEWHERE, versions=made_with)
+        self.__post_init__()
 
     @property
     def n_seeds(self) -> int:
@@ -218,7 +281,14 @@ class Comparison(Result):
         dynamics, other, metric : str
         last : int
             Records at the end that are averaged.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is not one of the protocol's, or there are not so many records.
         """
+        last = as_count(last, "last", at_most=self.values.shape[2])
+        as_choice(other, "other", self.protocol.dynamics)
         pairs = (self.of(name, metric)[:, -last:].mean(axis=1) for name in (dynamics, other))
         return Estimate.of(next(pairs) - next(pairs))
 
@@ -239,19 +309,46 @@ class Comparison(Result):
         ------
         ValueError
             If the file is none.
+        TypeError
+            If the path is none.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(f"path must be a path, got {path!r}")
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["protocol"].items()}
-            arrays = {name: np.array(content[name], dtype=np.float64) for name in _RECORDS}
-            return cls(Protocol(**fields), **arrays, **_made_by(content))
-        except (KeyError, TypeError, ValueError) as error:
+            values, descent, eigenvalues = (np.array(content[name], dtype=np.float64) for name in _RECORDS)
+            if not descent.size:  # a list of nothing has lost the last axis
+                descent = descent.reshape(len(values), 0, len(ACCURACIES))
+            return cls(Protocol(**fields), values, descent, eigenvalues, **_made_by(content))
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"path must be of a comparison, got {os.fspath(path)!r}, which is none: {error}") from None
 
 
 def _recorded(n_steps: int, every: int) -> FloatArray:
     """Steps that `gradnoise.simulations.neural.training.train` records."""
-    return np.array(sorted({*range(0, n_steps + 1, every), n_steps}), dtype=np.float64)
+    steps = np.arange(_n_recorded(n_steps, every), dtype=np.float64) * every
+    steps[-1] = n_steps
+    return steps
+
+
+def _n_recorded(n_steps: int, every: int) -> int:
+    """How many they are: every so many, and the last."""
+    return 1 + -(-n_steps // every)
+
+
+def _numbers(value: ArrayLike, name: str, shape: tuple[int | None, ...]) -> FloatArray:
+    """Return an array of a shape, in which None is any size; NaN stands for what has no value."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, RuntimeError) as error:  # ragged lists, and tensors that require a gradient
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "iuf" or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array of real numbers without a mask, got {type(value).__name__} of {array.dtype}")
+    if array.ndim != len(shape) or any(size not in (None, found) for size, found in zip(shape, array.shape, strict=True)):
+        sizes = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must have shape ({sizes}), got {array.shape}")
+    return array.astype(np.float64, copy=False)
 
 
 def _made_by(content: dict[str, Any]) -> dict[str, Any]:

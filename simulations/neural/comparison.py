@@ -17,18 +17,21 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
 from gradnoise.simulations.neural.devices import pick_device
+from gradnoise.simulations.neural.dynamics import DYNAMICS
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make
+from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory._validation import FloatArray, as_choice, as_count
 from gradnoise.theory.sampling import Minibatch
 
 __all__ = ["compare"]
 
 _DESCENT_RECORDS = 10
+_MOST_SEEDS = 10**6
 _DESCENT, _PROBES, _DYNAMICS = range(10, 13)  # beside the children of a seed that `make` uses
 
 
@@ -84,14 +87,18 @@ def compare(
     >>> bool((found.values[:, 0, 0] == found.values[:, 1, 0]).all())  # they begin at one point
     True
     """
-    place = pick_device(device)
-    stream = Stream.of(rng)
-    folder = None if data_folder is None else os.fspath(data_folder)
-    facts = make(EXPERIMENTS[protocol.experiment], rng=0, device=torch.device("cpu"), data_folder=folder).facts
+    if not isinstance(protocol, Protocol):
+        raise TypeError(f"protocol must be a Protocol, got {type(protocol).__name__}")
+    for name in protocol.dynamics:
+        as_choice(name, "dynamics", DYNAMICS)
+    experiment = EXPERIMENTS[as_choice(protocol.experiment, "experiment", tuple(EXPERIMENTS))]
+    n_seeds, place, stream = as_count(n_seeds, "n_seeds", at_most=_MOST_SEEDS), pick_device(device), Stream.of(rng)
+    folder = None if data_folder is None else os.fspath(as_folder(data_folder, "data_folder"))
+    facts = make(experiment, rng=0, device=torch.device("cpu"), data_folder=folder).facts
     identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
     with parallel_config("loky"):
         values, descent, eigenvalues = ensemble.run(
-            _repetition, (protocol, place.type, folder, identity), as_count(n_seeds, "n_seeds"),
+            _repetition, (protocol, place.type, folder, identity), n_seeds,
             rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,
         )  # fmt: skip
     arguments = {"n_seeds": n_seeds, "data": facts, "device": place.type}

@@ -71,3 +71,55 @@ def test_each_figure_has_a_protocol_for_each_budget():
     for name, budgets in PROTOCOLS.items():
         assert set(budgets) == {"quick", "full"}, name
         assert budgets["quick"].dynamics == budgets["full"].dynamics and budgets["quick"].measured == budgets["full"].measured
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"values": np.zeros((3, 2, 5, 4))}, r"values must have shape \(any, 2, 4, 4\), got \(3, 2, 5, 4\)"),
+        ({"values": np.zeros((0, 2, 4, 4))}, "values must be of a seed or more"),
+        ({"values": np.zeros((3, 2, 4, 4), dtype=complex)}, "values must be an array of real numbers"),
+        ({"values": np.ma.masked_less(np.zeros((3, 2, 4, 4)), 1)}, "values must be an array of real numbers without a mask"),
+        ({"descent": np.zeros((2, 5, 3))}, r"descent must have shape \(3, any, 3\), got \(2, 5, 3\)"),
+        ({"eigenvalues": np.zeros(3)}, r"eigenvalues must have shape \(3, any\), got \(3,\)"),
+        ({"protocol": {}}, "protocol must be a Protocol, got dict"),
+        ({"stream": 3}, "stream must be a Stream, got 3"),
+    ],
+)
+def test_records_that_are_not_those_of_the_protocol_are_refused(change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        replace(comparison(), **change)
+
+
+@pytest.mark.parametrize("last", [0, -1, 5, 1.5, True, None])
+def test_records_to_average_are_counted_from_one(last):
+    """Would catch a slice [-0:], which is of all of them, and [1:], of all but the first."""
+    with pytest.raises((ValueError, TypeError), match=r"last must be (between 1 and 4|an integer)"):
+        comparison().difference("gd", "sgd", last=last)
+
+
+def test_records_that_were_made_elsewhere_need_no_origin(tmp_path):
+    protocol = Protocol("digits", ("gd", "sgd"), 0.1, 5, 4, 2)
+    found = Comparison(protocol, np.ones((2, 2, 3, 3)), np.empty((2, 0, 3)), np.empty((2, 0)))
+    found.save(tmp_path / "found.json")
+    read = Comparison.load(tmp_path / "found.json")
+    assert (read.arguments, read.stream, read.descent.shape) == ({}, found.stream, (2, 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dynamics": "sgd"}, "dynamics must be a tuple of names, got 'sgd'"),
+        ({"dynamics": ()}, "dynamics must be one or more"),
+        ({"dynamics": ("gd", "gd")}, "dynamics must be different names"),
+        ({"learning_rate": float("nan")}, "learning_rate must be finite"),
+        ({"descent_rate": 0.0}, "descent_rate must be > 0"),
+        ({"n_steps": 2.5}, "n_steps must be an integer"),
+        ({"every": 0}, "every must be >= 1"),
+        ({"measured": ("loss",)}, "measured must be one of sharpness, noise, escape"),
+        ({"measured": ("noise", "escape")}, "measured must not give a metric twice"),
+    ],
+)
+def test_bad_protocols_are_named(change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        replace(PROTOCOL, **change)
