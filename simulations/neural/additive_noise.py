@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.theory._validation import as_choice, as_count, as_real
@@ -85,8 +86,8 @@ class AdditiveNoise:
         period: int = 1,
         strength: float | None = None,
     ) -> None:
-        self.kind = as_choice(kind, "kind", ADDITIVE)
-        self.operators, self.generator = operators, generator
+        self.kind, operators = as_choice(kind, "kind", ADDITIVE), as_operators(operators)
+        self.operators, self.generator = operators, as_generator(generator, operators.device)
         self.noise = matched_noise(noise, operators.n, "noise")
         most = min(operators.n, operators.dimension) if kind == "gld_leading" else operators.dimension
         self.k = 1

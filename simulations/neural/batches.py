@@ -303,6 +303,10 @@ def _tensors(batch: Any) -> Batch:
     if isinstance(batch, Mapping):
         return {key: _tensors(value) for key, value in batch.items()}
     if isinstance(batch, np.ndarray):
+        if isinstance(batch, np.ma.MaskedArray):
+            raise TypeError("a batch must be of arrays without a mask, got a masked array")
+        if batch.dtype.kind not in "biufc":
+            raise TypeError(f"a batch must be of numbers, got an array of {batch.dtype}")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nothing is written
             return torch.as_tensor(batch)

@@ -1,10 +1,10 @@
-"""Devices by name."""
+"""Devices by name, and generators on them."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["pick_device"]
+__all__ = ["as_generator", "pick_device"]
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -49,3 +49,37 @@ def pick_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, NotImplementedError, AssertionError) as error:  # as torch has it for a backend that is not built in
         raise ValueError(f"device must be there and hold numbers, got {device}: {str(error).splitlines()[0]}") from None
     return device
+
+
+def as_generator(value: object, device: torch.device | None = None) -> torch.Generator:
+    """Return a generator, or raise.
+
+    Parameters
+    ----------
+    value : torch.Generator
+    device : torch.device, optional
+        Where it must be.
+
+    Returns
+    -------
+    torch.Generator
+
+    Raises
+    ------
+    TypeError
+        If it is another one, as NumPy's is.
+    ValueError
+        If it is on another device.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.devices import as_generator
+    >>> as_generator(None)
+    Traceback (most recent call last):
+    TypeError: generator must be a torch.Generator, got None
+    """
+    if not isinstance(value, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {value!r}")
+    if device is not None and value.device.type != device.type:
+        raise ValueError(f"generator must be on {device}, where the network is, got one on {value.device}")
+    return value

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.escape import STAGES, Escape, escape, is_positive
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.noise_scale import NoiseScale, population_gradient
 from gradnoise.simulations.neural.precision import autocast_noise
 from gradnoise.simulations.neural.sample_losses import Options
-from gradnoise.simulations.neural.tails import excess_kurtosis, random_projections
+from gradnoise.simulations.neural.tails import MOST_DRAWS, excess_kurtosis, random_projections
 from gradnoise.simulations.neural.tails import noise_tail_index as _tail_index
-from gradnoise.simulations.neural.traces import expected_sharpness
+from gradnoise.simulations.neural.traces import MOST_PROBES, expected_sharpness
 from gradnoise.simulations.neural.words import in_words
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailIndex, with_error
@@ -292,13 +292,13 @@ def diagnose_operators(
     >>> float(found.hessian_eigenvalues[0].round(3))  # of H = diag(1, 4, 9) / 3
     3.0
     """
-    n = operators.n
+    n = as_operators(operators).n
     noise = matched_noise(batch_size, n, "batch_size")
     stream = Stream.of(rng)
     generator = torch.Generator(operators.device).manual_seed(stream.seed())
     k = as_count(n_eigenvalues, "n_eigenvalues")
-    as_count(n_probes, "n_probes", at_least=2)
-    as_count(n_draws, "n_draws", at_least=4)
+    as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES)
+    as_count(n_draws, "n_draws", at_least=4, at_most=MOST_DRAWS)
     with reporter(progress, STAGES + 4, "diagnose", "stages") as report:
         # The tails first: they refuse a noise that is none or that cannot be drawn, before the long work.
         directions = torch.Generator(operators.device).manual_seed(stream.child(2).seed())

@@ -12,7 +12,8 @@ import torch
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.batch_weights import weighted_batch
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.weights import COUNTABLE
 from gradnoise.theory._validation import as_choice, as_count
 from gradnoise.theory.sampling import (
@@ -24,6 +25,7 @@ from gradnoise.theory.sampling import (
     Rademacher,
     SamplingNoise,
     SparseGaussian,
+    as_noise,
     compensating_alpha,
     compensating_noise_batch_size,
 )
@@ -93,9 +95,10 @@ class WeightedLosses:
     """
 
     def __init__(self, operators: LossOperators, noise: SamplingNoise | None, generator: torch.Generator) -> None:
-        if noise is not None and noise.n != operators.n:
+        operators = as_operators(operators)
+        if noise is not None and as_noise(noise).n != operators.n:
             raise ValueError(f"noise must be over the {operators.n} samples, got {noise!r}")
-        self.operators, self.noise, self.generator = operators, noise, generator
+        self.operators, self.noise, self.generator = operators, noise, as_generator(generator, operators.device)
 
     def __repr__(self) -> str:
         return f"WeightedLosses({self.noise!r})"
@@ -142,6 +145,8 @@ class WithAdditiveNoise:
     """
 
     def __init__(self, noise: AdditiveNoise) -> None:
+        if not isinstance(noise, AdditiveNoise):
+            raise TypeError(f"noise must be an AdditiveNoise, got {noise!r}")
         self.noise = noise
         self._mean = WeightedLosses(noise.operators, None, noise.generator)
 
@@ -238,7 +243,7 @@ def build(
     True
     """
     as_choice(name, "dynamics", DYNAMICS)
-    b = as_count(batch_size, "batch_size", at_most=operators.n)
+    b = as_count(batch_size, "batch_size", at_most=as_operators(operators).n)
     if name in ADDITIVE:
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
     B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from gradnoise.simulations.ensemble import Result, versions
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.noise_scale import NoiseScale
 from gradnoise.simulations.neural.spectrum import leading_on_device
-from gradnoise.simulations.neural.traces import trace_hessian, trace_hessian_covariance
+from gradnoise.simulations.neural.traces import MOST_PROBES, trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailIndex, with_error
 from gradnoise.theory._validation import FloatArray, as_count
@@ -140,8 +141,12 @@ def escape(
     >>> round(found.isotropic_indicator.value, 4)  # TrH TrΣ / d = 5/2 · 5/4 / 2
     1.5625
     """
-    d, stream = operators.dimension, Stream.of(rng)
-    k = min(as_count(k, "k"), d)
+    d, stream = as_operators(operators).dimension, Stream.of(rng)
+    as_generator(generator, operators.device)
+    k, n_probes = (
+        min(as_count(k, "k"), d),
+        None if n_probes is None else as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES),
+    )
     covariance = covariance or NoiseCovariance(operators, noise)
     hessian = operators.hessian_here(None if n_probes is None else 2 * n_probes + _SEARCH * k)
     gradient = covariance.gradient
@@ -201,6 +206,8 @@ def is_positive(estimate: Measured) -> bool:
     >>> is_positive(Estimate(3.0, 1.0, 1_000)), is_positive(Estimate(1.0, 1.0, 1_000))
     (True, False)
     """
+    if not callable(getattr(estimate, "interval", None)):
+        raise TypeError(f"estimate must have a value and an interval, got {estimate!r}")
     return estimate.interval(0.95)[0] > 0
 
 

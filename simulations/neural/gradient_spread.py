@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gradnoise.simulations.neural.derivatives import gradient_of
 from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 
 __all__ = ["GradientSpread", "gradient_spread"]
 
@@ -100,7 +100,7 @@ def gradient_spread(operators: LossOperators, *, gradient: Tensor | None = None)
     >>> spread.squares, spread.trace, spread.vanishes  # of (-1, 0) and (0, -2), whose mean has the squared norm 1.25
     (tensor([1., 4.], dtype=torch.float64), 1.25, False)
     """
-    parameters = operators.own_parameters
+    parameters = as_operators(operators).own_parameters
     squares: dict[str, list[Tensor]] = {name: [] for name in parameters}
     total: dict[str, Tensor] = {}
     unit, n_summands, looped, rules = 0.0, 1, set(), None

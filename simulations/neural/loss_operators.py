@@ -23,7 +23,7 @@ from gradnoise.simulations.neural.independence import check_chunk, check_indepen
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.theory._validation import as_count
 
-__all__ = ["LossOperators"]
+__all__ = ["LossOperators", "as_operators"]
 
 _MOST = 2**63 - 1  # samples that torch can count
 _WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
@@ -345,6 +345,35 @@ class LossOperators:
             self._losses.evaluate(batch)
         except (RuntimeError, LookupError, AttributeError, TypeError, AssertionError) as error:
             raise ValueError(f"model and loss must take the data, but for {size_of(batch)} samples: {error}") from error
+
+
+def as_operators(value: object) -> LossOperators:
+    """Return the operators of a network, or raise.
+
+    Parameters
+    ----------
+    value : LossOperators
+
+    Returns
+    -------
+    LossOperators
+
+    Raises
+    ------
+    TypeError
+        If it is something else, such as the network itself.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.loss_operators import as_operators
+    >>> as_operators(torch.nn.Linear(2, 1))
+    Traceback (most recent call last):
+    TypeError: operators must be LossOperators of a network and its data, got Linear
+    """
+    if not isinstance(value, LossOperators):
+        raise TypeError(f"operators must be LossOperators of a network and its data, got {type(value).__name__}")
+    return value
 
 
 class _Everything:

@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
@@ -93,7 +93,7 @@ class NoiseCovariance:
     """
 
     def __init__(self, operators: LossOperators, noise: SamplingNoise) -> None:
-        self.operators, noise = operators, matched_noise(noise, operators.n, "noise")
+        self.operators, noise = operators, matched_noise(noise, as_operators(operators).n, "noise")
         self.share, self.of_mean = operators.n * float(noise.centred_power), float(noise.sum_variance)
         self.gradient = operators.gradient()
         self.gradient_norm_squared = float(self.gradient @ self.gradient)

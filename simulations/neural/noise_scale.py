@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.statistics import Estimate, Quotient, with_error
 
 __all__ = ["NoiseScale", "PopulationGradient", "population_gradient"]
@@ -161,7 +161,7 @@ def population_gradient(operators: LossOperators, spread: GradientSpread | None 
     >>> found.gradient_norm_squared.value, found.trace_covariance.value  # gradients (-1, 0) and (0, -2): no product, 5/2
     (0.0, 2.5)
     """
-    n = operators.n
+    n = as_operators(operators).n
     if n < 2:
         raise ValueError("operators must be of two samples or more, got one")
     spread = spread or gradient_spread(operators)

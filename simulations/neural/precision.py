@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 
 __all__ = ["autocast_noise"]
 
@@ -37,7 +37,7 @@ def autocast_noise(operators: LossOperators) -> float:
     >>> 0 < autocast_noise(LossOperators(model, loss, inputs, targets, autocast=torch.bfloat16)) < 1e-3
     True
     """
-    if operators.autocast is None:
+    if as_operators(operators).autocast is None:
         raise ValueError("operators must have an autocast, got none")
     pairs = zip(operators.sample_gradients(), operators.in_full_precision().sample_gradients(), strict=True)
     return sum(float((low - full).double().square().sum()) for low, full in pairs) / operators.n

@@ -136,6 +136,8 @@ def leading_on_device(
     >>> values, vectors
     (array([2.]), tensor([[1.]]))
     """
+    if not callable(product):
+        raise TypeError(f"product must be callable, got {product!r}")
     d = _dimension(like)
     k, tolerance = as_count(k, "k", at_most=d), as_real(tolerance, "tolerance", above=0)
     least = _ROUNDINGS * torch.finfo(like.dtype).eps

@@ -11,15 +11,17 @@ import math
 import numpy as np
 import torch
 
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, SkewedEstimate, TailIndex, tail_index
 from gradnoise.theory._validation import FloatArray, as_array, as_count
-from gradnoise.theory.sampling import Gaussian, SamplingNoise
+from gradnoise.theory.sampling import Gaussian, SamplingNoise, as_noise
 
-__all__ = ["excess_kurtosis", "noise_tail_index", "random_projections"]
+__all__ = ["MOST_DRAWS", "excess_kurtosis", "noise_tail_index", "random_projections"]
 
+MOST_DRAWS, _MOST_DIRECTIONS = 10**8, 10**6  # numbers of a direction that are held, and passes over the data
 _HELD = 2**22  # weights held at once
 _DOUBLE = float(np.finfo(np.float64).eps)
 _DIGITS = 0.75  # share of its digits that a noise has lost to be none, as in `tail_index`
@@ -51,8 +53,9 @@ def random_projections(operators: LossOperators, n_directions: int, generator: t
     >>> random_projections(operators, 5, torch.Generator().manual_seed(1)).shape
     (5, 3)
     """
-    theta = operators.parameters
-    shape = as_count(n_directions, "n_directions"), len(theta)
+    theta = as_operators(operators).parameters
+    as_generator(generator, theta.device)
+    shape = as_count(n_directions, "n_directions", at_most=_MOST_DIRECTIONS), len(theta)
     directions = torch.randn(shape, generator=generator, device=theta.device, dtype=theta.dtype)
     return np.array([operators.transposed_product(u).double().cpu().numpy() for u in directions])
 
@@ -137,7 +140,9 @@ def noise_tail_index(
     >>> abs(noise_tail_index(Gaussian(100, 1), values, 1_000, Stream.of(1)).value - 2) < 0.2
     True
     """
-    n_draws = as_count(n_draws, "n_draws", at_least=4)
+    if not isinstance(stream, Stream):
+        raise TypeError(f"stream must be a Stream, got {stream!r}")
+    n_draws = as_count(n_draws, "n_draws", at_least=4, at_most=MOST_DRAWS)
     values, variances = _noisy(noise, values, rounding)
     found = []
     for k, (v, variance) in enumerate(zip(values, variances, strict=True)):
@@ -155,6 +160,7 @@ def noise_tail_index(
 
 def _noisy(noise: SamplingNoise, values: FloatArray, rounding: float) -> tuple[FloatArray, list[float]]:
     """Values in units of the largest one, and the variance of the noise along each direction, which is not zero."""
+    as_noise(noise)
     values = as_array(values, "values", ndim=2)
     values = values / (np.abs(values).max(initial=0.0) or 1.0)
     variances = [noise.cumulant(2, v) for v in values]

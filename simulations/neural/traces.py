@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.neural.devices import as_generator
 from gradnoise.simulations.neural.exchangeable_trace import check_finite, exchangeable_trace, random_probes
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import as_count, as_real
 
-__all__ = ["expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
+__all__ = ["MOST_PROBES", "expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
 
+MOST_PROBES = 10**7  # each a pass over the data: with a millisecond each they take three hours
 _XTRACE = 4  # products, of which two span a subspace
 
 
@@ -90,6 +93,7 @@ def trace_hessian(
     >>> trace_hessian(operators, None, torch.Generator()).value  # of H = diag(1/2, 2)
     2.5
     """
+    as_generator(generator, as_operators(operators).device)
     product = hessian or operators.hessian_here()
     few, like = _few(n_probes, operators.dimension), operators.parameters
     return _exact(lambda z: z @ product(z), like) if few is None else _estimated(product, like, few, generator)
@@ -138,6 +142,7 @@ def trace_hessian_covariance(
     >>> round(found.value, 4)  # of H = diag(1/2, 2) and Σ with the diagonal (1/4, 1)
     2.125
     """
+    as_generator(generator, as_operators(operators).device)
     product = hessian or operators.hessian_here()
 
     def root(z: Tensor) -> Tensor:
@@ -199,14 +204,17 @@ def expected_sharpness(
     >>> abs(found.value - 0.1**2 * 2.5 / 2) < 5 * found.standard_error  # radius² TrH / 2, the loss being quadratic
     True
     """
-    theta, here = operators.parameters, operators.losses().mean()
-    spread = as_real(radius, "radius", above=0)
-    found = []
-    for _ in range(as_count(n_probes, "n_probes", at_least=2)):
+    as_generator(generator, as_operators(operators).device)
+    n_probes, spread = as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES), as_real(radius, "radius", above=0)
+    theta, here, found = operators.parameters, operators.losses().mean(), []
+    for _ in range(n_probes):
         nu = spread * torch.randn(theta.shape, generator=generator, device=theta.device, dtype=theta.dtype)
         around = [operators.losses(theta + sign * nu).mean() for sign in (1, -1)]
         found.append((around[0] + around[1]) / 2 - here)
-    return Estimate.of(torch.stack(found).double().cpu().numpy())
+    gains = torch.stack(found).double().cpu().numpy()
+    if not np.isfinite(gains).all():
+        raise ValueError(f"radius must be one within which the losses are finite, got {radius!r}")
+    return Estimate.of(gains)
 
 
 def _estimated(product: Callable[[Tensor], Tensor], like: Tensor, n_probes: int, generator: torch.Generator) -> Estimate:
@@ -232,6 +240,6 @@ def _exact(quadratic: Callable[[Tensor], Tensor], like: Tensor) -> Estimate:
 
 def _few(n_probes: int | None, size: int) -> int | None:
     """Return a number of probes; None where the axes are no more."""
-    if n_probes is None or as_count(n_probes, "n_probes", at_least=2) >= size:
+    if n_probes is None or as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES) >= size:
         return None
     return n_probes

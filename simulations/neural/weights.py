@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.neural.devices import as_generator
 from gradnoise.simulations.sampling import Rules
 from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
@@ -102,8 +103,7 @@ def dtypes(generator: torch.Generator, dtype: torch.dtype | None) -> tuple[torch
     >>> dtypes(torch.Generator(), torch.bfloat16)
     (torch.bfloat16, torch.float32)
     """
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {generator!r}")
+    as_generator(generator)
     asked = torch.get_default_dtype() if dtype is None else dtype
     if not isinstance(asked, torch.dtype) or not asked.is_floating_point:
         raise TypeError(f"dtype must be a floating point type, got {asked}")

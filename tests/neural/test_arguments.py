@@ -1,0 +1,101 @@
+"""Arguments of a wrong kind or size, of all that takes a network's operators.
+
+They would catch an AttributeError of whatever is met first, torch's own words, values that a mask hides, and counts without end.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
+
+from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+from gradnoise.simulations.neural.diagnosis import diagnose_operators
+from gradnoise.simulations.neural.dynamics import WeightedLosses, build
+from gradnoise.simulations.neural.escape import escape
+from gradnoise.simulations.neural.gradient_spread import gradient_spread
+from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
+from gradnoise.simulations.neural.noise_scale import population_gradient
+from gradnoise.simulations.neural.tails import random_projections
+from gradnoise.simulations.neural.traces import expected_sharpness, trace_hessian, trace_hessian_covariance
+from gradnoise.simulations.neural.weights import weights
+from gradnoise.theory.sampling import Minibatch
+
+from .networks import LOSS, N, problem
+
+
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
+def network():
+    """Arguments of `LossOperators`."""
+    model, x, y = problem("perceptron")
+    return model, LOSS, x, y
+
+
+def kinds():
+    """Functions of operators, each with what it takes beside them."""
+    return [
+        (lambda o: AdditiveNoise("gld_diag", o, 2, generator())),
+        (lambda o: WeightedLosses(o, None, generator())),
+        (lambda o: build("sgd", o, 2, generator())),
+        (lambda o: NoiseCovariance(o, Minibatch(N, 2))),
+        (lambda o: escape(o, Minibatch(N, 2), generator())),
+        (lambda o: diagnose_operators(o, 2, rng=1)),
+        (lambda o: trace_hessian(o, 2, generator())),
+        (lambda o: trace_hessian_covariance(o, 2, generator())),
+        (lambda o: expected_sharpness(o, generator(), n_probes=2)),
+        (lambda o: random_projections(o, 2, generator())),
+        population_gradient,
+        gradient_spread,
+    ]
+
+
+@pytest.mark.parametrize("value", [None, math.nan, "model", torch.nn.Linear(2, 1), np.ones(3)])
+def test_what_is_no_operators_is_named(value):
+    for call in kinds():
+        with pytest.raises(TypeError, match="operators must be LossOperators of a network and its data, got"):
+            call(value)
+
+
+@pytest.mark.parametrize("value", [None, 3, np.random.default_rng(1)])
+def test_what_is_no_generator_of_torch_is_named(value):
+    operators = LossOperators(*network())
+    for call in (
+        lambda g: AdditiveNoise("gld_diag", operators, 2, g),
+        lambda g: build("sgd", operators, 2, g),
+        lambda g: escape(operators, Minibatch(N, 2), g),
+        lambda g: trace_hessian(operators, 2, g),
+        lambda g: expected_sharpness(operators, g, n_probes=2),
+        lambda g: random_projections(operators, 2, g),
+        lambda g: weights(Minibatch(N, 2), g),
+    ):
+        with pytest.raises(TypeError, match=r"generator must be a torch\.Generator, got"):
+            call(value)
+
+
+def test_counts_that_would_not_end_are_named():
+    operators = LossOperators(*network())
+    for call, message in (
+        (lambda: expected_sharpness(operators, generator(), n_probes=10**20), "n_probes must be between 2 and 10000000"),
+        (lambda: trace_hessian(operators, 10**20, generator()), "n_probes must be between 2 and 10000000"),
+        (lambda: diagnose_operators(operators, 2, rng=1, n_draws=10**20), "n_draws must be between 4 and 100000000"),
+        (lambda: diagnose_operators(operators, 2, rng=1, n_directions=10**20), "n_directions must be between 1 and 1000000"),
+        (lambda: LossOperators(*network(), chunk_size=10**20), "chunk_size must be between 1 and"),
+        (lambda: build("enhanced", operators, 2, generator(), large_batch_size=10**20), "large_batch_size must be between 3 and"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_arrays_that_hide_values_are_refused():
+    model, loss, x, y = network()
+    for other, message in (
+        (np.ma.masked_less(x.numpy(), 0), "of arrays without a mask"),
+        (x.numpy().astype(object), "of numbers"),
+    ):
+        with pytest.raises(TypeError, match=f"a batch must be {message}"):
+            LossOperators(model, loss, other, y)
