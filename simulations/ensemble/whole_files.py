@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "sync_folder"]
+__all__ = ["remove_leftovers", "replacing", "sync_folder"]
+
+_WINDOWS = sys.platform == "win32"
+_PREFIX, _SUFFIX = ".gradnoise-", ".tmp"
+_OLD_SECONDS = 7 * 86_400  # no file takes longer to write
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[BinaryIO]:
     """Open a file for writing that takes the place of another one when the block ends; if it raises, the old one stays.
 
     Parameters
     ----------
     path : path
         A link stays one. What is no regular file, as a pipe or ``/dev/null``, is written directly.
+    sweep : bool
+        Whether leftovers of writers that were killed are removed from its folder.
 
     Yields
     ------
@@ -57,24 +67,83 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     if target.exists() and not os.access(target, os.W_OK):  # a rename would not ask
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
-    temporary = target.with_name(f".gradnoise-{secrets.token_hex(8)}.tmp")
+    if sweep:
+        remove_leftovers(target.parent)
+    temporary, file = _temporary(target.parent)
     try:
-        with open(temporary, "xb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:
+            if target.exists():
+                shutil.copymode(target, temporary)
+            if not _WINDOWS:  # the lock is held until the file has its name
+                os.replace(temporary, target)
+        if _WINDOWS:  # an open file keeps its name there
+            os.replace(temporary, target)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, os.fspath(temporary)):
+            error.filename = os.fspath(path)  # a full disk does not say of itself what it had no room for
         raise
     sync_folder(target.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of writers that were killed, and none of a writer that lives.
+
+    A writer locks its file, and the lock ends with the process, however that ends. Where locks say nothing, on a file of another
+    machine, only age tells.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        try:
+            if time.time() - path.stat().st_mtime > _OLD_SECONDS or _is_abandoned(path):
+                path.unlink()
+        except OSError:  # another one was faster, or the disk is read-only
+            continue
+
+
+def _is_abandoned(path: Path) -> bool:
+    if _WINDOWS or not path.name.startswith(f"{_PREFIX}{_host()}-"):
+        return False
+    with open(path, "rb") as file:
+        return _locked(file)
+
+
+def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    """Open a new temporary file, and lock it; once more if it was taken for a leftover before the lock was there."""
+    while True:
+        path = folder / f"{_PREFIX}{_host()}-{secrets.token_hex(8)}{_SUFFIX}"
+        file = open(path, "xb")  # noqa: SIM115  the caller closes it
+        if _WINDOWS or not _locked(file) or path.exists():
+            return path, file
+        file.close()
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Lock a file until it is closed; False where somebody has it, or the file system has no locks."""
+    import fcntl  # here, as Windows has none
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def _host() -> str:
+    """Stands for this machine in the name of a file, as not all file systems tell others of its locks."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
 def sync_folder(folder: Path) -> None:
     """Put on disk which files a folder holds."""
-    if sys.platform != "win32":  # a folder cannot be opened there
+    if not _WINDOWS:  # a folder cannot be opened there
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
