@@ -6,16 +6,18 @@
 - `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
 - `Result` is the base of what studies return: what was asked, what came out, what made it; `PathsResult` has each path's numbers
 - `JsonResult` is anything that can be JSON, `versions` what numbers depend on, `replacing` a file that is written whole or not
-- `kernel` compiles a function when it is first called, `part` one that kernels hand records to
-- `referenced_globals` and `fingerprint` tell what a function depends on
+- `kernel` compiles a function when it is first called, `part` one that kernels hand records to, `callback` one that they take
+- `fingerprint` tells what a function depends on
 """
 
 from __future__ import annotations
 
-from gradnoise.simulations.ensemble.block_store import Block, BlockStore
+from gradnoise.simulations.ensemble.block import Block
+from gradnoise.simulations.ensemble.block_store import BlockStore
 from gradnoise.simulations.ensemble.driver import BLOCK_SIZE, MOST_PATHS, concatenate, run
-from gradnoise.simulations.ensemble.function_identity import fingerprint, referenced_globals
+from gradnoise.simulations.ensemble.function_identity import fingerprint
 from gradnoise.simulations.ensemble.jit import kernel, part
+from gradnoise.simulations.ensemble.machine_code import callback
 from gradnoise.simulations.ensemble.memory import check_fits
 from gradnoise.simulations.ensemble.progress import Progress, reporter, without_bars
 from gradnoise.simulations.ensemble.provenance import versions
@@ -31,13 +33,13 @@ __all__ = [
     "PathsResult",
     "Progress",
     "Result",
+    "callback",
     "check_fits",
     "concatenate",
     "fingerprint",
     "finite",
     "kernel",
     "part",
-    "referenced_globals",
     "replacing",
     "reporter",
     "run",

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
-from gradnoise.simulations.ensemble.block_store import Block, BlockStore
+from gradnoise.simulations.ensemble.block import Block, as_block
+from gradnoise.simulations.ensemble.block_store import BlockStore
 from gradnoise.simulations.ensemble.memory import check_fits
 from gradnoise.simulations.ensemble.progress import Progress, as_progress, reporter
 from gradnoise.simulations.ensemble.workers import as_workers, watched
@@ -52,8 +53,8 @@ def run(
     Parameters
     ----------
     kernel : callable
-        ``kernel(n_paths, generator, *params)`` returns a tuple of arrays. A function of a module, so that processes can
-        import it.
+        ``kernel(n_paths, generator, *params)`` returns a tuple of arrays of numbers. A function of a module, so that processes
+        can import it.
     params : tuple
         Its further arguments.
     n_paths : int
@@ -174,18 +175,10 @@ def _in_order(tasks: Iterator[Any], workers: Any, store: str | os.PathLike[str] 
 def _compute(
     kernel: Callable[..., Block], params: tuple[Any, ...], size: int, stream: Stream, index: int, blocks: BlockStore | None
 ) -> Block:
-    finished = blocks.load(index, size) if blocks is not None else None
-    if finished is None:
-        finished = kernel(size, stream.generator(index), *params)
-        if not isinstance(finished, tuple):
-            raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(finished).__name__}")
-        for array in finished:
-            if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray) or array.dtype.kind not in "biufc":
-                kind = f" of dtype {array.dtype}" if isinstance(array, np.ndarray) else ""
-                raise TypeError(f"kernel must return a tuple of numeric arrays, got one with a {type(array).__name__}{kind}")
-        if blocks is not None:
-            blocks.save(index, size, finished)
-    return finished
+    def compute() -> Block:
+        return as_block(kernel(size, stream.generator(index), *params))
+
+    return compute() if blocks is None else blocks.kept(index, size, compute)
 
 
 def _fitting(results: Iterator[Block], n_paths: int, block_size: int) -> Iterator[Block]:

@@ -1,58 +1,61 @@
-"""What a function depends on beside its own code: the globals that it reads, which a compiled function freezes."""
+"""What a function or a value is, by content: all that it can reach, whichever process, machine or folder it is in.
+
+Code counts by its bytecode, and with it all that it reads: globals, attributes of modules, imports inside it, closures, defaults,
+classes with their methods, compiled functions with their options. Installed packages and Python count by their versions, our own
+theory and simulations by their sources, which a store hashes as a whole. What cannot be seen through is refused by name.
+
+Two libraries come near. joblib.hashing pickles, and a pickle names a function of a module, whatever its code is. cloudpickle
+takes functions by value, but modules, and so ``helpers.scale``, by name, and its bytes for equal things differ between processes,
+as do Numba's for compiled functions. Both are made to be loaded again, not to be compared.
+"""
 
 from __future__ import annotations
 
-import dis
-import inspect
+import hashlib
+import json
 from collections.abc import Callable
-from functools import lru_cache
-from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import numpy as np
+from gradnoise.simulations.ensemble.identity_walk import Walk
 
-__all__ = ["fingerprint", "referenced_globals"]
+__all__ = ["fingerprint", "identity"]
+
+_FROZEN: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
 
 
-def referenced_globals(function: Callable[..., Any]) -> dict[str, Any]:
-    """Globals that the code of a function reads.
+def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
+    """Return a hash of what a value is, the same in all processes.
 
     Parameters
     ----------
-    function : callable
-        Written in Python.
+    value : object
+    name : str
+        For messages.
+    ours_by_content : bool
+        Whether theory and simulations are followed too, where nothing else tells their sources.
 
-    Returns
-    -------
-    dict
-        By name.
-
-    Examples
-    --------
-    >>> from gradnoise.simulations.ensemble import referenced_globals
-    >>> scale = 2.0
-    >>> def scaled(x):
-    ...     return scale * x
-    >>> referenced_globals(scaled)
-    {'scale': 2.0}
+    Raises
+    ------
+    TypeError
+        If something that it reaches cannot be known, or is not what a compiled function was made from; it is named.
     """
-    function = getattr(function, "py_func", function)  # of a compiled one
-    scope = function.__globals__
-    return {name: scope[name] for name in _global_names(function.__code__) if name in scope}
+    walk = Walk(strict=True, ours_by_content=ours_by_content)
+    found = _hashed([walk.form(value, name), walk.definitions()])
+    for compiled in walk.compiled:
+        _check_frozen(compiled)
+    return found
 
 
-def fingerprint(function: Callable[..., Any], seen: tuple[CodeType, ...] = ()) -> tuple[Any, ...]:
+def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     """Return what a compiled form of a function has frozen; it differs where anything of that was changed since.
 
-    Numbers, strings, arrays and functions count by what they are, all else by which object it is. It is good within one
-    process only.
+    What cannot be known by its content counts by which object it is. So it is good within one process only.
 
     Parameters
     ----------
     function : callable
-        Written in Python.
-    seen : tuple, optional
-        Code of functions that call this one, for those that call each other.
+        Written in Python, or compiled from it.
 
     Returns
     -------
@@ -70,28 +73,37 @@ def fingerprint(function: Callable[..., Any], seen: tuple[CodeType, ...] = ()) -
     >>> fingerprint(scaled) == before
     False
     """
-    function = getattr(function, "py_func", function)  # of a compiled one
-    code = function.__code__
-    closed = {f"cell {i}": cell.cell_contents for i, cell in enumerate(function.__closure__ or ())}
-    parts: list[Any] = [code]
-    for name, value in {**referenced_globals(function), **closed}.items():
-        inner = getattr(value, "py_func", value)  # of a compiled one
-        if inspect.isfunction(inner):
-            known = inner.__code__ is code or inner.__code__ in seen
-            parts.append((name, inner.__code__ if known else fingerprint(inner, (*seen, code))))
-        elif isinstance(value, np.ndarray):
-            parts.append((name, value.shape, value.dtype.str, value.tobytes()))
-        elif isinstance(value, (bool, int, float, complex, str, tuple, np.generic, type(None))):
-            parts.append((name, repr(value)))
-        else:
-            parts.append((name, id(value)))
-    return tuple(parts)
+    walk = Walk(strict=False, ours_by_content=True)
+    parts = [walk.form(getattr(function, "py_func", function), "function"), walk.definitions()]
+    return _hashed(parts), tuple(_SameObject(value) for value in walk.unknown)
 
 
-@lru_cache(maxsize=1024)
-def _global_names(code: CodeType) -> tuple[str, ...]:
-    names = {str(i.argval) for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):  # of a function or comprehension inside
-            names.update(_global_names(constant))
-    return tuple(sorted(names))
+class _SameObject:
+    """A key that is equal for one object only, and keeps it alive."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameObject) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _hashed(form: Any) -> str:
+    return hashlib.sha256(json.dumps(form).encode()).hexdigest()
+
+
+def _check_frozen(compiled: Any) -> None:
+    """Refuse a function of Numba that was compiled before a change: it computes with what it read then, in this process only."""
+    if not hasattr(compiled, "recompile"):  # a `Kernel` is compiled anew by itself
+        return
+    now = fingerprint(compiled)
+    if not compiled.signatures:
+        _FROZEN[compiled] = now
+    elif _FROZEN.setdefault(compiled, now) != now:
+        raise TypeError(
+            f"{compiled.__name__} must be compiled anew, as something that it reads has changed since: call "
+            f"{compiled.__name__}.recompile() first"
+        )

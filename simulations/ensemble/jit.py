@@ -9,6 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from gradnoise.simulations.ensemble.code_origin import is_ours
+from gradnoise.simulations.ensemble.function_identity import fingerprint
+from gradnoise.simulations.ensemble.machine_code import keep_on_disk
+
 __all__ = ["Kernel", "kernel", "part"]
 
 _LOCK = threading.Lock()  # two threads that first call a kernel at once share what they compile
@@ -17,9 +21,9 @@ _LOCK = threading.Lock()  # two threads that first call a kernel at once share w
 def kernel(function: Callable[..., Any]) -> Kernel:
     """Compile without the GIL, with IEEE division and no fastmath, and cache the machine code where that is possible.
 
-    Nothing is compiled, nor Numba imported, before the kernel is called, or met in another one that is. Numba's cache of machine
-    code on disk sees an edit of the kernel's own file, but not one of a kernel in another file that it calls: keep the parts of a
-    kernel in one file.
+    Nothing is compiled, nor Numba imported, before the kernel is called, or met in another one that is. Machine code on disk is
+    good for as long as nothing that the kernel reaches has changed, in whichever file, and so is that of a running process: a
+    kernel of yours is compiled anew after a change of a constant that it reads.
 
     Parameters
     ----------
@@ -98,15 +102,17 @@ class Kernel:
             raise TypeError(f"function must be a Python function, got {function!r}")
         self.py_func, self._options = function, options
         self._compiled: Any = None
+        self._frozen: tuple[Any, ...] | None = None
         functools.update_wrapper(self, function)
 
     @property
     def compiled(self) -> Any:
-        """Numba's dispatcher."""
+        """Numba's dispatcher. Globals are frozen in it, so that it is a new one where a user has changed one."""
+        frozen = None if is_ours(self.py_func.__module__) else fingerprint(self.py_func)
         with _LOCK:
-            if self._compiled is None:
-                self._compiled = _dispatcher(self.py_func, self._options)
-        return self._compiled
+            if self._compiled is None or frozen != self._frozen:
+                self._compiled, self._frozen = _dispatcher(self.py_func, self._options), frozen
+            return self._compiled
 
     @property
     def _numba_type_(self) -> Any:
@@ -133,8 +139,7 @@ def _dispatcher(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     import numba
 
     options = {"nogil": True, "error_model": "numpy", **options}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:
-        # Without a writable cache folder Numba refuses to decorate at all; compiling anew in each process is the better answer.
-        return numba.njit(**options)(function)
+    compiled = numba.njit(**options)(function)
+    if compiled is not function:  # as it is with Numba's compiler off
+        keep_on_disk(compiled, function, options)
+    return compiled

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.simulations.ensemble import fingerprint, kernel
+from gradnoise.simulations.ensemble import callback, fingerprint, kernel
 from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
 from gradnoise.simulations.sde.trial import try_out
 from gradnoise.theory._validation import FloatArray, as_array, as_flag
@@ -42,8 +42,8 @@ class Problem:
         Numba-compiled functions, free of Python objects; they are compiled when the problem is made, and called for millions
         of thetas.
     data : (n, p) array_like
-        A row per sample: features, labels, whatever the functions read. (Globals that they read are constants, frozen when
-        they are compiled.)
+        A row per sample: features, labels, whatever the functions read. (Globals that they read, also those of other modules,
+        are constants; after a change the functions are compiled anew when they are next used.)
     start : (d,) array_like
         theta_0.
     name : str
@@ -202,18 +202,13 @@ def compiled(function: Callable[..., None], name: str, vectorized: bool = False)
 
 @lru_cache(maxsize=128)
 def _compile(function: Callable[..., None], signature: Any, frozen: tuple[Any, ...]) -> Any:
-    """Compile; `frozen` is what the machine code is good for. A user's is not kept on disk, where only its file is looked at."""
-    import numba  # here, as its import takes long
-    from numba.core import config
+    """Compile; `frozen` is what the machine code is good for."""
+    from numba.core import config  # here, as its import takes long
 
     if vars(config)["DISABLE_JIT"]:
         return function  # kernels are plain Python, too, and call it as it is
 
-    try:
-        ours = function.__module__.startswith("gradnoise.")
-        return numba.cfunc(signature, cache=ours, error_model="numpy")(function)
-    except RuntimeError:  # no file to keep the machine code beside
-        return numba.cfunc(signature, error_model="numpy")(function)
+    return callback(function, signature, error_model="numpy")
 
 
 def written(

@@ -3,6 +3,7 @@
 And a part of a kernel, which counts no references, that keeps or gives away what others own, or may allocate.
 """
 
+import os
 import pickle
 import subprocess
 import sys
@@ -70,15 +71,66 @@ def test_a_part_that_allocates_is_refused():
 
 @pytest.mark.parametrize("decorator", [kernel, part])
 def test_without_a_cache_folder_a_kernel_is_compiled_all_the_same(monkeypatch, decorator):
-    real = numba.njit
+    def no_locator(function):
+        raise RuntimeError("cannot cache function: no locator available")
 
-    def no_locator(*args, cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(*args, **options)
-
-    monkeypatch.setattr(numba, "njit", no_locator)
+    monkeypatch.setattr("numba.core.caching.FunctionCache", no_locator)
     assert decorator(lambda x: x + 1)(1) == 2
+
+
+KERNEL_FILE = """
+import far
+from gradnoise.simulations.ensemble import callback, kernel
+
+def doubled(x): return far.double(x) + far.C
+once = kernel(doubled)
+
+@kernel
+def twice(x): return once(once(x))
+
+@kernel
+def applied(f, x): return f(x)
+
+if __name__ != "__main__":
+    dispatcher, called = twice.compiled, callback(doubled, "float64(float64)")
+    print(twice(1.0), applied(called, 1.0), sum(dispatcher.stats.cache_hits.values()), called.cache_hits)
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("edit", [("2.0 * x", "3.0 * x"), ("C = 1.0", "C = 2.0")], ids=["code", "constant"])
+def test_machine_code_on_disk_is_good_until_a_file_that_it_was_not_made_from_is_edited(tmp_path, edit):
+    far = "from gradnoise.simulations.ensemble import kernel\nC = 1.0\n@kernel\ndef double(x): return 2.0 * x\n"
+    (tmp_path / "near.py").write_text(KERNEL_FILE)
+
+    def run(text):
+        (tmp_path / "far.py").write_text(text)
+        variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-B", "-c", "import near"]
+        found = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.split()
+        return [float(x) for x in found[:2]], found[2:]
+
+    assert run(far) == ([7.0, 3.0], ["0", "0"])
+    assert run(far) == ([7.0, 3.0], ["1", "1"])
+    edited, hits = run(far.replace(*edit))
+    assert edited == ([13.0, 4.0] if edit[0][0] == "2" else [10.0, 4.0]) and hits == ["0", "0"]
+
+
+CONSTANT = 2.0
+
+
+def test_a_kernel_is_compiled_anew_where_a_constant_that_it_reads_has_changed(monkeypatch):
+    @kernel
+    def scaled(x):
+        return CONSTANT * x
+
+    @kernel
+    def scaled_twice(x):
+        return scaled(scaled(x))
+
+    assert scaled_twice(1.0) == 4.0 and scaled_twice.compiled is scaled_twice.compiled
+    monkeypatch.setattr(sys.modules[__name__], "CONSTANT", 3.0)
+    assert scaled_twice(1.0) == 9.0 and scaled(1.0) == 3.0
 
 
 def test_a_kernel_is_pickled_by_name_where_it_has_one_and_else_by_its_code():
@@ -120,7 +172,7 @@ def test_two_threads_that_call_a_kernel_first_share_its_compiled_form(monkeypatc
     double = kernel(lambda x: 2 * x)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(double, range(4))) == [0, 2, 4, 6]
-    assert len({options["nogil"] for options in made}) == 1 and sum("cache" in options for options in made) == 1
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ numbers, and an error that does not say which function is wrong.
 
 import math
 import sys
+import types
 from typing import Any, cast
 
 import numba
@@ -133,6 +134,28 @@ def test_a_changed_global_is_seen(monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
     problem = Problem(scaled, scaled_gradients, DATA, np.array([1.0]))
     assert problem.loss([1.0]) == 3 and problem.sample_gradients([1.0])[0, 0] == 3
+
+
+far: Any = types.ModuleType("far")
+far.C, far.deeper = 2.0, cast(Any, types.ModuleType("deeper"))
+far.deeper.factor = numba.njit(lambda: 1.0)
+
+
+def read_from_far(theta, data, out):
+    out[:] = far.C * far.deeper.factor() * theta[0]
+
+
+def read_from_far_gradients(theta, data, out):
+    out[:] = far.C * far.deeper.factor()
+
+
+@pytest.mark.parametrize(("module", "name", "value"), [(far, "C", 3.0), (far.deeper, "factor", numba.njit(lambda: 1.5))])
+def test_a_change_in_another_module_is_seen(monkeypatch, module, name, value):
+    before = Problem(read_from_far, read_from_far_gradients, DATA, np.array([1.0]))
+    assert before.loss([1.0]) == 2
+    monkeypatch.setattr(module, name, value)
+    after = Problem(read_from_far, read_from_far_gradients, DATA, np.array([1.0]))
+    assert after.loss([1.0]) == before.loss([1.0]) == 3 and after.sample_gradients([1.0])[0, 0] == 3
 
 
 def at_many_points(theta, data, out):

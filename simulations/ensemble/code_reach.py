@@ -1,0 +1,142 @@
+"""What code reads from outside itself, told from its bytecode: globals, attributes of modules, and imports inside it.
+
+The bytecode is what runs, also where its file was edited since or there is none. Of ``helpers.constants.C`` the whole chain
+counts, so that another function of ``helpers`` may change. Where a module is used in any other way, as an argument or by another
+name, its chain is empty, and it counts as a whole.
+"""
+
+from __future__ import annotations
+
+import dis
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+
+__all__ = ["Import", "Reach", "reach"]
+
+_GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+_CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
+_ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
+_NOT_READ = ("LOAD_FAST_AND_CLEAR",)  # puts a variable aside for a comprehension
+_SILENT = ("CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PUSH_NULL", "RESUME")
+_FAST = re.compile("(LOAD|STORE)_FAST")  # two in one instruction since Python 3.13
+
+
+@dataclass(frozen=True)
+class Import:
+    """An import inside a function.
+
+    Attributes
+    ----------
+    module : str
+        As it is written.
+    level : int
+        Dots before it.
+    name : str or None
+        What is taken from it by ``from ... import``.
+    top : bool
+        Whether ``import a.b`` gives ``a``.
+    chains : tuple of tuple of str
+        Attributes of what was imported that are read; an empty chain is the whole.
+    """
+
+    module: str
+    level: int
+    name: str | None
+    top: bool
+    chains: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What code reads, each with chains of attributes: by global name, by name of a cell, and by imports."""
+
+    globals: tuple[tuple[str, tuple[str, ...]], ...]
+    cells: tuple[tuple[str, tuple[str, ...]], ...]
+    imports: tuple[Import, ...]
+
+
+@lru_cache(maxsize=4096)
+def reach(code: CodeType) -> Reach:
+    """Return what code, and functions and classes inside it, read from outside."""
+    globals_read: set[tuple[str, tuple[str, ...]]] = set()
+    cells_read: set[tuple[str, tuple[str, ...]]] = set()
+    imported: list[tuple[str, int, str | None, bool, str | None]] = []
+    local_reads: set[tuple[str, tuple[str, ...]]] = set()
+    for part in _parts(code):
+        instructions = [i for i in dis.get_instructions(part) if i.opname not in _SILENT]
+        for at, instruction in enumerate(instructions):
+            chain = _attributes(instructions[at + 1 :])
+            *others, last = _read(instruction, part) or [None]
+            if instruction.opname in _GLOBAL_LOADS:
+                globals_read.add((str(last), chain))
+            elif instruction.opname in _CELL_LOADS:
+                cells_read.add((str(last), chain))
+            else:
+                local_reads.update((name, ()) for name in others if name)
+                if last:
+                    local_reads.add((last, chain))
+        imported += _imports(instructions)
+    # A variable is known by its name: in a function inside, one of the same name adds to what is read, which is on the safe side.
+    reads = local_reads | cells_read | globals_read
+    found = []
+    for module, level, name, top, variable in imported:
+        chains = {chain for read, chain in reads if read == variable} if variable else {()}
+        found.append(Import(module, level, name, top, tuple(sorted(chains))))
+    return Reach(tuple(sorted(globals_read)), tuple(sorted(cells_read)), tuple(found))
+
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+
+
+def _read(instruction: dis.Instruction, code: CodeType) -> list[str]:
+    """Names of variables that an instruction puts on the stack, in their order."""
+    op, value = instruction.opname, instruction.argval
+    if op in _GLOBAL_LOADS or op in _CELL_LOADS:
+        return [str(value)]
+    if op in _NOT_READ:
+        return []
+    kinds, names = _FAST.findall(op), value if isinstance(value, tuple) else (value,)
+    cells = code.co_cellvars + code.co_freevars  # loaded like this, they are handed on to a function inside
+    return [n for kind, n in zip(kinds, names, strict=False) if kind == "LOAD" and n not in cells]
+
+
+def _attributes(instructions: Iterable[dis.Instruction]) -> tuple[str, ...]:
+    chain = []
+    for instruction in instructions:
+        if instruction.opname not in _ATTRIBUTE_LOADS:
+            break
+        chain.append(str(instruction.argval))
+    return tuple(chain)
+
+
+def _imports(instructions: list[dis.Instruction]) -> Iterator[tuple[str, int, str | None, bool, str | None]]:
+    """Module, level, name, whether it is the top package, and the variable that holds it, of all imports."""
+    for at, instruction in enumerate(instructions):
+        if instruction.opname != "IMPORT_NAME":
+            continue
+        module, level = str(instruction.argval), int(instructions[at - 2].argval)
+        rest = instructions[at + 1 :]
+        taken = instructions[at - 1].argval  # names after "from ... import"
+        if not taken:
+            inner = [i.opname == "IMPORT_FROM" for i in rest[:1]] == [True]  # "import a.b as c" takes b from a
+            stores = (i for i in rest if i.opname.startswith("STORE_"))
+            yield module, level, None, not inner, _stored(next(stores, None))
+            continue
+        for name in taken:
+            where = next((k for k, i in enumerate(rest) if i.opname == "IMPORT_FROM" and i.argval == name), None)
+            yield module, level, name, False, None if where is None else _stored(rest[where + 1])
+
+
+def _stored(instruction: dis.Instruction | None) -> str | None:
+    """Variable that an instruction stores into; None where it is none, and all of the value counts."""
+    if instruction is None or not instruction.opname.startswith("STORE_"):
+        return None
+    value = instruction.argval
+    return str(value[0] if isinstance(value, tuple) else value)

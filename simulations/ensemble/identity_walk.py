@@ -1,0 +1,306 @@
+"""A walk over all that a value reaches, which turns it into nested lists of numbers and strings."""
+
+from __future__ import annotations
+
+import builtins
+import enum
+import functools
+import importlib
+import json
+import reprlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
+from gradnoise.simulations.ensemble.code_reach import Import, reach
+from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, parts_of
+from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, plain_form
+
+__all__ = ["Walk"]
+
+_ABSENT = object()
+_OF_EVERY_MODULE = {f"__{name}__" for name in ("builtins", "cached", "doc", "file", "loader", "name", "package", "path", "spec")}
+_DESCRIPTORS = (
+    types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+)  # fmt: skip
+
+
+class Walk:
+    """Forms of values, where a function, a class or a module is a number of its definition.
+
+    Numbers end circles. They are given in the order in which things are met, which is the same in all processes.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether what cannot be known is refused; else it is the number of its place in `unknown`.
+    ours_by_content : bool
+        Whether theory and simulations are followed as a user's code is.
+
+    Attributes
+    ----------
+    unknown : list
+        What could not be known.
+    compiled : list
+        Compiled functions that were met.
+    """
+
+    def __init__(self, *, strict: bool, ours_by_content: bool = False) -> None:
+        self._strict, self._ours_by_content = strict, ours_by_content
+        self._numbers: dict[int, int] = {}
+        self._met: list[tuple[Callable[[Any, str], Any], Any, str]] = []  # holds them, so that no id is given twice
+        self._open: list[int] = []
+        self.unknown: list[Any] = []
+        self.compiled: list[Any] = []
+
+    def definitions(self) -> list[Any]:
+        """Forms of all that was met, of what that meets in turn, and so on."""
+        return [define(value, name) for define, value, name in self._met]  # which grows on the way
+
+    def form(self, value: Any, name: str) -> Any:
+        """Form of a value, which messages call `name`."""
+        plain = plain_form(value)
+        if plain is not NOT_PLAIN:
+            return plain
+        kind = type(value)  # not its __class__, which a proxy has from what it wraps
+        if kind is types.FunctionType:
+            if value.__globals__ is vars(functools) and "registry" in vars(value):  # of functools.singledispatch
+                return ["dispatched", self.form(dict(vars(value)["registry"]), name)]
+            return self._by_name(value, name) or self._number(self._function, value, value.__qualname__)
+        if issubclass(kind, type):
+            return self._by_name(value, name) or self._number(self._class, value, value.__qualname__)
+        if issubclass(kind, types.ModuleType):
+            stands_for = self._origin(value.__name__)
+            if stands_for is None:
+                return self._number(self._module, value, value.__name__)
+            return self._named(stands_for, value.__name__, "", value, name)
+        if id(value) in self._open:
+            return ["within", self._open.index(id(value))]
+        self._open.append(id(value))
+        try:
+            return self._content(value, name)
+        except RecursionError:
+            raise TypeError(f"{name} must not be nested deeper than Python's limit of recursion") from None
+        finally:
+            self._open.pop()
+
+    def _content(self, value: Any, name: str) -> Any:
+        kind: Any = type(value)
+        if kind in (list, tuple):
+            return [kind.__name__, *(self.form(v, _part(name, f"[{i}]")) for i, v in enumerate(value))]
+        if kind is dict:
+            pairs = [[self.form(k, f"a key of {name}"), self.form(v, _part(name, f"[{k!r}]"))] for k, v in value.items()]
+            return ["dict", *pairs]  # in its order, which a function may follow
+        if kind in (set, frozenset):
+            return [kind.__name__, *sorted(self._apart(v, f"an element of {name}") for v in value)]
+        if isinstance(value, np.ndarray) and (kind is np.memmap or kind.__module__.partition(".")[0] == "numpy"):
+            return [kind.__name__ if kind is not np.memmap else "ndarray", *array_form(value, lambda v: self.form(v, name))]
+        if isinstance(value, types.CodeType):
+            return self._code(value, name)
+        if isinstance(value, types.MethodType):
+            return ["method", self.form(value.__self__, name), self.form(value.__func__, name)]
+        if value is np.random.mtrand._rand:  # whose state is another one in each process
+            return ["named", "numpy.random", "the generator of all"]
+        if isinstance(value, enum.Enum):
+            return ["enum", self.form(kind, name), value.name, self.form(value.value, name)]
+        if isinstance(value, _DESCRIPTORS) and self._origin(value.__objclass__.__module__) is not None:
+            return ["descriptor", self.form(value.__objclass__, name), value.__name__]
+        if isinstance(value, types.BuiltinFunctionType):
+            return self._built_in(value, name)
+        if (compiled := compiled_from(value)) is not None:
+            function, options = compiled
+            self.compiled.append(value)
+            return ["compiled", kind.__name__, self.form(function, name), self.form(options, f"an option of {name}")]
+        if (named := self._by_name(value, name)) is not None:
+            return named
+        parts = parts_of(value)
+        if parts is None:
+            return self._refused(value, name)
+        return ["object", *([key, self.form(part, _part(name, f".{key}") if key else name)] for key, part in parts)]
+
+    def _number(self, define: Callable[[Any, str], Any], value: Any, name: str) -> Any:
+        if id(value) not in self._numbers:
+            self._numbers[id(value)] = len(self._met)
+            self._met.append((define, value, name))
+        return ["defined", self._numbers[id(value)]]
+
+    def _apart(self, value: Any, name: str) -> str:
+        """Form of an element of a set, whose order is another one in each process, with definitions of its own."""
+        walk = Walk(strict=self._strict, ours_by_content=self._ours_by_content)
+        walk._open, walk.unknown, walk.compiled = [*self._open], self.unknown, self.compiled
+        return json.dumps([walk.form(value, name), walk.definitions()])
+
+    def _function(self, function: types.FunctionType, name: str) -> Any:
+        """Definition of a function: its code, what it holds, and, where it is a user's, what it reads."""
+        names = function.__code__.co_freevars
+        cells = dict(zip(names, (_cell_content(cell) for cell in function.__closure__ or ()), strict=True))
+        modules = {variable: value for variable, value in cells.items() if isinstance(value, types.ModuleType)}
+        return [
+            function.__module__, function.__qualname__, self.form(function.__code__, name),
+            self.form(function.__defaults__, f"the defaults of {name}"),
+            self.form(function.__kwdefaults__, f"the defaults of {name}"),
+            [self._value(v, f"{k} (closed over by {name})") for k, v in cells.items() if k not in modules],
+            [[k, self.form(v, f"{name}.{k}")] for k, v in vars(function).items()],
+            [] if self._is_of_a_package(function) else list(self._read(function, modules, name)),
+        ]  # fmt: skip
+
+    def _read(self, function: types.FunctionType, cells: dict[str, Any], name: str) -> Iterator[Any]:
+        """What the code of a function reads from outside, by name."""
+        scope, found = function.__globals__, reach(function.__code__)
+        whole = set()
+        for variable, chain in found.globals:
+            value = scope.get(variable, vars(builtins).get(variable, _ABSENT))
+            if variable not in whole:
+                yield variable, self._along(value, chain, variable, name)
+            if not isinstance(value, types.ModuleType):
+                whole.add(variable)
+        for variable, chain in found.cells:
+            if variable in cells:
+                yield variable, self._along(cells[variable], chain, variable, name)
+        for imported in found.imports:
+            value, path = _imported(imported, scope)
+            for chain in imported.chains:
+                yield path, self._along(value, chain, path, name)
+
+    def _along(self, value: Any, chain: tuple[str, ...], path: str, function: str) -> Any:
+        """Follow attributes as long as they are those of modules; what the last one gives counts as a whole."""
+        named = f"{path} (read by {function})"
+        for attribute in chain:
+            if not isinstance(value, types.ModuleType) or attribute == "__dict__":
+                break
+            module, value = value, _attribute(value, attribute)
+            path = f"{path}.{attribute}"
+            named = f"{path} (read by {function})"
+            stands_for = self._origin(module.__name__)
+            if stands_for is not None and not self._is_known(value):
+                return self._named(stands_for, module.__name__, attribute, value, named)
+        return self._value(value, named)
+
+    def _value(self, value: Any, name: str) -> Any:
+        return ["absent"] if value is _ABSENT else self.form(value, name)
+
+    def _is_known(self, value: Any) -> bool:
+        """Whether an attribute of a package is a constant, or something of a user's that was put there."""
+        if isinstance(value, types.ModuleType) or plain_form(value) is not NOT_PLAIN:
+            return True
+        if isinstance(value, types.FunctionType):
+            return not self._is_of_a_package(value)
+        return isinstance(value, type) and self._by_name(value, "") is None
+
+    def _code(self, code: types.CodeType, name: str) -> Any:
+        """Form of bytecode, without its file and lines."""
+        counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+        names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
+        tables = [code.co_code.hex(), code.co_exceptiontable.hex()]
+        return ["code", code.co_name, counts, names, tables, [self.form(c, name) for c in code.co_consts]]
+
+    def _class(self, cls: type, name: str) -> Any:
+        """Definition of a class: its bases and members."""
+        bases = [self.form(base, f"a base of {name}") for base in (*cls.__bases__, type(cls))]
+        members = [[key, self.form(member, f"{name}.{key}")] for key, member in class_members(cls)]
+        return [cls.__module__, cls.__qualname__, bases, members]
+
+    def _module(self, module: types.ModuleType, name: str) -> Any:
+        """Definition of a module of which all may be used."""
+        content = sorted((key, value) for key, value in vars(module).items() if key not in _OF_EVERY_MODULE)
+        return [name, [[key, self.form(value, f"{name}.{key} (of a module that is used as a whole)")] for key, value in content]]
+
+    def _built_in(self, function: types.BuiltinFunctionType, name: str) -> Any:
+        owner = function.__self__
+        if owner is None or isinstance(owner, types.ModuleType):
+            return self._by_name(function, name) or self._refused(function, name)
+        return ["method", self.form(owner, name), function.__name__]
+
+    def _by_name(self, value: Any, name: str) -> Any:
+        """Form of what a package has under a name; None where it is not, or not known as one."""
+        qualname = _attribute(value, "__qualname__", None) or _attribute(value, "__name__", None)
+        if not isinstance(qualname, str):
+            return None
+        if isinstance(value, types.FunctionType) and not self._is_of_a_package(value):
+            return None
+        for module in _homes(value):
+            stands_for = self._origin(module)
+            if stands_for is not None and named_in(module, qualname) is value:
+                return self._named(stands_for, module, qualname, value, name)
+        return None
+
+    def _named(self, stands_for: str, module: str, qualname: str, value: Any, name: str) -> Any:
+        if self._strict and is_blind(module, qualname, value):
+            raise TypeError(
+                f"{name} must not be used where a store is given, as what it reaches cannot be followed: "
+                f"{module}{'.' if qualname else ''}{qualname}"
+            )
+        return ["named", stands_for, module, qualname]
+
+    def _origin(self, module: str) -> str | None:
+        if is_ours(module):
+            return None if self._ours_by_content else "ours"
+        return origin(module)
+
+    def _is_of_a_package(self, function: types.FunctionType) -> bool:
+        module = function.__globals__.get("__name__")
+        if not isinstance(module, str) or vars(sys.modules.get(module, object)) is not function.__globals__:
+            return False
+        return self._origin(module) is not None
+
+    def _refused(self, value: Any, name: str) -> Any:
+        if not self._strict:
+            self.unknown.append(value)
+            return ["unknown", len(self.unknown)]
+        raise TypeError(
+            f"{name} must be something whose content can be followed where a store is given, as numbers, strings, arrays, "
+            f"functions, classes, and objects of these are, got {type(value).__name__}: {reprlib.repr(value)}"
+        )
+
+
+def _part(name: str, which: str) -> str:
+    """Name of a part: what stands in brackets behind a name stays behind."""
+    name, bracket, reader = name.partition(" (")
+    return f"{name}{which}{bracket}{reader}"
+
+
+def _attribute(value: Any, name: str, default: Any = _ABSENT) -> Any:
+    try:
+        return getattr(value, name)
+    except Exception:  # what makes its attributes late, as some modules and proxies do, may raise anything
+        return default
+
+
+def _cell_content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # of a variable that has no value yet
+        return _ABSENT
+
+
+def _imported(imported: Import, scope: dict[str, Any]) -> tuple[Any, str]:
+    """What an import inside a function gives, and its path; it is made now, as the function would make it."""
+    path = "." * imported.level + imported.module
+    try:
+        module = importlib.import_module(path, scope.get("__package__"))
+        if imported.top:
+            return sys.modules[imported.module.partition(".")[0]], imported.module.partition(".")[0]
+        if imported.name is None:
+            return module, path
+        path = f"{path}.{imported.name}"
+        if not hasattr(module, imported.name) and hasattr(module, "__path__"):
+            importlib.import_module(f"{module.__name__}.{imported.name}")
+        return _attribute(module, imported.name), path
+    except Exception:  # a module may raise anything; the function meets it too if it comes there
+        return _ABSENT, path
+
+
+def _homes(value: Any) -> Iterator[str]:
+    """Names of modules in which a value may be at home."""
+    module = _attribute(value, "__module__", None)
+    if isinstance(module, str):
+        yield module
+    elif isinstance(value, np.ufunc):
+        yield from ("numpy", "scipy.special")
+    elif isinstance(value, types.BuiltinFunctionType) and isinstance(value.__self__, types.ModuleType):
+        yield value.__self__.__name__

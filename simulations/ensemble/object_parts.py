@@ -1,0 +1,126 @@
+"""The parts that objects are made of, as pickle sees them, and what nobody can see through."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import os
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["class_members", "compiled_from", "is_blind", "parts_of"]
+
+#: What reaches things that nobody can see in the code, or the state of the machine.
+_BLIND_MODULES = ("_ctypes", "cffi", "ctypes", "gc", "imp", "importlib", "pkgutil", "runpy", "subprocess")
+_BLIND = {
+    "builtins": ("__import__", "compile", "eval", "exec", "globals", "input"),
+    "inspect": ("currentframe", "stack", "trace"),
+    "os": ("environ", "environb", "getenv", "popen", "system"),
+    "sys": ("_current_frames", "_getframe", "modules"),
+}
+_BLIND_OBJECTS = (os.environ, sys.modules)
+_WRAPPERS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    functools.cached_property: ("func", "attrname"),
+}
+#: What Python writes into a class, or keeps there for itself.
+_OF_EVERY_CLASS = {
+    "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__", "__dict__", "__doc__",
+    "__dataclass_params__", "__firstlineno__", "__match_args__", "__module__", "__non_callable_proto_members__", "__orig_bases__",
+    "__parameters__", "__protocol_attrs__", "__qualname__", "__static_attributes__", "__type_params__", "__weakref__",
+    "_abc_impl", "_is_protocol", "_is_runtime_protocol",
+}  # fmt: skip
+
+
+def is_blind(module: str, qualname: str, value: Any) -> bool:
+    """Whether what a named thing of a package reaches cannot be told from the code that uses it."""
+    top = module.partition(".")[0]
+    names = _BLIND.get("os" if top in ("nt", "posix") else top, ())
+    return top in _BLIND_MODULES or qualname in names or any(value is blind for blind in _BLIND_OBJECTS)
+
+
+def compiled_from(value: Any) -> tuple[Any, Any] | None:
+    """Function and options of what Numba, a `Kernel` or a cache of results was made from; None for all else."""
+    kind = type(value)
+    room = kind.__module__.partition(".")[0]
+    if isinstance(value, functools._lru_cache_wrapper):
+        return value.__wrapped__, {}
+    if room not in ("numba", "gradnoise"):
+        return None
+    for holder in (value, getattr(value, "_dispatcher", None)):  # of a ufunc
+        for name in ("py_func", "__wrapped__"):
+            function = getattr(holder, name, None)
+            if isinstance(function, types.FunctionType):
+                return function, _options(value)
+    return None
+
+
+def _options(value: Any) -> dict[str, Any]:
+    """Options of compilation, which decide how it rounds, and types, which decide the precision."""
+    compiler = getattr(value, "_compiler", value)
+    options = getattr(value, "targetoptions", None) or getattr(compiler, "targetoptions", None) or getattr(value, "_options", {})
+    types_of = {"locals": getattr(compiler, "locals", {}), "signature": getattr(value, "_sig", None)}
+    return {**options, **{key: str(found) for key, found in types_of.items()}}
+
+
+def parts_of(value: Any) -> list[tuple[str, Any]] | None:
+    """Return what an object is made of, each with the name of an attribute or none; None where nobody can tell.
+
+    It is what pickle would make it from: a generator, an open file or a lock has nothing of the kind.
+    """
+    kind = type(value)
+    if kind in _WRAPPERS:
+        return [("", kind), *((name, getattr(value, name)) for name in _WRAPPERS[kind])]
+    if kind is types.MappingProxyType:
+        return [("", kind), ("", dict(value))]
+    if isinstance(value, (set, frozenset)):  # pickle has its elements in their order, which is another one in each process
+        return [("", kind), ("", frozenset(value)), ("", getattr(value, "__dict__", None))]
+    if kind.__module__.startswith("numba.core.types"):
+        return [("", kind), ("", str(value))]
+    torch = sys.modules.get("torch")
+    try:
+        if torch is not None and isinstance(value, torch.Tensor):
+            return [("", kind), ("", str(value.dtype)), ("", value.requires_grad), ("", value.detach().cpu().numpy())]
+        reduce = copyreg.dispatch_table.get(kind)
+        made: Any = reduce(value) if reduce is not None else value.__reduce_ex__(4)
+    except Exception:  # whatever a class has made of pickling
+        return None
+    if isinstance(made, str):  # the name of a type variable is all that it is
+        return [("", kind), ("", made)] if kind.__module__ == "typing" else None
+    maker, arguments, state, items, pairs = [*made, None, None, None][:5]
+    parts = [("", maker), ("", arguments)]
+    for attributes in state if _is_slots(state) else (state,):
+        if isinstance(attributes, dict) and all(isinstance(key, str) for key in attributes):
+            parts += sorted((key, part) for key, part in attributes.items() if key not in _cached(kind))
+        else:
+            parts.append(("", attributes))
+    return [*parts, ("", None if items is None else list(items)), ("", None if pairs is None else list(pairs))]
+
+
+def _is_slots(state: Any) -> bool:
+    return isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict)
+
+
+@functools.lru_cache(maxsize=1024)
+def _cached(kind: type) -> set[str]:
+    """Attributes that hold what was computed from others."""
+    names = {key for base in kind.__mro__ for key, member in vars(base).items() if isinstance(member, functools.cached_property)}
+    return names | ({"_ufunc"} if issubclass(kind, np.vectorize) else set())
+
+
+def class_members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Names and members of a class, but for those that Python writes itself, and metadata of the fields of a dataclass."""
+    for key, member in vars(cls).items():
+        if key == "class_type" and type(cls).__module__.startswith("numba."):
+            yield "fields", {name: str(field) for name, field in member.struct.items()}
+            yield from ((kind, getattr(member, kind)) for kind in ("jit_methods", "jit_props", "jit_static_methods"))
+        elif key == "__dataclass_fields__":
+            yield from (("metadata", {f.name: dict(f.metadata)}) for f in member.values() if f.metadata)
+        elif key not in _OF_EVERY_CLASS and not isinstance(member, types.MemberDescriptorType):
+            yield key, member
