@@ -88,7 +88,6 @@ class RademacherRegulariserIsAsSgd(AsSgd):
 
     tested = {"gd-rademacher": "GD-Rademacher", "msgd-rademacher": "MSGD-Rademacher", "gd": "GD"}
     protocol = quick("wu2020-fig1", dynamics=("sgd", *tested))
-    pilot_paths = 64
 
     def published(self) -> Predictions:
         return {HALF_WAY.format("GD-Rademacher"): AtLeast(0.0)}

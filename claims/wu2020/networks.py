@@ -8,7 +8,7 @@ import numpy as np
 
 from gradnoise.claims.claim import Predictions, Quantities, claim
 from gradnoise.claims.judgement import AtLeast, AtMost
-from gradnoise.claims.training import HALF_WAY, AsSgd, Training, quick
+from gradnoise.claims.training import HALF_WAY, REPETITIONS_OF_MEANS, AsSgd, Training, quick
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.statistics import Estimate
 
@@ -32,7 +32,6 @@ class EveryClassIsAsSgd(AsSgd):
         "gd": "GD",
     }
     protocol = quick("wu2020-fig1", dynamics=("sgd", *tested))
-    pilot_paths = 64
 
     def published(self) -> Predictions:
         return {self.gap: AtLeast(0.0), **{HALF_WAY.format(label): AtLeast(0.0) for k, label in self.tested.items() if k != "gd"}}
@@ -53,6 +52,7 @@ class GaussianIsFasterOnNetworks(Training):
 
     names = {"msgd-cov": "MSGD-Cov", "msgd-fisher": "MSGD-Fisher", "large-batch-sgd": "SGD with a batch four times as large"}
     protocol = quick("wu2020-fig1", dynamics=("sgd", *names))
+    pilot_paths = REPETITIONS_OF_MEANS
 
     def quantities(self, found: Comparison) -> Quantities:
         level = {name: np.log(found.of(name, "train_loss")).mean(axis=1) for name in self.protocol.dynamics}
