@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from gradnoise.simulations.statistics import (
     tail_index,
 )
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
 
 SIZES = (5, 10, 20, 50, 100, 1_000, 10_000, 100_000)
 _ETA, _SPREAD = np.array([0.4, 0.2, 0.1, 0.05]), 0.2

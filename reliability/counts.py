@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import calibrated
 import numpy as np
@@ -80,24 +81,32 @@ def count(case: Case, n: int, quick: bool, workers: Parallel) -> list[Cell]:
     seeds = np.random.SeedSequence([SEED, *f"{case.interval}, {case.law}, {n}".encode()]).spawn(math.ceil(trials / _BATCH))
     tasks = ((min(_BATCH, trials - i * _BATCH), seed) for i, seed in enumerate(seeds))
     # A case travels to a worker by its names, as its functions do not.
-    found = sum(workers(delayed(_counts)(case.interval, case.law, n, *task) for task in tasks))
-    return [Cell(case.interval, case.law, n, level, trials, *map(int, row)) for level, row in zip(LEVELS, found, strict=True)]
+    parts: Any = workers(delayed(_counts)(case.interval, case.law, n, *task) for task in tasks)
+    rows = np.sum(parts, axis=0).tolist()
+    return [Cell(case.interval, case.law, n, level, trials, *row) for level, row in zip(LEVELS, rows, strict=True)]
+
+
+def every_case() -> list[Case]:
+    """All cases, those of networks where PyTorch is installed."""
+    return [*_cases().values(), *(_cases_of_networks().values() if HAS_TORCH else ())]
 
 
 @functools.cache
-def every_case() -> dict[tuple[str, str], Case]:
-    """All cases by interval and law; those of networks where PyTorch is installed."""
-    found = list(calibrated.cases())
-    if HAS_TORCH:
-        import calibrated_networks
+def _cases() -> dict[tuple[str, str], Case]:
+    return {(case.interval, case.law): case for case in calibrated.cases()}
 
-        found += calibrated_networks.cases()
-    return {(case.interval, case.law): case for case in found}
+
+@functools.cache
+def _cases_of_networks() -> dict[tuple[str, str], Case]:
+    import calibrated_networks
+
+    return {(case.interval, case.law): case for case in calibrated_networks.cases()}
 
 
 def _counts(interval: str, law: str, n: int, trials: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
     """Reported, covered, valid, both, and refuted, a row for each level."""
-    case, generator = every_case()[interval, law], np.random.default_rng(seed)
+    case = _cases().get((interval, law)) or _cases_of_networks()[interval, law]
+    generator = np.random.default_rng(seed)
     found = np.zeros((len(LEVELS), 5), dtype=np.int64)
     for _ in range(trials):
         quantity = case.measure(generator, n)

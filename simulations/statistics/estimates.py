@@ -132,9 +132,10 @@ class Estimate:
         array = as_array(samples, "samples", ndim=1)
         if array.size == 0:
             raise ValueError("samples must not be empty")
-        for end in (array.min(), array.max()) if support is not None else ():
-            if not _within(float(end), _as_support(support)):
-                raise ValueError(f"samples must lie in the support {support}, got {end:g}")
+        if support is not None:
+            for end in (float(array.min()), float(array.max())):
+                if not _within(end, _as_support(support)):
+                    raise ValueError(f"samples must lie in the support {support}, got {end:g}")
         return replace(Moments.of(array[:, np.newaxis]).estimates(support)[0], normal=normal)
 
     def resized(self, n: int) -> Estimate:
