@@ -8,7 +8,7 @@ SEEDS ?= 1 100
 ORDERS ?= 1 50
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make false-alarms  verify all claims with seeds $(SEEDS) (minutes for each)"
 	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
 	@echo "make calibration   count how often intervals cover, into docs/reliability.md (some minutes)"
+	@echo "make fuzz     call everything public with what should be refused (about half an hour)"
 	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
 
@@ -120,6 +121,9 @@ flakes: $(BIN)/python
 calibration: $(BIN)/python
 	$(call install,[neural])
 	$(BIN)/python reliability/calibration.py
+fuzz: $(BIN)/python
+	$(call install,[neural])
+	PYTHONPATH=reliability $(BIN)/python -m fuzz
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(RESULTS) build *.egg-info

@@ -1,0 +1,91 @@
+"""Fuzz the package: ``python -m fuzz``, or ``make fuzz``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+# Read when the libraries are imported: forked processes cannot use threads of their parent.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {"MPLBACKEND": "Agg"}
+
+import typer
+from fuzz import calls, entry_points, grouping, workers
+from fuzz.trials import NO_GOOD_CALL, NOT_TRIED, Fault, Trial
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    only: Annotated[str, typer.Option(help="entry points whose name has this regular expression")] = "",
+    floor: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(grouping.FLOORS)}; may be repeated")] = None,
+    seed: Annotated[int, typer.Option(help="of the random pairs")] = 1,
+    limit: Annotated[int | None, typer.Option(help="trials of an argument, at most")] = None,
+    jobs: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write the groups there", metavar="FILE")] = None,
+) -> None:
+    """Call everything public with what should be refused, and every command likewise.
+
+    Exits with 1 if anything is found. A run of everything writes its counts into docs/reliability.md.
+    """
+    floors = floor or list(grouping.FLOORS)
+    points = _points(floors, only)
+    trials = [group[:limit] for group in _groups(points, floors, only, seed)]
+    total, finds, counts = sum(map(len, trials)), [], Counter()
+    for done, (trial, fault) in enumerate(workers.run(trials, jobs), 1):
+        counts[grouping.floor_of(trial.name)] += 1
+        if fault is not None:
+            finds.append((trial, fault))
+        _progress(f"{done} of {total} calls, {len(finds)} finds: {trial.name}", done % 50 == 0)
+    _progress("", True)
+    groups, not_tried = grouping.grouped(finds), sum(fault.kind == NOT_TRIED for _, fault in finds)
+    print(grouping.text(groups))
+    alone = {trial.name for trial, fault in finds if fault.kind == NO_GOOD_CALL}
+    without_call = sorted({*calls.unused(points), *alone})
+    print(f"\nno example calls: {', '.join(without_call) or 'none'}")
+    found = {
+        "calls": dict(counts), "not_tried": not_tried, "without_call": without_call, "groups": grouping.as_records(groups),
+    }  # fmt: skip
+    if json_file is not None:
+        json_file.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    shown = grouping.markdown(groups, counts, not_tried, without_call)
+    print(f"\n{shown}")
+    if not (only or floor or limit):
+        from page import keep
+
+        keep("fuzz", found, shown)
+    raise typer.Exit(1 if groups else 0)
+
+
+def _progress(said: str, wanted: bool = True) -> None:
+    """A line that overwrites itself on a terminal. No thread writes it, as what follows forks."""
+    if wanted and sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{said[:120]}")
+        sys.stderr.flush()
+
+
+def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
+    """Entry points asked for, with the calls that examples make of them."""
+    packages = [f for f in entry_points.FLOORS if f in floors or (f == "simulations" and "neural" in floors)]
+    doors = entry_points.modules(packages)
+    if "neural" in floors and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    points = [p for p in entry_points.entry_points(doors) if grouping.floor_of(p.name) in floors and re.search(only, p.name)]
+    entry_points.record(points, entry_points.files(packages), lambda name: _progress(f"examples of {name}"))
+    return points
+
+
+def _groups(points: Sequence[entry_points.EntryPoint], floors: Sequence[str], only: str, seed: int) -> Iterator[Sequence[Trial]]:
+    for point in points:
+        yield from calls.groups(point, seed)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,172 @@
+"""How a call ends: with a right answer, with an error that names the argument, or wrongly."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import inspect
+import itertools
+import math
+import numbers
+import re
+import traceback
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .trials import Fault
+
+__all__ = ["end_of", "flatten", "same", "where"]
+
+#: What must hold of a result whose name has the word, whatever the arguments are.
+_RANGES: dict[str, tuple[float, float]] = {
+    "probability": (0, 1),
+    "probabilities": (0, 1),
+    "alignment": (-1, 1),
+    "accuracy": (0, 1),
+    "standard_error": (0, math.inf),
+    "standard_errors": (0, math.inf),
+    "variance": (0, math.inf),
+    "risk": (0, math.inf),
+}
+_ROUNDING = 1e-9
+_DEPTH, _ITEMS = 4, 40
+#: Methods without arguments that write, draw or go back to the start of the same object.
+_NOT_ASKED = re.compile(r"plot|save|draw|write|close|reset")
+
+
+def end_of(call: Callable[[], Any], names: set[str], *, paths: bool = False) -> tuple[Any, Fault | None]:
+    """Make a call; return its result, or what is wrong with its end. A refusal that names an argument is neither."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            result = call()
+            return list(itertools.islice(result, 100)) if inspect.isgenerator(result) else result, None
+        except Warning as error:
+            return None, _fault("warning", error)
+        except (ValueError, TypeError) as error:
+            return Refused, None if _named(str(error), names) else _fault("does not name the argument", error)
+        except OSError as error:  # of a path that cannot be read or written, if it says which
+            return Refused, None if paths and error.filename is not None else _fault("other exception", error)
+        except (KeyboardInterrupt, SystemExit, Exception) as error:
+            return None, _fault("memory" if isinstance(error, MemoryError) else "other exception", error)
+
+
+class Refused:
+    """Stands for the result of a call that was refused."""
+
+
+def _fault(kind: str, error: BaseException) -> Fault:
+    return Fault(kind, f"{type(error).__name__} at {where(error)}", f"{type(error).__name__}: {error}"[:200])
+
+
+def where(error: BaseException) -> str:
+    """The innermost line of ours that an exception went through, else the innermost line."""
+    frames = [(f.f_globals.get("__name__", "?"), line) for f, line in traceback.walk_tb(error.__traceback__)]
+    ours = [f for f in frames if not f[0].startswith("fuzz.") and f[0].partition(".")[0] not in ("numpy", "scipy", "torch")]
+    name, line = next((f for f in reversed(frames) if f[0].startswith("gradnoise.")), (ours or frames)[-1])
+    return f"{name.removeprefix('gradnoise.')}:{line}"
+
+
+def _named(message: str, names: set[str]) -> bool:
+    """Whether a message has one of the names, or its plain words."""
+    for name in names:
+        for form in {name, name.replace("_", " ")}:
+            if re.search(rf"(?<![A-Za-z0-9_]){re.escape(form)}(?![A-Za-z0-9_])", message):
+                return True
+    return False
+
+
+def flatten(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Numbers, arrays and strings within a result, with the names under which they stand there."""
+    if depth > _DEPTH or value is None or isinstance(value, type | types.ModuleType | types.FunctionType):
+        return
+    if isinstance(value, bool | int | float | complex | str | bytes | np.ndarray | np.generic):
+        yield path, value
+    elif isinstance(value, numbers.Real):  # a fraction
+        with contextlib.suppress(OverflowError):  # it is exact; what computes with it will overflow
+            yield path, float(value)
+    elif type(value).__module__.partition(".")[0] == "torch":
+        if hasattr(value, "detach"):
+            yield path, np.asarray(value.detach().cpu().double() if value.is_floating_point() else value.detach().cpu())
+    elif isinstance(value, Mapping):
+        for key in list(value)[:_ITEMS]:
+            yield from flatten(value[key], f"{path}[{key!r}]", depth + 1)
+    elif isinstance(value, list | tuple):
+        names = getattr(value, "_fields", None) or [f"[{i}]" for i in range(len(value))]
+        for name, item in list(zip(names, value, strict=True))[:_ITEMS]:
+            yield from flatten(item, f"{path}{name}" if name.startswith("[") else f"{path}.{name}", depth + 1)
+    elif dataclasses.is_dataclass(value):
+        for f in dataclasses.fields(value):
+            yield from flatten(getattr(value, f.name, None), f"{path}.{f.name}", depth + 1)
+
+
+def answers(result: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Properties of an object of the package, and its methods that need no argument."""
+    owner = type(result)
+    if owner.__module__.partition(".")[0] in ("builtins", "numpy", "torch", "types", "collections"):
+        return
+    for name in dir(owner):
+        if name.startswith("_") or _NOT_ASKED.search(name):
+            continue
+        value = inspect.getattr_static(owner, name)
+        if isinstance(value, property) or type(value).__name__ == "cached_property":
+            yield name, lambda name=name: getattr(result, name)
+        elif inspect.isfunction(value) and len(inspect.signature(value).parameters) >= 1:
+            others = list(inspect.signature(value).parameters.values())[1:]
+            if all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in others):
+                yield name, lambda name=name: getattr(result, name)()
+
+
+def nonsense(result: Any, name: str, documented: str) -> Fault | None:
+    """What is wrong with numbers of a result: NaN and infinity that nobody announced, and values that cannot be."""
+    for path, value in flatten(result):
+        array = np.asarray(value)
+        if array.dtype.kind not in "fc" and not (array.dtype.kind in "iu" and array.ndim):
+            continue
+        at = path or "result"
+        if np.isnan(array).any() and not re.search(r"\bnan\b", documented, re.I):
+            return Fault("NaN", at, f"{at} = {_short(value)}")
+        if np.isinf(array).any() and not re.search(r"\binf|∞|infinit", documented, re.I):
+            return Fault("infinite", at, f"{at} = {_short(value)}")
+        word = re.sub(r"\[.*?\]", "", path).rpartition(".")[2] or name.rpartition(".")[2]
+        if array.dtype.kind == "c" or not array.size:
+            continue
+        for key, (low, high) in _RANGES.items():
+            if (word == key or word.endswith(f"_{key}")) and not (
+                (array >= low - _ROUNDING).all() and (array <= high + _ROUNDING).all()
+            ):
+                return Fault("nonsense", at, f"{at} = {_short(value)}")
+        if word == "interval" and array.ndim and array.shape[-1:] == (2,) and (array[..., 0] > array[..., 1]).any():
+            return Fault("nonsense", at, f"{at} = {_short(value)}")
+    return None
+
+
+def same(first: Any, second: Any, varying: set[str] = frozenset()) -> str:  # pyright: ignore[reportArgumentType]
+    """Where two results differ by more than rounding; empty where they do not."""
+    one = {p: v for p, v in flatten(first) if p not in varying}
+    other = {p: v for p, v in flatten(second) if p not in varying}
+    for path in one.keys() | other.keys():
+        if path not in one or path not in other:
+            return path or "result"
+        a, b = np.asarray(one[path]), np.asarray(other[path])
+        if a.dtype.kind in "biufc" and b.dtype.kind in "biufc":
+            if a.shape != b.shape or not np.allclose(a, b, rtol=1e-6, atol=1e-12, equal_nan=True):
+                return path or "result"
+    return ""
+
+
+def _short(value: Any) -> str:
+    return " ".join(repr(value).split())[:80]
+
+
+def fresh(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of arguments, as a call may use them up."""
+    try:
+        return copy.deepcopy(dict(arguments))
+    except Exception:
+        return dict(arguments)
