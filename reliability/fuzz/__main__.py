@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
 import re
+import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,9 +19,9 @@ from typing import Annotated
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1") | {"MPLBACKEND": "Agg"}
 
 import typer
-from fuzz import calls, entry_points, grouping, workers
-from fuzz.trials import NO_GOOD_CALL, NOT_TRIED, Fault, Trial
 
+from fuzz import calls, command_line, entry_points, grouping, loaders, workers
+from fuzz.trials import NO_GOOD_CALL, NOT_TRIED, Fault, Trial
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,7 +31,7 @@ def main(
     only: Annotated[str, typer.Option(help="entry points whose name has this regular expression")] = "",
     floor: Annotated[list[str] | None, typer.Option(help=f"of {', '.join(grouping.FLOORS)}; may be repeated")] = None,
     seed: Annotated[int, typer.Option(help="of the random pairs")] = 1,
-    limit: Annotated[int | None, typer.Option(help="trials of an argument, at most")] = None,
+    limit: Annotated[int | None, typer.Option(help="trials of a good call, at most")] = None,
     jobs: Annotated[int, typer.Option(help="processes")] = os.cpu_count() or 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the groups there", metavar="FILE")] = None,
 ) -> None:
@@ -35,16 +39,12 @@ def main(
 
     Exits with 1 if anything is found. A run of everything writes its counts into docs/reliability.md.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     floors = floor or list(grouping.FLOORS)
     points = _points(floors, only)
-    trials = [group[:limit] for group in _groups(points, floors, only, seed)]
-    total, finds, counts = sum(map(len, trials)), [], Counter()
-    for done, (trial, fault) in enumerate(workers.run(trials, jobs), 1):
-        counts[grouping.floor_of(trial.name)] += 1
-        if fault is not None:
-            finds.append((trial, fault))
-        _progress(f"{done} of {total} calls, {len(finds)} finds: {trial.name}", done % 50 == 0)
-    _progress("", True)
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as files:
+        trials = [group[:limit] for group in _groups(points, floors, only, seed, Path(files))]
+        finds, counts = _run(trials, jobs)
     groups, not_tried = grouping.grouped(finds), sum(fault.kind == NOT_TRIED for _, fault in finds)
     print(grouping.text(groups))
     alone = {trial.name for trial, fault in finds if fault.kind == NO_GOOD_CALL}
@@ -57,11 +57,26 @@ def main(
         json_file.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     shown = grouping.markdown(groups, counts, not_tried, without_call)
     print(f"\n{shown}")
-    if not (only or floor or limit):
+    if sum(counts.values()) < sum(map(len, trials)):
+        print("\ninterrupted: there would have been more")
+    elif not (only or floor or limit):
         from page import keep
 
         keep("fuzz", found, shown)
     raise typer.Exit(1 if groups else 0)
+
+
+def _run(trials: Sequence[Sequence[Trial]], jobs: int) -> tuple[list[tuple[Trial, Fault]], Counter[str]]:
+    """Run trials; return what is wrong, and how many there were on each floor."""
+    total, finds, counts = sum(map(len, trials)), [], Counter()
+    with contextlib.suppress(KeyboardInterrupt):  # what was found until then is shown, and not kept
+        for done, (trial, fault) in enumerate(workers.run(trials, jobs), 1):
+            counts[grouping.floor_of(trial.name)] += 1
+            if fault is not None:
+                finds.append((trial, fault))
+            _progress(f"{done} of {total} calls, {len(finds)} finds: {trial.name}", done % 50 == 0)
+    _progress("")
+    return finds, counts
 
 
 def _progress(said: str, wanted: bool = True) -> None:
@@ -82,7 +97,15 @@ def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
     return points
 
 
-def _groups(points: Sequence[entry_points.EntryPoint], floors: Sequence[str], only: str, seed: int) -> Iterator[Sequence[Trial]]:
+def _groups(
+    points: Sequence[entry_points.EntryPoint], floors: Sequence[str], only: str, seed: int, files: Path
+) -> Iterator[Sequence[Trial]]:
+    """Groups of trials of all that was asked for; good files are written into a folder."""
+    neural = importlib.util.find_spec("torch") is not None
+    if "loaders" in floors and neural:
+        yield from loaders.groups(only, seed, files)
+    if "command line" in floors:
+        yield from command_line.groups(only, seed, neural)
     for point in points:
         yield from calls.groups(point, seed)
 

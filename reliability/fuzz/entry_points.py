@@ -143,7 +143,7 @@ def _methods(owner: type, public: str, package: str) -> Iterator[EntryPoint]:
             yield EntryPoint(f"{public}.{name}", inner, "method")
 
 
-def record(points: Iterable[EntryPoint], documented: Iterable[types.ModuleType], progress: Callable[[str], None] = len) -> None:
+def record(points: Iterable[EntryPoint], documented: Iterable[types.ModuleType], progress: Callable[[str], object] = len) -> None:
     """Run the examples of modules, and keep the calls that they make of entry points."""
     recorder = _Recorder(points)
     finder = doctest.DocTestFinder(exclude_empty=True)
@@ -192,7 +192,7 @@ def _arguments(point: EntryPoint, frame: types.FrameType) -> dict[str, Any] | No
     names = list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     names += [n for n in point.signature.parameters if n not in names and n in values]  # *args and **kwargs
     if point.kind in ("class", "classmethod"):
-        made, owner = values[names[0]], point.function if point.kind == "class" else point.function.__self__
+        made, owner = values[names[0]], point.function if point.kind == "class" else getattr(point.function, "__self__", None)
         if (made if point.kind == "classmethod" else type(made)) is not owner:
             return None
         names = names[1:]

@@ -154,9 +154,10 @@ def same(first: Any, second: Any, varying: set[str] = frozenset()) -> str:  # py
         if path not in one or path not in other:
             return path or "result"
         a, b = np.asarray(one[path]), np.asarray(other[path])
-        if a.dtype.kind in "biufc" and b.dtype.kind in "biufc":
-            if a.shape != b.shape or not np.allclose(a, b, rtol=1e-6, atol=1e-12, equal_nan=True):
-                return path or "result"
+        if not {a.dtype.kind, b.dtype.kind} <= set("biufc"):
+            continue
+        if a.shape != b.shape or not np.allclose(a, b, rtol=1e-6, atol=1e-12, equal_nan=True):
+            return path or "result"
     return ""
 
 

@@ -14,6 +14,7 @@ import signal
 import socket
 import tempfile
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -127,6 +128,8 @@ def _work(trials: Sequence[Trial], pipe: int, folder: str, limits: Limits) -> No
         os.dup2(nowhere, standard)
     last_words = open(os.path.join(folder, "fault"), "w")  # noqa: SIM115
     faulthandler.enable(last_words)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGPROF, signal.SIGALRM):  # their default action ends the process, wherever it is
         signal.signal(number, signal.SIG_DFL)
         faulthandler.register(number, last_words, all_threads=False, chain=True)
@@ -138,12 +141,19 @@ def _work(trials: Sequence[Trial], pipe: int, folder: str, limits: Limits) -> No
         if spent[trial.argument] < limits.argument_seconds:
             signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)
             signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
-            fault = trial.run()
+            fault = _ran(trial)
             signal.setitimer(signal.ITIMER_PROF, 0)
             signal.setitimer(signal.ITIMER_REAL, 0)
         spent[trial.argument] += time.process_time() - began
         os.write(pipe, (json.dumps(asdict(fault) if fault else None) + "\n").encode())
     os._exit(0)
+
+
+def _ran(trial: Trial) -> Fault | None:
+    try:
+        return trial.run()
+    except Exception as error:  # of the fuzz itself, which is no reason to lose the other trials
+        return Fault("other exception", f"{type(error).__name__} in the fuzz", traceback.format_exc()[-300:])
 
 
 def _limit_memory(limits: Limits) -> None:

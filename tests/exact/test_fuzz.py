@@ -1,0 +1,210 @@
+"""The fuzz can fail, in a checkout: it would catch a kind of fault that it no longer sees, and a good function that it blames."""
+
+import importlib
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "reliability"
+if not (FOLDER / "fuzz").is_dir():
+    pytest.skip("the fuzz is not there", allow_module_level=True)
+
+PLANTED = '''
+import os, warnings
+import numpy as np
+
+__all__ = [
+    "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "hangs", "is_negative", "keyless", "silent", "takes_all",
+    "warns",
+]
+
+
+def real(value, name):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e6:
+        raise ValueError(f"{name} must be a number of moderate size, got {value!r}")
+    return float(value)
+
+
+def good(rate):
+    """
+    >>> good(0.5)
+    1.0
+    """
+    return 2 * real(rate, "rate")
+
+
+class Good:
+    """
+    >>> Good(0.5).scaled(2.0)
+    1.0
+    """
+
+    def __init__(self, rate):
+        self.rate = real(rate, "rate")
+
+    def scaled(self, factor):
+        return self.rate * real(factor, "factor")
+
+    @property
+    def variance(self):
+        return self.rate**2
+
+
+def silent(rate):
+    """
+    >>> silent(0.5)
+    0.5
+    """
+    return rate if isinstance(rate, float) else real(rate, "rate")
+
+
+def drops_masks(values):
+    """
+    >>> drops_masks(np.array([1.0, 2.0, 3.0]))
+    6.0
+    """
+    return float(np.asarray(values).sum())
+
+
+def cuts_off(rate):
+    """
+    >>> cuts_off(0.5)
+    0.5
+    """
+    return real(rate, "rate") if type(rate) is float else float(int(real(rate, "rate")))
+
+
+def forgets(rate):
+    """
+    >>> forgets(0.5)
+    1.0
+    """
+    return 2 * real(rate, "it")
+
+
+def keyless(kind):
+    """
+    >>> keyless("a")
+    1
+    """
+    return {"a": 1}[kind]
+
+
+def warns(rate):
+    """
+    >>> warns(0.5)
+    0.5
+    """
+    if real(rate, "rate") < 0:
+        warnings.warn("below zero")
+    return real(rate, "rate")
+
+
+def hangs(rate):
+    """
+    >>> hangs(0.5)
+    0.5
+    """
+    while real(rate, "rate") < 0:
+        pass
+    return real(rate, "rate")
+
+
+def crashes(rate):
+    """
+    >>> crashes(0.5)
+    0.5
+    """
+    if real(rate, "rate") < 0:
+        os.abort()
+    return real(rate, "rate")
+
+
+def takes_all(size):
+    """
+    >>> takes_all(3.0)
+    3
+    """
+    return len(np.ones(int(2**40 if real(size, "size") < 0 else size)))
+
+
+def is_negative(rate):
+    """
+    >>> is_negative(0.5).variance
+    0.5
+    """
+    return Spread(real(rate, "rate"))
+
+
+class Spread:
+    def __init__(self, variance):
+        self._variance = variance
+
+    @property
+    def variance(self):
+        return self._variance
+'''
+
+
+@pytest.fixture(scope="module")
+def fuzz():
+    sys.path.insert(0, str(FOLDER))
+    modules = {
+        name: importlib.import_module(f"fuzz.{name}") for name in ("calls", "entry_points", "grouping", "trials", "workers")
+    }
+    yield types.SimpleNamespace(**modules)
+    sys.path.remove(str(FOLDER))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fuzz"]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def found(fuzz):
+    """Kinds of faults by function and argument, and labels of the values that showed them."""
+    planted = types.ModuleType("planted")
+    sys.modules["planted"] = planted
+    exec(compile(PLANTED, "planted.py", "exec"), planted.__dict__)
+    points = fuzz.entry_points.entry_points([planted], "planted.")
+    fuzz.entry_points.record(points, [planted])
+    del sys.modules["planted"]
+    assert fuzz.calls.unused(points) == []
+    groups = [trials for point in points for trials in fuzz.calls.groups(point, seed=1)]
+    limits = fuzz.workers.Limits(cpu_seconds=1.0, memory=1 << 30)
+    ends = list(fuzz.workers.run(groups, 2, limits))
+    assert len(ends) == sum(map(len, groups)) > 500
+    return fuzz.grouping.grouped([(trial, fault) for trial, fault in ends if fault is not None])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("silent", "accepted", "nan"),
+        ("silent", "infinite", "inf"),
+        ("drops_masks", "mask dropped", "one element masked"),
+        ("cuts_off", "another answer", "np.float64"),
+        ("forgets", "does not name the argument", "None"),
+        ("keyless", "other exception", "'nonsense'"),
+        ("warns", "warning", "-0.5"),
+        ("hangs", "hang", "-0.5"),
+        ("crashes", "crash", "-0.5"),
+        ("takes_all", "memory", "-0.5"),
+        ("is_negative", "nonsense", "-0.5"),
+    ],
+)
+def test_a_planted_fault_is_seen(found, name, kind, value):
+    of_it = [g for g in found if g.name == f"planted.{name}"]
+    assert any(g.kind == kind and value in g.values for g in of_it), of_it
+
+
+def test_good_functions_are_not_blamed(found):
+    assert [g for g in found if g.name.startswith(("planted.good", "planted.Good"))] == []
+
+
+def test_what_a_faulty_call_leaves_behind_does_not_reach_the_next(fuzz):
+    """A worker that died is replaced, and goes on with the trial after the deadly one."""
+    trials = [fuzz.trials.Trial("f", "x", str(k), lambda k=k: os._exit(1) if k == 1 else None) for k in range(4)]
+    ends = [(trial.value, fault and fault.kind) for trial, fault in fuzz.workers.run([trials])]
+    assert ends == [("0", None), ("1", "crash"), ("2", None), ("3", None)]
