@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.claims.judgement import Computed, Margin, Prediction, Quantity, Relative
-from gradnoise.theory._validation import as_choice
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Margin, Prediction, Quantity, Relative
+from gradnoise.theory._validation import as_array, as_choice, as_count, as_function, as_instance, as_text, set_fields, shown
 
 __all__ = ["KINDS", "Claim", "Predictions", "Quantities", "Run", "both_ways", "claim", "computed", "entries", "place"]
 
@@ -58,6 +58,10 @@ class Run:
     rng: np.random.SeedSequence
     _taken: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        counts = {name: as_count(getattr(self, name), name) for name in ("n_paths", "n_instances")}
+        set_fields(self, **counts, rng=as_instance(self.rng, "rng", np.random.SeedSequence))
+
     def at(self, label: str) -> np.random.SeedSequence:
         """Return the seed of a part of the measurement, which its name alone decides.
 
@@ -66,10 +70,8 @@ class Run:
         TypeError, ValueError
             If the label is no string, or was asked for before: two parts must not share a stream by mistake.
         """
-        if not isinstance(label, str):
-            raise TypeError(f"label must be a string, got {label!r}")
-        if label in self._taken:
-            raise ValueError(f"label must name a part of the measurement that has no seed yet, got {label!r} again")
+        if as_text(label, "label") in self._taken:
+            raise ValueError(f"label must name a part of the measurement that has no seed yet, got {shown(label)} again")
         self._taken.add(label)
         return np.random.SeedSequence(self.rng.entropy, spawn_key=(*self.rng.spawn_key, place(label)))
 
@@ -98,7 +100,7 @@ def place(name: str) -> int:
     >>> hex(place(""))  # SHA-256 of nothing begins with it
     '0xe3b0c44298fc1c14'
     """
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    return int.from_bytes(hashlib.sha256(as_text(name, "name").encode(errors="surrogatepass")).digest()[:8], "big")
 
 
 class Claim(ABC):
@@ -169,6 +171,7 @@ class Claim(ABC):
 
         It is turned into a number by the published prediction alone. Where a quantity was computed it plays no part.
         """
+        as_text(label, "label")
         return Relative(0.01)
 
     def margins(self) -> dict[str, float]:
@@ -206,8 +209,9 @@ def claim(
 
     Raises
     ------
-    ValueError
-        If the kind is not known, or the id is registered already.
+    TypeError, ValueError
+        If the kind or the expected verdict is not known, a text is none, the id is registered already, or what is decorated is
+        no `Claim`.
 
     Examples
     --------
@@ -216,8 +220,16 @@ def claim(
     ValueError: kind must be one of comparison, inequality, exact, order of convergence, got 'tautology'
     """
     as_choice(kind, "kind", KINDS)
+    for name, value in {"id": id, "statement": statement, "source": source}.items():
+        as_text(value, name)
+    if expected is not None:
+        as_choice(expected, "expected", (HOLDS, REFUTED))
+    if corrected is not None:
+        as_text(corrected, "corrected")
 
     def register(cls: type[SomeClaim]) -> type[SomeClaim]:
+        if not (isinstance(cls, type) and issubclass(cls, Claim)):
+            raise TypeError(f"cls must be a subclass of Claim, got {shown(cls)}")
         if id in CLAIMS:
             raise ValueError(f"id must name a claim that is not registered yet, got {id!r} again")
         cls.id, cls.statement, cls.kind, cls.source = id, statement, kind, source
@@ -248,7 +260,9 @@ def entries(label: str, array: ArrayLike) -> dict[str, float]:
     >>> entries("Σ", [[2.0, 0.5], [0.5, 1.0]])
     {'Σ [1,1]': 2.0, 'Σ [1,2]': 0.5, 'Σ [2,2]': 1.0}
     """
-    a = np.asarray(array, dtype=np.float64)
+    a, label = as_array(array, "array", ndim=(0, 1, 2)), as_text(label, "label")
+    if a.size == 0 or (a.ndim == 2 and len(a) != a.shape[1]):
+        raise ValueError(f"array must be a number, a vector or a square matrix, and not empty, got shape {a.shape}")
     if a.ndim == 0:
         return {label: float(a)}
     if a.ndim == 1:
@@ -277,8 +291,9 @@ def computed(label: str, array: ArrayLike) -> dict[str, Any]:
     {'mean [1]': Computed(value=1.0, rounding=2e-12, approximation=0.0), \
 'mean [2]': Computed(value=-2.0, rounding=2e-12, approximation=0.0)}
     """
-    rounding = _ROUNDING * float(np.abs(np.asarray(array)).max())
-    return {name: Computed(value, rounding=rounding) for name, value in entries(label, array).items()}
+    labelled = entries(label, array)
+    rounding = _ROUNDING * float(np.abs(as_array(array, "array")).max())
+    return {name: Computed(value, rounding=rounding) for name, value in labelled.items()}
 
 
 def both_ways(of: Callable[[str, bool], Mapping[str, Labelled]]) -> dict[str, Labelled]:
@@ -300,4 +315,8 @@ def both_ways(of: Callable[[str, bool], Mapping[str, Labelled]]) -> dict[str, La
     >>> both_ways(lambda way, replacement: {f"{way}: variance": 1.0 if replacement else 0.75})
     {'with: variance': 1.0, 'without: variance': 0.75}
     """
-    return {**of("with", True), **of("without", False)}
+    found = [as_function(of, "of")("with", True), of("without", False)]
+    for one in found:
+        if not isinstance(one, Mapping):
+            raise TypeError(f"of must return a mapping of what it labels, got {shown(one)}")
+    return {**found[0], **found[1]}

@@ -8,7 +8,8 @@ import numpy as np
 
 from gradnoise.claims.judgement import Computed
 from gradnoise.simulations.sampling import Outcomes
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory._validation import as_instance, as_text
+from gradnoise.theory.sampling import SamplingNoise, as_noise
 
 __all__ = ["stated", "two_numbers"]
 
@@ -36,7 +37,8 @@ def two_numbers(prefix: str, law: Outcomes) -> dict[str, Any]:
     >>> {label: quantity.value for label, quantity in found.items()}
     {'with: variance': 0.25, 'with: covariance': -0.25, 'with: spread of both': 0.0}
     """
-    C = law.covariance()
+    C = as_instance(law, "law", Outcomes).covariance()
+    prefix = as_text(prefix, "prefix")
     diagonal, off = np.diag(C), C[~np.eye(len(C), dtype=bool)]
     spread = max(np.ptp(diagonal), np.ptp(off))
     rounding = 1e-12 * np.abs(C).max()
@@ -68,6 +70,7 @@ def stated(prefix: str, noise: SamplingNoise) -> dict[str, float]:
     >>> stated("with", Minibatch(2, 1))
     {'with: variance': 0.25, 'with: covariance': -0.25, 'with: spread of both': 0.0}
     """
+    noise, prefix = as_noise(noise), as_text(prefix, "prefix")
     return {
         f"{prefix}: variance": noise.variance,
         f"{prefix}: covariance": noise.covariance,

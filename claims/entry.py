@@ -6,8 +6,9 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, interval, number, relation
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, as_quantity, interval, number, relation
 from gradnoise.simulations.ensemble import finite
+from gradnoise.theory._validation import as_real, as_text
 
 __all__ = ["ERROR", "Component", "Entry", "Failure", "Twin"]
 
@@ -62,7 +63,9 @@ class Component:
         """Describe a quantity and its prediction, if there is one."""
         predicted = None if prediction is None else number(prediction)
         sign = None if prediction is None else relation(prediction)
-        low, high = interval(quantity, level)
+        level, label = as_real(level, "level", above=0, at_most=1), as_text(label, "label")
+        margin = None if margin is None else as_real(margin, "margin", at_least=0)
+        low, high = interval(as_quantity(quantity), level)
         bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
         if isinstance(quantity, Computed):
             tolerance = float(quantity.tolerance)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import scipy
+
+from gradnoise.theory._validation import as_array, as_count, as_function, as_instance, as_matching, as_real, shown
 
 __all__ = [
     "GRADIENTS",
@@ -22,6 +25,9 @@ __all__ = [
 HESSIAN = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.3], [0.0, 0.3, 0.4]])
 NOISE_COVARIANCE = np.array([[0.6, 0.1, -0.2], [0.1, 0.3, 0.05], [-0.2, 0.05, 0.8]])
 
+#: Dimension of a random matrix: a claim tries hundreds of them.
+_LARGEST = 1_000
+
 #: Gradients of six samples in two coordinates, with a mean that matters: a column per sample.
 GRADIENTS = np.array([[1.0, 0.2, -0.5, 0.9, 1.6, 0.4], [0.3, 1.1, 0.7, -0.4, 0.2, 2.0]])
 
@@ -37,9 +43,9 @@ def random_psd(generator: np.random.Generator, dimension: int, rank: int | None 
     generator : Generator
         Is used up.
     dimension : int
-        d.
+        d, at most 1,000.
     rank : int, optional
-        Of the matrix; d by default.
+        Of the matrix, at most d, which is the default.
 
     Returns
     -------
@@ -52,6 +58,10 @@ def random_psd(generator: np.random.Generator, dimension: int, rank: int | None 
     >>> bool((A == A.T).all()), int((np.linalg.eigvalsh(A) > 1e-9).sum())
     (True, 2)
     """
+    dimension = as_count(dimension, "dimension", at_most=_LARGEST)
+    as_instance(generator, "generator", np.random.Generator)
+    if rank is not None:
+        rank = as_count(rank, "rank", at_least=0, at_most=dimension)
     Q, _ = np.linalg.qr(generator.standard_normal((dimension, dimension)))
     values = random_spectrum(generator, dimension)
     if rank is not None:
@@ -68,7 +78,7 @@ def random_spectrum(generator: np.random.Generator, dimension: int) -> np.ndarra
     generator : Generator
         Is used up.
     dimension : int
-        How many.
+        How many, at most 1,000.
 
     Returns
     -------
@@ -81,7 +91,8 @@ def random_spectrum(generator: np.random.Generator, dimension: int) -> np.ndarra
     >>> bool(((values >= 1e-3) & (values < 10)).all())
     True
     """
-    return 10.0 ** generator.uniform(-3, 1, dimension)
+    dimension = as_count(dimension, "dimension", at_most=_LARGEST)
+    return 10.0 ** as_instance(generator, "generator", np.random.Generator).uniform(-3, 1, dimension)
 
 
 def search_minimum(
@@ -92,8 +103,8 @@ def search_minimum(
     Parameters
     ----------
     function : callable
-        Takes a (d,) array and returns a float.
-    starts : list of (d,) ndarray
+        Takes a (d,) array and returns a float, which may be infinite where the search shall not go.
+    starts : list of (d,) array_like
         Where a search begins.
     evaluations : int
         Of the function, at most, for each start.
@@ -111,12 +122,20 @@ def search_minimum(
     >>> round(value, 1), point.round(1)  # the lower of two valleys
     (-2.0, array([-2.]))
     """
-    found = [
-        scipy.optimize.minimize(
-            function, x, method="Nelder-Mead", options={"maxfev": evaluations, "xatol": 1e-10, "fatol": 1e-14}
-        )
-        for x in starts
-    ]
+    as_function(function, "function")
+    options = {"maxfev": as_count(evaluations, "evaluations"), "xatol": 1e-10, "fatol": 1e-14}
+    if not isinstance(starts, list | tuple | np.ndarray) or not len(starts):
+        raise TypeError(f"starts must be a list of one vector or more, got {shown(starts)}")
+    points = [as_array(x, f"starts[{k}]", ndim=1) for k, x in enumerate(starts)]
+    if not all(x.size for x in points):
+        raise ValueError("starts must be vectors of one number or more, got an empty one")
+
+    def value_at(x: np.ndarray) -> float:
+        value = function(x.copy())  # it may write into it
+        return value if isinstance(value, float) and math.isinf(value) else float(as_array(value, "function(x)", ndim=0))
+
+    with np.errstate(invalid="ignore"):  # of a simplex whose corners are all infinite
+        found = [scipy.optimize.minimize(value_at, x, method="Nelder-Mead", options=options) for x in points]
     best = min(found, key=lambda r: r.fun)
     return float(best.fun), best.x
 
@@ -143,8 +162,24 @@ def covariance_by_exponential(hessian: np.ndarray, covariance: np.ndarray, t: fl
     >>> found.round(12)
     array([[0.75]])
     """
-    d, halvings = len(hessian), max(0, int(np.ceil(np.log2(max(np.linalg.norm(hessian, 2) * t, 1)))))
-    h = t / 2**halvings
+    H, S, t = as_array(hessian, "hessian", ndim=2), as_array(covariance, "covariance", ndim=2), as_real(t, "t", at_least=0)
+    as_matching(H, S, ("hessian", "covariance"))
+    for name, matrix in (("hessian", H), ("covariance", S)):
+        if matrix.size == 0 or len(matrix) != matrix.shape[1]:
+            raise ValueError(f"{name} must be square and not empty, got shape {matrix.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = _van_loan(H, S, t)
+    if not np.isfinite(result).all():
+        raise ValueError(f"hessian, covariance and t must give finite numbers, got |H| = {np.abs(H).max():g} and t = {t:g}")
+    return result
+
+
+def _van_loan(hessian: np.ndarray, covariance: np.ndarray, t: float) -> np.ndarray:
+    d, product = len(hessian), float(np.linalg.norm(hessian, 2)) * t
+    if not math.isfinite(product):
+        return np.full((d, d), np.nan)
+    halvings = max(0, math.ceil(math.log2(max(product, 1))))
+    h = math.ldexp(t, -halvings)  # 2^1024 would be no float
     block = scipy.linalg.expm(np.block([[hessian, covariance], [np.zeros((d, d)), -hessian]]) * h)
     decay = block[d:, d:]
     result = decay.T @ block[:d, d:]

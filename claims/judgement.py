@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gradnoise.simulations.statistics import Measured, find_sample_size
-from gradnoise.theory._validation import as_real
+from gradnoise.theory._validation import as_real, is_number, set_fields, shown
 
 __all__ = ["Absolute", "AtLeast", "AtMost", "Computed", "Judgement", "Margin", "Prediction", "Quantity", "Relative", "judge"]
 
@@ -21,6 +21,7 @@ class Computed:
     Attributes
     ----------
     value : float
+        NaN and infinity, which no prediction allows, are refuted.
     rounding : float
         Bound on its error where only rounding can be wrong: what a reader is told is exact.
     approximation : float
@@ -40,9 +41,8 @@ class Computed:
     approximation: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
-        for name in ("rounding", "approximation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        bounds = {name: as_real(getattr(self, name), name, at_least=0) for name in ("rounding", "approximation")}
+        set_fields(self, value=_as_extended(self.value, "value"), **bounds)
 
     @property
     def tolerance(self) -> float:
@@ -77,6 +77,9 @@ class AtLeast:
 
     bound: float
 
+    def __post_init__(self) -> None:
+        set_fields(self, bound=_as_extended(self.bound, "bound"))
+
 
 @dataclass(frozen=True)
 class AtMost:
@@ -96,6 +99,9 @@ class AtMost:
     """
 
     bound: float
+
+    def __post_init__(self) -> None:
+        set_fields(self, bound=_as_extended(self.bound, "bound"))
 
 
 Prediction = float | AtLeast | AtMost
@@ -118,8 +124,12 @@ class Absolute:
 
     size: float
 
+    def __post_init__(self) -> None:
+        set_fields(self, size=as_real(self.size, "size", at_least=0))
+
     def of(self, prediction: Prediction) -> float:
         """Return the margin around a prediction."""
+        number(prediction)
         return self.size
 
 
@@ -139,6 +149,9 @@ class Relative:
     """
 
     share: float
+
+    def __post_init__(self) -> None:
+        set_fields(self, share=as_real(self.share, "share", at_least=0))
 
     def of(self, prediction: Prediction) -> float:
         """Return the margin around a prediction."""
@@ -176,12 +189,28 @@ class Judgement:
 
 def number(prediction: Prediction) -> float:
     """Return the number in a prediction."""
-    return float(prediction.bound) if isinstance(prediction, AtLeast | AtMost) else float(prediction)
+    return prediction.bound if isinstance(prediction, AtLeast | AtMost) else _as_extended(prediction, "prediction")
+
+
+def _as_extended(value: object, name: str) -> float:
+    """Return `value` as a float, which may be infinite or NaN: what was computed, or predicted, may have come to that."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    return float(value) if isinstance(value, float) else as_real(value, name)
 
 
 def relation(prediction: Prediction) -> str:
     """Return how the quantity relates to that number: "=", ">=" or "<="."""
     return {AtLeast: ">=", AtMost: "<="}.get(type(prediction), "=")
+
+
+def as_quantity(quantity: Quantity) -> Quantity:
+    """Return `quantity` if it can tell what a judgement asks."""
+    asked = ("value", "standard_error", "n", "interval", "valid")
+    if isinstance(quantity, type) or not (isinstance(quantity, Computed) or all(hasattr(quantity, name) for name in asked)):
+        kinds = "Computed, an Estimate, a Proportion or a Difference"
+        raise TypeError(f"quantity must be {kinds}, got {shown(quantity)}")
+    return quantity
 
 
 def interval(quantity: Quantity, level: float) -> tuple[float, float]:
@@ -240,7 +269,7 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
         raise ValueError("prediction must be a number, got NaN")
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
-    if isinstance(quantity, Computed):
+    if isinstance(as_quantity(quantity), Computed):
         # `not <=` also refutes a NaN.
         within = lowest - quantity.tolerance <= quantity.value <= highest + quantity.tolerance
         return Judgement(HOLDS if within else REFUTED)

@@ -17,7 +17,7 @@ from gradnoise.claims.entry import Entry, Failure
 from gradnoise.claims.report import Report
 from gradnoise.simulations.ensemble import versions
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_choice, as_flag
+from gradnoise.theory._validation import as_choice, as_count, as_flag, as_function, as_instance, as_text, shown
 
 __all__ = [
     "BUDGETS",
@@ -60,6 +60,7 @@ _EXTRA_MODULES = {"neural": ("zhu2019.networks", "wu2019.networks", "wu2020.netw
 EXTRAS = tuple(_EXTRA_MODULES)
 
 DEFAULT_SEED = 20190613
+_LONGEST_ID = 100  # letters of a wrong one that are compared with those that there are
 
 
 def all_claims(extra: str | None = None) -> dict[str, Claim]:
@@ -209,6 +210,9 @@ def verify(
     >>> report.as_expected
     True
     """
+    for name, function in {"progress": progress, "on_entry": on_entry}.items():
+        if function is not None:
+            as_function(function, name)
     chosen, sabotage = select(ids, extra), as_flag(sabotage, "sabotage")
     plan = BUDGETS[as_choice(budget, "budget", tuple(BUDGETS))]
     stream = Stream.of(rng)
@@ -259,12 +263,32 @@ def report_of(
     -------
     Report
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+
     Examples
     --------
     >>> report_of([], seed=1, budget="quick", sabotage=False, left_out=["zhu2019.eq13"])
     Report(no claims, 1 left out; seed 1, budget='quick', sabotage=False)
     """
-    return Report(tuple(entries), seed, budget, LEVEL, sabotage, versions(), tuple(left_out))
+    if not isinstance(entries, Iterable) or not isinstance(left_out, Iterable) or isinstance(left_out, str):
+        raise TypeError(f"entries and left_out must be iterables, got {shown(entries)} and {shown(left_out)}")
+    return Report(
+        tuple(as_instance(entry, "each of entries", Entry) for entry in entries),
+        tuple(map(_as_entropy, seed)) if isinstance(seed, tuple) else _as_entropy(seed),
+        as_choice(budget, "budget", tuple(BUDGETS)),
+        LEVEL,
+        as_flag(sabotage, "sabotage"),
+        versions(),
+        tuple(as_text(id, "each of left_out") for id in left_out),
+    )
+
+
+def _as_entropy(seed: object) -> int:
+    """Return `seed` as an integer >= 0 of any size, as entropy of the operating system has 128 bits."""
+    return as_count(seed, "seed", at_least=0, at_most=2**10_000)
 
 
 def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
@@ -303,8 +327,8 @@ def select(ids: str | Iterable[str] | None = None, extra: str | None = None) -> 
     if ids is None:
         return known
     if not isinstance(ids, Iterable):
-        raise TypeError(f"ids must be a string or an iterable of strings, got {ids!r}")
-    wanted = [ids] if isinstance(ids, str) else list(ids)
+        raise TypeError(f"ids must be a string or an iterable of strings, got {shown(ids)}")
+    wanted = [ids] if isinstance(ids, str) else [as_text(id, "each of ids") for id in ids]
     chosen: list[str] = []
     for id in wanted:
         if id in PAPERS:
@@ -312,7 +336,7 @@ def select(ids: str | Iterable[str] | None = None, extra: str | None = None) -> 
         elif id in known:
             chosen.append(id)
         else:
-            close = difflib.get_close_matches(str(id), [*known, *PAPERS], n=3)
+            close = difflib.get_close_matches(id[:_LONGEST_ID], [*known, *PAPERS], n=3)
             hint = f"; did you mean {' or '.join(close)}?" if close else ""
-            raise ValueError(f"ids must name claims or papers, got {id!r}{hint} (gradnoise claims lists them)")
+            raise ValueError(f"ids must name claims or papers, got {shown(id)}{hint} (gradnoise claims lists them)")
     return sorted(dict.fromkeys(chosen), key=known.index)

@@ -12,9 +12,11 @@ from typing import Any
 
 from gradnoise.figures.style import style, write
 from gradnoise.simulations.seeds import RNG
-from gradnoise.theory._validation import as_choice
+from gradnoise.theory._validation import as_choice, as_text, shown
 
 __all__ = ["FIGURES", "Figure", "select"]
+
+_LONGEST_NAME = 100  # letters of a wrong one that are compared with those that there are
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def select(names: Iterable[str], budget: str = "quick") -> list[Figure]:
 
     Raises
     ------
-    ValueError
-        If a name is not known.
+    TypeError, ValueError
+        If a name or the budget is not known.
 
     Examples
     --------
@@ -113,11 +115,14 @@ def select(names: Iterable[str], budget: str = "quick") -> list[Figure]:
     >>> len(select([])) < len(select([], budget="full")) == len(FIGURES)
     True
     """
-    wanted = list(names)
+    as_choice(budget, "budget", ("quick", "full"))
+    if not isinstance(names, Iterable) or isinstance(names, str | bytes):
+        raise TypeError(f"names must be an iterable of strings, got {shown(names)}")
+    wanted = [as_text(name, "each of names") for name in names]
     for name in wanted:
         if name not in FIGURES:
-            close = difflib.get_close_matches(name, FIGURES, n=1)
+            close = difflib.get_close_matches(name[:_LONGEST_NAME], FIGURES, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"names must be of figures, got {name!r}{hint} (gradnoise figures --list lists them)")
+            raise ValueError(f"names must be of figures, got {shown(name)}{hint} (gradnoise figures --list lists them)")
     at_hand = [figure for figure in FIGURES.values() if figure.extra is None or budget == "full"]
     return [FIGURES[name] for name in dict.fromkeys(wanted)] or at_hand

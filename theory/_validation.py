@@ -6,7 +6,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from gradnoise.theory._blocks import uncoupled_blocks
 
 FloatArray = NDArray[np.float64]
+Kind = TypeVar("Kind")
 
 # A matrix counts as symmetric, or as positive semi-definite, up to the rounding of forming it as a product.
 _ROUNDING = 1e-10
@@ -180,6 +181,27 @@ def as_choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
+def as_text(value: object, name: str) -> str:
+    """Return `value` as a plain string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {shown(value)}")
+    return str(value)
+
+
+def as_instance(value: Any, name: str, kind: type[Kind]) -> Kind:
+    """Return `value` if it is of a class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {shown(value)}")
+    return value
+
+
+def as_function(value: Any, name: str) -> Callable[..., Any]:
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {shown(value)}")
+    return value
+
+
 def as_interval(low: object, high: object, names: tuple[str, str] = ("low", "high")) -> tuple[float, float]:
     """Return the ends of an interval, which may be infinite, with low <= high."""
     low, high = (
@@ -193,9 +215,7 @@ def as_interval(low: object, high: object, names: tuple[str, str] = ("low", "hig
 
 def as_values(function: Callable[[FloatArray], ArrayLike], points: FloatArray, name: str) -> FloatArray:
     """Return the values of a user's function at `points` (m,), of which it gets a copy, as it may write into it."""
-    if not callable(function):
-        raise TypeError(f"{name} must be callable, got {shown(function)}")
-    values = as_array(function(points.copy()), f"{name}(x)")
+    values = as_array(as_function(function, name)(points.copy()), f"{name}(x)")
     if values.shape not in ((), points.shape):
         raise ValueError(f"{name} must return a value for each of {len(points)} points, got shape {values.shape}")
     return np.broadcast_to(values, points.shape)
