@@ -15,6 +15,7 @@ import numpy as np
 from gradnoise.simulations.ensemble.provenance import versions
 from gradnoise.simulations.ensemble.whole_files import replacing
 from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import as_instance, shown
 
 __all__ = ["JsonResult", "PathsResult", "Result", "finite"]
 
@@ -45,7 +46,7 @@ class JsonResult(ABC):
 
     def to_json(self) -> str:
         """Result as JSON; infinities and NaN, which JSON does not have, are null."""
-        return json.dumps(finite(self.to_dict()), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(finite(self.to_dict()), indent=1, allow_nan=False, ensure_ascii=False, default=_no_json) + "\n"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -87,6 +88,9 @@ class Result(JsonResult):
     versions: dict[str, str] = field(default_factory=versions)
 
     def __post_init__(self) -> None:
+        as_instance(self.stream, "stream", Stream)
+        if not isinstance(self.arguments, Mapping):
+            raise TypeError(f"arguments must be a dictionary of names and values, got {shown(self.arguments)}")
         object.__setattr__(self, "arguments", _plain(self.arguments))  # NumPy's numbers are no JSON, and read badly
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,7 +207,11 @@ def finite(value: Any) -> Any:
         return {key: finite(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
+
+
+def _no_json(value: Any) -> Any:
+    raise TypeError(f"to_dict must return numbers, strings, lists and dictionaries only, got {shown(value)} among them")
 
 
 def _shortened(text: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gradnoise.simulations import ensemble
+from gradnoise.simulations.ensemble import check_fits
 from gradnoise.simulations.sampling.compiled import COMPILED, fill_rows, lower, work_space
 from gradnoise.simulations.sampling.rules import Rules
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
 from gradnoise.theory import sampling as classes
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_array, as_count, as_function, as_instance
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
 __all__ = ["DRAWN", "draw", "draw_in_parts", "draw_with", "expectations"]
@@ -43,8 +44,8 @@ def draw(noise: SamplingNoise, size: int, *, rng: RNG) -> np.ndarray:
 
     Raises
     ------
-    TypeError
-        If it is not known how to draw from `noise`.
+    TypeError, ValueError
+        If it is not known how to draw from `noise`, or memory cannot hold what is drawn.
 
     Examples
     --------
@@ -82,11 +83,14 @@ def draw_with(noise: SamplingNoise, size: int, generator: np.random.Generator) -
     >>> draw_with(Gaussian(7, 3), 5, np.random.default_rng(1)).shape
     (5, 7)
     """
+    noise, size = as_noise(noise), as_count(size, "size", at_least=0)
+    as_instance(generator, "generator", np.random.Generator)
+    check_fits(8 * size * noise.n, f"size = {size} of vectors of {noise.n} weights makes results")
     if noise in COMPILED:
         out, rule = np.empty((size, noise.n)), lower(noise)
         fill_rows(rule, generator, work_space(rule, noise.n), out)
         return out
-    weights = np.asarray(DRAWN.apply(noise, size, generator), dtype=np.float64)
+    weights = as_array(DRAWN.apply(noise, size, generator), f"what {type(noise).__name__}.draw returns")
     if weights.shape != (size, noise.n):
         raise ValueError(f"{type(noise).__name__}.draw must return an array of shape {(size, noise.n)}, got {weights.shape}")
     return weights
@@ -125,7 +129,8 @@ def draw_in_parts(noise: SamplingNoise, size: int, generator: np.random.Generato
     >>> [len(part) for part in draw_in_parts(Minibatch(7, 3), 5, np.random.default_rng(1), held=14)]
     [2, 2, 1]
     """
-    rows = max(held // noise.n, 1)
+    noise, size = as_noise(noise), as_count(size, "size", at_least=0)
+    rows = max(as_count(held, "held") // noise.n, 1)
     for start in range(0, size, rows):
         yield draw_with(noise, min(rows, size - start), generator)
 
@@ -162,7 +167,7 @@ def expectations(
     >>> abs(found.value - noise.variance) < 6 * found.standard_error
     True
     """
-    as_noise(noise)
+    noise, statistic = as_noise(noise), as_function(statistic, "statistic")
     moments = ensemble.run(_statistics_block, (noise, statistic), size, rng=rng, reduce=merge_moments, n_jobs=n_jobs)
     return moments.estimates()
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.sampling.rules import Rules
 from gradnoise.theory import sampling as classes
-from gradnoise.theory._validation import as_array, as_probabilities
+from gradnoise.theory._validation import as_array, as_count, as_probabilities, shown
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
 __all__ = ["LISTED", "Outcomes", "outcomes", "product_rule"]
@@ -26,6 +26,7 @@ LISTED = Rules("must have a method outcomes() that returns its values (k, n) and
 
 Listed = tuple[np.ndarray, np.ndarray]
 _LIMIT = 2_000_000
+_MOST_NUMBERS = 2**28  # of all outcomes together: two GiB
 #: Nodes and probabilities of the three-point rules.
 _NORMAL = (np.array([-math.sqrt(3), 0.0, math.sqrt(3)]), np.array([1 / 6, 2 / 3, 1 / 6]))
 _SIGN = (np.array([-1.0, 1.0]), np.array([0.5, 0.5]))
@@ -41,6 +42,11 @@ class Outcomes:
     probabilities : (k,) ndarray
         They sum to one.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not, or what is asked of them is too large for a float.
+
     Examples
     --------
     >>> import numpy as np
@@ -53,7 +59,10 @@ class Outcomes:
     """
 
     def __init__(self, vectors: np.ndarray, probabilities: np.ndarray) -> None:
-        self.vectors, self.probabilities = vectors, probabilities
+        self.vectors = as_array(vectors, "vectors", ndim=2)
+        if self.vectors.size == 0:
+            raise ValueError(f"vectors must be one or more, of one number or more, got shape {self.vectors.shape}")
+        self.probabilities = as_probabilities(probabilities, "probabilities", len(self.vectors))
 
     def mean(self) -> np.ndarray:
         """Mean vector."""
@@ -61,19 +70,40 @@ class Outcomes:
 
     def covariance(self) -> np.ndarray:
         """Covariance matrix."""
-        centred = self.vectors - self.mean()
-        return (centred.T * self.probabilities) @ centred
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = self.vectors - self.mean()
+            return _floats((centred.T * self.probabilities) @ centred, "vectors must have a covariance")
 
     def cumulants(self, values: ArrayLike) -> tuple[float, float, float, float]:
         """First four cumulants of ``values @ vector``."""
-        y = self.vectors @ as_array(values, "values", ndim=1)
-        mean = self.probabilities @ y
-        second, third, fourth = (self.probabilities @ (y - mean) ** r for r in (2, 3, 4))
-        return float(mean), float(second), float(third), float(fourth - 3 * second**2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            y = self.vectors @ self._matching(as_array(values, "values", ndim=1), "values")
+            mean = self.probabilities @ y
+            second, third, fourth = (self.probabilities @ (y - mean) ** r for r in (2, 3, 4))
+            found = np.array([mean, second, third, fourth - 3 * second**2])
+        first, second, third, fourth = _floats(found, "values must have four cumulants").tolist()
+        return first, second, third, fourth
 
     def transformed(self, matrix: ArrayLike) -> Outcomes:
         """Law of ``matrix @ vector``, for instance of a stochastic gradient."""
-        return Outcomes(self.vectors @ as_array(matrix, "matrix", ndim=2).T, self.probabilities)
+        given = self._matching(as_array(matrix, "matrix", ndim=2), "matrix")
+        with np.errstate(over="ignore", invalid="ignore"):
+            vectors = _floats(self.vectors @ given.T, "matrix must have products with the vectors")
+        return Outcomes(vectors, self.probabilities)
+
+    def _matching(self, array: np.ndarray, name: str) -> np.ndarray:
+        """Return an array if its last axis has a number for each component, and raise otherwise."""
+        n = self.vectors.shape[1]
+        if array.shape[-1] != n or array.size == 0:
+            raise ValueError(f"{name} must have {n} numbers in a row, one for each component, got shape {array.shape}")
+        return array
+
+
+def _floats(array: np.ndarray, what: str) -> np.ndarray:
+    """Return an array that is finite, and raise otherwise."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} below 1.8e308, the largest float")
+    return array
 
 
 def outcomes(noise: SamplingNoise) -> Outcomes:
@@ -129,8 +159,8 @@ def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int =
 
     Raises
     ------
-    ValueError
-        If they are over two million.
+    TypeError, ValueError
+        If the rule is none, or they are over two million.
 
     Examples
     --------
@@ -138,8 +168,13 @@ def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int =
     >>> product_rule(dimension=2).vectors.shape, product_rule().covariance().round(12).tolist()
     ((9, 2), [[1.0]])
     """
-    nodes, probabilities = rule
-    _check_size(len(nodes) ** dimension)
+    if not isinstance(rule, tuple | list) or len(rule) != 2:
+        raise TypeError(f"rule must be a pair of arrays, nodes and probabilities, got {shown(rule)}")
+    nodes, dimension = as_array(rule[0], "nodes of the rule", ndim=1), as_count(dimension, "dimension")
+    if not nodes.size:
+        raise ValueError("nodes of the rule must be one or more, got none")
+    probabilities = as_probabilities(rule[1], "probabilities of the rule", len(nodes))
+    _check_size("rule and dimension", dimension * math.log(len(nodes)), dimension)
     index = np.array(list(itertools.product(range(len(nodes)), repeat=dimension)), dtype=int).reshape(-1, dimension)
     return Outcomes(nodes[index], probabilities[index].prod(axis=1))
 
@@ -147,8 +182,8 @@ def product_rule(rule: tuple[np.ndarray, np.ndarray] = _NORMAL, dimension: int =
 @LISTED.of(classes.Enhanced)
 def _enhanced(noise: classes.Enhanced) -> Listed:
     base, a = outcomes(noise.base), noise.alpha
+    _check_size("noise", 2 * math.log(len(base.vectors)), noise.n)
     pairs = np.array(list(itertools.product(range(len(base.vectors)), repeat=2)))
-    _check_size(len(pairs))
     first, second = base.vectors[pairs[:, 0]], base.vectors[pairs[:, 1]]
     return a * first + (1 - a) * second, base.probabilities[pairs].prod(axis=1)
 
@@ -160,6 +195,7 @@ def _minibatch(noise: classes.Minibatch) -> Listed:
 
 @LISTED.of(classes.Bernoulli)
 def _bernoulli(noise: classes.Bernoulli) -> Listed:
+    _check_size("noise", noise.n * math.log(2), noise.n)
     share = noise.batch_size / noise.n
     law = product_rule((np.array([0.0, 1 / noise.batch_size]), np.array([1 - share, share])), noise.n)
     return law.vectors, law.probabilities
@@ -185,6 +221,7 @@ def _student(noise: classes.StudentT) -> Listed:
 
 
 def _components(noise: classes.Gaussian | classes.Rademacher | classes.StudentT, rule: tuple[np.ndarray, np.ndarray]) -> Listed:
+    _check_size("noise", noise.n * math.log(len(rule[0])), noise.n)
     law, b, n = product_rule(rule, noise.n), noise.batch_size, noise.n
     # Proposition 1 of wu2019 typed in again: what theory has is what these outcomes are to check.
     scale = 1 / (b * n) if noise.replacement else (n - b) / (b * n * (n - 1))
@@ -199,13 +236,20 @@ def _arrays(listed: Iterable[tuple[np.ndarray, float]]) -> Listed:
 
 def _batches(n: int, size: int, replacement: bool) -> Iterator[tuple[np.ndarray, float]]:
     """Yield the counts of each possible batch, with its probability."""
+    _check_size("noise", _log_batches(n, size, replacement), n)
     if replacement:
-        _check_size(n**size)
         for batch in itertools.product(range(n), repeat=size):
             yield np.bincount(batch, minlength=n).astype(float), n**-size
     else:
         for batch in itertools.combinations(range(n), size):
             yield np.bincount(batch, minlength=n).astype(float), 1 / math.comb(n, size)
+
+
+def _log_batches(n: int, size: int, replacement: bool) -> float:
+    """Logarithm of the number of batches, which itself may have more digits than there is memory."""
+    if replacement:
+        return size * math.log(n)
+    return math.lgamma(n + 1) - math.lgamma(size + 1) - math.lgamma(n - size + 1)
 
 
 @LISTED.of(classes.SparseGaussian)
@@ -215,6 +259,7 @@ def _sparse_gaussian(noise: classes.SparseGaussian) -> Listed:
 
 def _sparse(noise: classes.SparseGaussian) -> Iterator[tuple[np.ndarray, float]]:
     n, b, B = noise.n, noise.batch_size, noise.support_size
+    _check_size("noise", _log_batches(n, B, noise.replacement) + n * math.log(3), n)
     rule = product_rule(dimension=n)
     if noise.form == "cov":
         listed = []
@@ -239,6 +284,7 @@ def _gaussian_minibatch(noise: classes.GaussianMinibatch) -> Listed:
 
 def _weighted_batches(noise: classes.GaussianMinibatch) -> Iterator[tuple[np.ndarray, float]]:
     n, B = noise.n, noise.batch_size
+    _check_size("noise", _log_batches(n, B, noise.replacement) + B * math.log(3), n)
     rule = product_rule(dimension=B)
     z = rule.vectors
     if noise.centered:
@@ -251,6 +297,11 @@ def _weighted_batches(noise: classes.GaussianMinibatch) -> Iterator[tuple[np.nda
             yield np.bincount(batch, weights=w, minlength=n), p * q
 
 
-def _check_size(size: int) -> None:
-    if size > _LIMIT:
-        raise ValueError(f"noise has {size} outcomes, at most {_LIMIT} are listed; take a smaller n or batch")
+def _check_size(name: str, log_size: float, n: int) -> None:
+    """Raise unless so many outcomes of n numbers can be listed; of their number the logarithm is given."""
+    if log_size > math.log(_LIMIT) + 1e-9 or n * math.exp(log_size) > _MOST_NUMBERS:
+        size = f"{math.exp(log_size):.0f}" if log_size < 30 else f"10^{log_size / math.log(10):.0f}"
+        raise ValueError(
+            f"{name} must have at most {_LIMIT} outcomes, and {_MOST_NUMBERS} numbers in them, got {size} of {n} numbers; take "
+            "a smaller n or batch"
+        )

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gradnoise.theory._validation import as_function, as_text, shown
 from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["Rules"]
@@ -56,14 +57,18 @@ class Rules:
     """
 
     def __init__(self, otherwise: str, method: str | None = None) -> None:
-        self.otherwise, self.method = otherwise, method
+        self.otherwise, self.method = as_text(otherwise, "otherwise"), None if method is None else as_text(method, "method")
         self.known: dict[type[SamplingNoise], Callable[..., Any]] = {}
         self.missing: dict[type[SamplingNoise], str] = {}
 
     def of(self, *classes: type[SamplingNoise]) -> Callable[[Rule], Rule]:
         """Decorate the rule of some classes."""
+        for cls in classes:
+            if not isinstance(cls, type):
+                raise TypeError(f"classes must be classes, got {shown(cls)}")
 
         def register(rule: Rule) -> Rule:
+            as_function(rule, "rule")
             self.known.update(dict.fromkeys(classes, rule))
             return rule
 
