@@ -13,6 +13,7 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.stats import binom
 
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import complexity
@@ -21,6 +22,7 @@ from gradnoise.theory.complexity import (
     AffineLosses,
     FiniteLosses,
     LeastSquaresLosses,
+    batch_counts,
     batch_types,
     expected_largest_weight,
     multinomial_counts,
@@ -173,6 +175,38 @@ def test_the_largest_weight_of_a_batch(n, b):
     assert expected_largest_weight(n, b) == pytest.approx(listed, rel=1e-12)
 
 
+@pytest.mark.parametrize(("n", "b"), [(10**9, 3), (2**62, 3), (50, 3)])
+def test_the_largest_weight_of_a_batch_of_many_samples(n, b):
+    """Catches rounding that grows with n: three draws coincide in pairs with 3 (n - 1)/n^2, all with 1/n^2."""
+    pairs, triples = Fraction(3 * (n - 1), n**2), Fraction(1, n**2)
+    chances = (1 - pairs - triples, pairs, triples)
+    exact = sum(chance * max(Fraction(n * m, b) - 1, Fraction(1)) for m, chance in enumerate(chances, 1))
+    assert expected_largest_weight(n, b) == pytest.approx(float(exact), rel=1e-15)
+
+
+def test_many_draws_are_listed_or_refused_before_they_are():
+    """Catches factorials of millions, and lists that are made to be counted."""
+    counts, weights = multinomial_counts(5000, np.array([0.3, 0.7]))
+    np.testing.assert_allclose(weights, binom.pmf(counts[:, 0], 5000, 0.3), rtol=1e-9, atol=1e-300)
+    counts, weights = multinomial_counts(171, np.array([0.25, 0.25, 0.5]))
+    np.testing.assert_allclose([weights.sum(), *(weights @ counts)], [1, 42.75, 42.75, 85.5], rtol=1e-12)
+    assert multinomial_counts(10**9, np.ones(1))[0].tolist() == [[10**9]]
+    assert list(batch_types(10**9, 10**8, False)) == [(1.0, {1: 10**8, 0: 9 * 10**8})]
+    assert math.fsum(q for q, _ in batch_types(10**18, 12, True)) == pytest.approx(1, rel=1e-15)
+
+
+@pytest.mark.parametrize("unit", [2.0**-400, 2.0**400, 2.0**-1000])
+def test_a_trust_region_has_no_unit(unit):
+    """Catches squares that vanish or overflow, and the bisection of an interval that is absolute."""
+    rng = np.random.default_rng(6)
+    A, b = rng.normal(size=(20, 3, 3)), rng.normal(size=(20, 3))
+    A = A + A.transpose(0, 2, 1)
+    values = largest_on_ball(A, b, 0.75)
+    np.testing.assert_allclose(largest_on_ball(A * unit, b * unit, 0.75) / unit, values, rtol=1e-14)
+    small = max(unit, 2.0**-500)
+    np.testing.assert_allclose(largest_on_ball(A / small / small, b / small, 0.75 * small), values, rtol=1e-14)
+
+
 def test_the_bounds_are_those_of_the_theorem():
     bounds = complexity.gaussian_bounds(2.0, 2)
     assert bounds.upper == pytest.approx(complexity.gaussian_bounds(2.0, 2, published=True).upper, rel=1e-14)  # attained at 2
@@ -198,6 +232,27 @@ def test_the_bounds_are_those_of_the_theorem():
         (lambda: complexity.gaussian_bounds(1.0, 1, published=True), ValueError, "n_samples must be >= 2.*ln N"),
         (lambda: complexity.sgd_bounds(1.0, 6, 4), ValueError, "n_samples must be a multiple of batch_size = 4"),
         (lambda: complexity.sgd_bounds(1.0, 4, 4), ValueError, "n_samples must be a multiple"),
+        (lambda: complexity.rademacher(cast(Any, 3)), TypeError, "losses must be a LossClass, got 3"),
+        (lambda: complexity.rademacher(CLASSES["finite"], 10**9), ValueError, "over 2000000 outcomes, at most 2000000"),
+        (lambda: complexity.sgd(CLASSES["finite"], 10**9), ValueError, "over 2000000 outcomes, at most 2000000"),
+        (lambda: complexity.sgd(CLASSES["finite"], 2, True, cast(Any, 2.5)), TypeError, "n_samples must be an integer, got 2.5"),
+        (lambda: complexity.sgd(CLASSES["finite"], 10**6, True, 10**7), ValueError, "batch_size must be at most 500"),
+        (lambda: complexity.gaussian(CLASSES["affine"], 10**9), ValueError, "over 2000000 outcomes, at most 2000000"),
+        (lambda: multinomial_counts(1, np.full(10**5, 1e-5)), ValueError, "there are 100000 times 100000 outcomes"),
+        (lambda: multinomial_counts(10**9, np.full(10**5, 1e-5)), ValueError, "over 2000000 outcomes"),
+        (lambda: multinomial_counts(-1, np.ones(1)), ValueError, "n_draws must be >= 0"),
+        (lambda: multinomial_counts(2, np.array([0.5, 0.6])), ValueError, "probabilities must be 2 numbers that sum to one"),
+        (lambda: batch_counts(10**9, 2, True), ValueError, "over 2000000 outcomes"),
+        (lambda: batch_counts(3, 4, False), ValueError, "batch_size must be between 1 and 3, got 4"),
+        (lambda: batch_types(10**9, 10**9, True), ValueError, "batch_size must be at most 500"),
+        (lambda: batch_types(100, 100, True), ValueError, "at most 200000 types of batches, got 100"),
+        (lambda: batch_types(4, 2, cast(Any, 1)), TypeError, "replacement must be True or False"),
+        (lambda: expected_largest_weight(4, 4), ValueError, "batch_size must be between 1 and 3, got 4"),
+        (lambda: expected_largest_weight(10**9, 10**8), ValueError, "batch_size must be between 1 and 20000"),
+        (lambda: CLASSES["finite"].at([0, 6]), ValueError, "samples must be a list of numbers between 0 and 5"),
+        (lambda: CLASSES["finite"].at(cast(Any, [0.5])), TypeError, "samples must be an integer"),
+        (lambda: CLASSES["finite"].at([-1]), ValueError, "samples must be >= 0"),
+        (lambda: LeastSquaresLosses(np.empty((2, 0)), [1, 2], [], 1), ValueError, r"got \(2, 0\)"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from gradnoise.theory import curvature, diffusion, escape, gradient_noise, least_squares, sampling
+from gradnoise.theory import complexity, curvature, diffusion, escape, gradient_noise, least_squares, sampling
 from gradnoise.theory._float_range import product, root, within_floats, within_floats_or_infinite
 
 H = np.array([[2.0, 0.5, 0.0], [0.5, 0.25, 0.0], [0.0, 0.0, 3.0]])
@@ -43,6 +43,15 @@ def _curvature(jacobian: float = 1.0, residuals: float = 1.0) -> curvature.Curva
 def _regression(features: float = 1.0, parameters: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     labels = np.array([0.0, 1.0, -2.0]) * features * parameters
     return np.array([[1.0, 0.5], [-0.5, 1.0], [0.25, -1.0]]) * features, labels, np.array([1.0, 2.0]) * parameters
+
+
+def _affine(losses: float = 1.0, parameters: float = 1.0) -> complexity.AffineLosses:
+    return complexity.AffineLosses(losses * np.array([1.0, 2.0, 0.5, 0.0]), losses * G / parameters, 0.75 * parameters)
+
+
+def _squares(features: float = 1.0, parameters: float = 1.0) -> complexity.LeastSquaresLosses:
+    X, y, theta = _regression(1.0, parameters)
+    return complexity.LeastSquaresLosses(X * features, y, theta / features, 0.75 * parameters / features)
 
 
 # Each: a function of a unit c, and the power of c that its result has. Powers of two are exact, so nothing else may change.
@@ -99,6 +108,11 @@ UNITS: dict[str, tuple[Callable[[float], object], int]] = {
     "mean_square_gradient": (lambda c: diffusion.geometric_motion.mean_square_gradient(c**0.5, 0.25 / c**0.5, 3, 2.0, c**0.5), 2),
     "strong_error_bound": (lambda c: diffusion.strong_error_bound(0.25, 2.0, 0.5, 3.0 * c), 2),
     "sharp_strong_error_bound": (lambda c: diffusion.sharp_strong_error_bound(0.25 / c, 2.0 / c, 0.5 * c, 3.0), -2),
+    "complexity of affine losses": (lambda c: [f(_affine(c)) for f in (complexity.rademacher, complexity.gaussian)], 1),
+    "complexity of affine losses, parameters": (lambda c: complexity.gaussian(_affine(1.0, c), n_samples=3), 0),
+    "complexity of squares, features": (lambda c: complexity.sgd(_squares(c), 2), 0),
+    "complexity of squares, parameters": (lambda c: complexity.rademacher(_squares(1.0, c**0.5)), 1),
+    "gaussian_bounds": (lambda c: complexity.gaussian_bounds(0.5 * c, 7).upper, 1),
     "dynamics_covariance": (lambda c: gradient_noise.dynamics_covariance("gld_hessian", S / c, c * H, c, k=2), 1),
 }
 
@@ -203,6 +217,9 @@ BEYOND: dict[str, Callable[[], object]] = {
     "a fast motion": lambda: diffusion.geometric_motion.strong_error(1e300, 1e300, 3, 4, 1.0),
     "a gradient": lambda: diffusion.geometric_motion.mean_square_gradient(1e300, 0.1, 4, 2.0, 1.0),
     "a sum of losses": lambda: diffusion.CircleLosses([[1e308]], [[0.0]], 65).losses([3.0]),
+    "a supremum": lambda: complexity.FiniteLosses([[1.0, 3.0]]).supremum([1e308, 1e308]),
+    "squares": lambda: complexity.LeastSquaresLosses([[1e200]], [1.0], [1.0], 1.0),
+    "a bound": lambda: complexity.gaussian_bounds(1e308, 10),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
     "variance": lambda: sampling.Gaussian(8, 5e-324).variance,

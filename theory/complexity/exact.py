@@ -18,9 +18,10 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from gradnoise.theory._float_range import exponent_of, product, within_floats
 from gradnoise.theory._quadratic_form import quadratic_form_root
-from gradnoise.theory._validation import FloatArray, as_count, as_flag, as_probabilities, as_real
-from gradnoise.theory.complexity.counts import batch_counts, batch_types, check_size, multinomial_counts
+from gradnoise.theory._validation import FloatArray, as_count, as_flag, as_probabilities, as_real, shown
+from gradnoise.theory.complexity.counts import batch_counts, batch_types, binomial, check_size, multinomial_counts
 from gradnoise.theory.complexity.loss_classes import AffineLosses, LossClass
 from gradnoise.theory.sampling import Minibatch
 
@@ -57,6 +58,7 @@ class Bounds:
     upper: float
 
 
+@within_floats
 def rademacher(losses: LossClass, n_samples: int | None = None, probabilities: ArrayLike | None = None) -> float:
     """Rademacher complexity R(A, N): independent signs, with equal probability.
 
@@ -91,6 +93,7 @@ def rademacher(losses: LossClass, n_samples: int | None = None, probabilities: A
     >>> rademacher(FiniteLosses([[1.0, 3.0]]), n_samples=1)  # of a sample drawn from both points
     2.0
     """
+    _as_losses(losses)
     if n_samples is None:
         _no_probabilities(probabilities)
         if losses.n > _SIGNED_SAMPLES:
@@ -103,6 +106,7 @@ def rademacher(losses: LossClass, n_samples: int | None = None, probabilities: A
     return float(weights @ losses.supremum(counts[:, : losses.n] - counts[:, losses.n :])) / N
 
 
+@within_floats
 def sgd(
     losses: LossClass,
     batch_size: int,
@@ -143,10 +147,10 @@ def sgd(
     >>> sgd(FiniteLosses([[1.0, 3.0]]), batch_size=1)  # v is (1, -1) or (-1, 1): |1 - 3| / 2
     1.0
     """
-    as_flag(replacement, "replacement")
+    _as_losses(losses)
     if n_samples is None:
         _no_probabilities(probabilities)
-    batch = Minibatch(losses.n if n_samples is None else n_samples, batch_size, replacement)
+    batch = Minibatch(losses.n if n_samples is None else as_count(n_samples, "n_samples"), batch_size, replacement)
     N, b = batch.n, batch.batch_size
     if n_samples is None:
         counts, weights = batch_counts(N, b, replacement)
@@ -157,6 +161,7 @@ def sgd(
     return math.fsum(of_types) / N
 
 
+@within_floats
 def gaussian(losses: AffineLosses, n_samples: int | None = None, probabilities: ArrayLike | None = None) -> float:
     r"""Gaussian complexity R(G, N) of affine losses: independent standard normal v_i.
 
@@ -193,20 +198,23 @@ def gaussian(losses: AffineLosses, n_samples: int | None = None, probabilities: 
     1.994711
     """
     if not isinstance(losses, AffineLosses):
-        raise TypeError(f"losses must be AffineLosses, got {losses!r}; simulate the Gaussian complexity of other classes")
+        raise TypeError(f"losses must be AffineLosses, got {shown(losses)}; simulate the Gaussian complexity of other classes")
     if n_samples is None:
         _no_probabilities(probabilities)
         N, counts, weights = losses.n, np.ones((1, losses.n)), np.ones(1)
     else:
         N, p = as_count(n_samples, "n_samples"), as_probabilities(probabilities, "probabilities", losses.n)
         counts, weights = multinomial_counts(N, p)
+    check_size(len(counts), losses.gradients.size)
     # A point that is drawn c times has a normal of variance c.
-    columns = losses.gradients * np.sqrt(counts)[:, np.newaxis, :]
+    unit, height = exponent_of(losses.gradients), exponent_of(losses.values)  # in which squares are floats
+    columns = np.ldexp(losses.gradients, -unit) * np.sqrt(counts)[:, np.newaxis, :]
     lengths = quadratic_form_root(np.linalg.svd(columns, compute_uv=False) ** 2)
-    heights = MEAN_ABSOLUTE_NORMAL * np.sqrt(counts @ losses.values**2)
-    return float(weights @ (losses.radius * lengths + heights)) / N
+    heights = MEAN_ABSOLUTE_NORMAL * np.sqrt(counts @ np.ldexp(losses.values, -height) ** 2)
+    return float(weights @ (product(losses.radius, lengths, power=unit) + np.ldexp(heights, height))) / N
 
 
+@within_floats
 def largest_normal(n: int) -> float:
     r"""Expectation of the largest modulus of n independent standard normals.
 
@@ -241,6 +249,7 @@ def largest_normal(n: int) -> float:
     return value + rest
 
 
+@within_floats
 def gaussian_bounds(rademacher_complexity: float, n_samples: int, published: bool = False) -> Bounds:
     r"""Bounds on the Gaussian complexity from the Rademacher complexity of the same class and samples.
 
@@ -276,6 +285,7 @@ def gaussian_bounds(rademacher_complexity: float, n_samples: int, published: boo
     return Bounds(MEAN_ABSOLUTE_NORMAL * R, (_LOGARITHMIC * math.log(N) if published else largest_normal(N)) * R)
 
 
+@within_floats
 def sgd_bounds(rademacher_complexity: float, n_samples: int, batch_size: int) -> Bounds:
     r"""Bounds on the SGD complexity without replacement, from the Rademacher complexity of b samples.
 
@@ -337,13 +347,18 @@ def _signed_sums(statistics: FloatArray) -> Iterator[FloatArray]:
 
 def _expected_supremum(losses: LossClass, p: FloatArray, n: int, b: int, sizes: dict[int, int]) -> float:
     """E sup for one type of batch: `sizes` of the samples have each count, and all are drawn from the points."""
-    check_size(math.prod(math.comb(size + len(p) - 1, len(p) - 1) for size in sizes.values()))
+    check_size(math.prod(binomial(size + len(p) - 1, len(p) - 1) for size in sizes.values()), len(p))
     sums, weights = np.zeros((1, len(p))), np.ones(1)
     for count, size in sizes.items():
         at_points, q = multinomial_counts(size, p)
         sums = (sums[:, np.newaxis] + (n * count / b - 1) * at_points).reshape(-1, len(p))
         weights = np.multiply.outer(weights, q).ravel()
     return float(weights @ losses.supremum(sums))
+
+
+def _as_losses(losses: object) -> None:
+    if not isinstance(losses, LossClass):
+        raise TypeError(f"losses must be a LossClass, got {shown(losses)}")
 
 
 def _no_probabilities(probabilities: ArrayLike | None) -> None:

@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.theory._validation import FloatArray, as_array, as_probabilities, as_real
+from gradnoise.theory._float_range import product, rows_in_units, within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_counts, as_probabilities, as_real, shown
 from gradnoise.theory.complexity.trust_region import largest_on_ball
 
 __all__ = ["AffineLosses", "FiniteLosses", "LeastSquaresLosses", "LossClass"]
@@ -44,9 +45,9 @@ class LossClass(ABC):
     """
 
     def __init__(self, statistics: FloatArray) -> None:
-        if not statistics.size:
-            raise ValueError(f"a class of losses must have samples, got statistics of shape {statistics.shape}")
-        self.statistics = statistics
+        self.statistics = as_array(statistics, "statistics", ndim=2)
+        if not self.statistics.size:
+            raise ValueError(f"a class of losses must have samples, got statistics of shape {self.statistics.shape}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n={self.n})"
@@ -60,6 +61,7 @@ class LossClass(ABC):
         """Number of samples."""
         return self.statistics.shape[1]
 
+    @within_floats
     def supremum(self, vectors: ArrayLike) -> FloatArray:
         r"""Largest :math:`|\sum_i v_i \ell_i|` over the class.
 
@@ -85,6 +87,7 @@ class LossClass(ABC):
         parts = [self.supremum_of(t[start : start + _CHUNK]) for start in range(0, len(t), _CHUNK)]
         return np.concatenate([*parts, np.empty(0)]).reshape(v.shape[:-1])
 
+    @within_floats
     def centred(self, probabilities: ArrayLike | None = None) -> Self:
         """Return the same losses less their expectations, each loss its own.
 
@@ -104,7 +107,10 @@ class LossClass(ABC):
         samples : (m,) array_like of int
             Between 0 and n - 1.
         """
-        return self._with(self.statistics[:, np.asarray(samples, dtype=np.intp)])
+        chosen = as_counts(samples, "samples")
+        if chosen.ndim != 1 or chosen.max() >= self.n:
+            raise ValueError(f"samples must be a list of numbers between 0 and {self.n - 1}, got {shown(samples)}")
+        return self._with(self.statistics[:, chosen])
 
     def _with(self, statistics: FloatArray) -> Self:
         other = copy.copy(self)
@@ -153,7 +159,8 @@ class AffineLosses(LossClass):
 
     def supremum_of(self, statistics: FloatArray) -> FloatArray:
         """δ‖G v‖ + |ℓ·v|."""
-        return np.abs(statistics[:, 0]) + self.radius * np.linalg.norm(statistics[:, 1:], axis=1)
+        slopes, powers = rows_in_units(statistics[:, 1:])
+        return np.abs(statistics[:, 0]) + product(self.radius, np.linalg.norm(slopes, axis=1), power=powers)
 
 
 class FiniteLosses(LossClass):
@@ -205,10 +212,11 @@ class LeastSquaresLosses(LossClass):
     4.5
     """
 
+    @within_floats
     def __init__(self, X: ArrayLike, y: ArrayLike, theta: ArrayLike, radius: float) -> None:
         features, targets = as_array(X, "X", ndim=2), as_array(y, "y", ndim=1)
         centre = as_array(theta, "theta", ndim=1)
-        if features.shape != (len(targets), len(centre)):
+        if features.shape != (len(targets), len(centre)) or not centre.size:
             raise ValueError(f"X must have shape ({len(targets)}, {len(centre)}), as y and theta have it, got {features.shape}")
         self.radius, self.dimension = as_real(radius, "radius", above=0), len(centre)
         residuals = features @ centre - targets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gradnoise.theory._float_range import rows_in_units
 from gradnoise.theory._validation import FloatArray
 
 __all__ = ["largest_on_ball"]
@@ -38,6 +40,7 @@ def largest_on_ball(hessians: FloatArray, slopes: FloatArray, radius: float) -> 
     ----------
     Conn, Gould and Toint, Trust-Region Methods (2000), Section 7.2.
     """
+    hessians, slopes, radius, powers = _in_units(hessians, slopes, radius)
     eigenvalues, vectors = np.linalg.eigh(hessians)
     squares = np.einsum("kij,ki->kj", vectors, slopes) ** 2
     least = np.maximum(eigenvalues[:, -1], 0.0)
@@ -48,11 +51,19 @@ def largest_on_ball(hessians: FloatArray, slopes: FloatArray, radius: float) -> 
         middle = (low + high) / 2
         too_large = _over(squares, (gaps + middle[:, np.newaxis]) ** 2) <= radius**2
         low, high = np.where(too_large, low, middle), np.where(too_large, middle, high)
-    return 0.5 * ((least + high) * radius**2 + _over(squares, gaps + high[:, np.newaxis]))
+    return np.ldexp(0.5 * ((least + high) * radius**2 + _over(squares, gaps + high[:, np.newaxis])), powers)
+
+
+def _in_units(hessians: FloatArray, slopes: FloatArray, radius: float) -> tuple[FloatArray, FloatArray, float, NDArray[np.int64]]:
+    """The same problems with a radius and largest entries of order one, and the powers of two that their maxima are in."""
+    k, d = slopes.shape
+    fraction, power = np.frexp(radius)
+    both, powers = rows_in_units(np.hstack([np.ldexp(hessians.reshape(k, -1), 2 * power), np.ldexp(slopes, power)]))
+    return both[:, : d * d].reshape(k, d, d), both[:, d * d :], float(fraction), powers
 
 
 def _over(squares: FloatArray, denominators: FloatArray) -> FloatArray:
     """Sum the quotients, a square of zero counting as none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # infinite below the zero of the slope
         quotients = squares / denominators
     return np.where(squares > 0, quotients, 0.0).sum(axis=1)
