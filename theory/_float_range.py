@@ -21,6 +21,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class BeyondFloatsError(ValueError):
+    """What a function raises whose arguments leave the range of floats; one that has called it names its own."""
+
+
 def within_floats(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function that has checked its arguments: if they take it out of the range of floats, they are to blame.
 
@@ -111,7 +115,7 @@ def _checked(function: Callable[P, R], is_right: Callable[[FloatArray], bool]) -
         try:
             with np.errstate(over="raise", divide="raise", invalid="raise"):
                 result = function(*args, **kwargs)
-        except (ArithmeticError, np.linalg.LinAlgError):
+        except (ArithmeticError, np.linalg.LinAlgError, BeyondFloatsError):
             pass
         else:
             if all(map(is_right, _floats_of(result))):
@@ -122,7 +126,7 @@ def _checked(function: Callable[P, R], is_right: Callable[[FloatArray], bool]) -
         if len(given) > 1 and (function.__name__ == "__init__" or type(given.get("self")).__repr__ is object.__repr__):
             given.pop("self", None)
         got = ", ".join(f"{argument} = {shown(value)}" for argument, value in given.items())
-        raise ValueError(f"arguments of {name} must keep it within the range of floats, up to 1.8e308, got {got}")
+        raise BeyondFloatsError(f"arguments of {name} must keep it within the range of floats, up to 1.8e308, got {got}")
 
     return checked
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from gradnoise.theory.least_squares import WeightMoments
 from gradnoise.theory.sampling import (
     Bernoulli,
     Enhanced,
@@ -391,6 +392,27 @@ def test_a_cumulant_that_is_no_number_is_named(stated):
     for use in (lambda noise: noise.variance, lambda noise: noise.cumulant(2, [1, 2, 3]), effective_batch_size):
         with pytest.raises((TypeError, ValueError), match=r"joint_cumulant\(\(2,\)\) must be"):
             use(Wrong(3, stated))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: as_noise(2, n=5, default=cast(Any, "Minibatch")), "default must be a class of noise, got 'Minibatch'"),
+        (lambda: as_noise(2, n=5, default=Minibatch, at_most=cast(Any, "3")), "at_most must be an integer, got '3'"),
+        (lambda: as_noise(2, n=5, default=Minibatch, some=cast(Any, None)), "some must be True or False, got None"),
+        (lambda: as_noise(cast(Any, np.timedelta64(3)), n=5, default=Minibatch), "noise must be an integer or a SamplingNoise"),
+        (lambda: WeightMoments.fresh(cast(Any, 3)), "noise must be a SamplingNoise, got 3"),
+        (lambda: WeightMoments.fixed_data(cast(Any, None)), "noise must be a SamplingNoise, got None"),
+    ],
+)
+def test_what_is_no_noise_is_named(call, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        call()
+
+
+def test_numbers_of_few_bits_do_not_overflow():
+    assert compensating_noise_batch_size(8, 2, n=cast(Any, np.uint8(255))) == compensating_noise_batch_size(8, 2, n=255)
+    assert compensating_alpha(8, 2, n=cast(Any, np.int8(120))) == compensating_alpha(8, 2, n=120)
 
 
 def test_a_class_may_state_its_cumulants_as_any_real_numbers():

@@ -219,6 +219,7 @@ BEYOND: dict[str, Callable[[], object]] = {
     "a sum of losses": lambda: diffusion.CircleLosses([[1e308]], [[0.0]], 65).losses([3.0]),
     "a supremum": lambda: complexity.FiniteLosses([[1.0, 3.0]]).supremum([1e308, 1e308]),
     "squares": lambda: complexity.LeastSquaresLosses([[1e200]], [1.0], [1.0], 1.0),
+    "a bound on SGD": lambda: complexity.sgd_bounds(1.7e308, 8, 2),
     "a bound": lambda: complexity.gaussian_bounds(1e308, 10),
     "roots": lambda: escape.PlanarLandscape(quadratic=1.0, quartic=1e-320, tilt=3.0).minima(),
     "gradients": lambda: gradient_noise.fisher([[1e200]]),
@@ -251,5 +252,12 @@ def test_a_division_by_zero_and_a_silent_infinity_are_errors_and_a_right_infinit
     with pytest.raises(ValueError, match=r"arguments of inverse must .* got x = 0\.0"):
         inverse(0.0)
     assert largest(1e200) == (1e200, math.inf)
+
+    @within_floats
+    def twice(length: float) -> float:
+        return 2 * inverse(1 / length)
+
+    with pytest.raises(ValueError, match=r"arguments of twice must .* got length = inf"):  # its own arguments, not those within
+        twice(math.inf)
     with pytest.raises(ValueError, match=r"arguments of largest must .* got x = nan"):
         largest(math.nan)

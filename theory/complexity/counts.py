@@ -58,22 +58,8 @@ def multinomial_counts(n_draws: int, probabilities: FloatArray) -> tuple[Counts,
            [2, 0]]), array([0.25, 0.5 , 0.25]))
     """
     n_draws, p = as_count(n_draws, "n_draws", at_least=0), as_array(probabilities, "probabilities", ndim=1)
-    m = len(p)
-    as_probabilities(p, "probabilities", max(m, 1))
-    check_size(binomial(n_draws + m - 1, m - 1), m)
-    if m == 1:
-        return np.array([[n_draws]]), np.ones(1)
-    bars = itertools.chain.from_iterable(itertools.combinations(range(n_draws + m - 1), m - 1))
-    inner = np.fromiter(bars, dtype=np.int64).reshape(-1, m - 1)
-    ends = np.full((len(inner), 1), -1), np.full((len(inner), 1), n_draws + m - 1)
-    counts = np.diff(np.hstack([ends[0], inner, ends[1]]), axis=1) - 1
-    if n_draws > _EXACT:
-        logs = scipy.special.gammaln(n_draws + 1.0) - scipy.special.gammaln(counts + 1.0).sum(axis=1)
-        found = np.exp(logs + scipy.special.xlogy(counts, p).sum(axis=1))
-        return counts, found / math.fsum(found)  # logarithms of factorials are large, and rounded
-    factorials = np.array([math.factorial(k) for k in range(n_draws + 1)], dtype=object)
-    coefficients = factorials[n_draws] // factorials[counts].prod(axis=1)
-    return counts, coefficients.astype(np.float64) * (p**counts).prod(axis=1)
+    as_probabilities(p, "probabilities", max(len(p), 1))
+    return listed(n_draws, p, f"n_draws = {n_draws}")
 
 
 def batch_counts(n: int, batch_size: int, replacement: bool) -> tuple[Counts, FloatArray]:
@@ -106,15 +92,7 @@ def batch_counts(n: int, batch_size: int, replacement: bool) -> tuple[Counts, Fl
     >>> batch_counts(2, 2, replacement=False)
     (array([[1, 1]]), array([1.]))
     """
-    n, batch_size = _as_batch(n, batch_size, replacement)
-    if replacement:
-        check_size(binomial(n + batch_size - 1, batch_size), n)  # before n probabilities are made
-        return multinomial_counts(batch_size, np.full(n, 1 / n))
-    check_size(binomial(n, batch_size), n)
-    members = np.array(list(itertools.combinations(range(n), batch_size)))
-    counts = np.zeros((len(members), n), dtype=np.int64)
-    np.put_along_axis(counts, members, 1, axis=1)
-    return counts, np.full(len(counts), 1 / len(counts))
+    return listed_batches(*_as_batch(n, batch_size, replacement), replacement)
 
 
 def batch_types(n: int, batch_size: int, replacement: bool) -> Iterator[tuple[float, dict[int, int]]]:
@@ -195,12 +173,44 @@ def expected_largest_weight(n: int, batch_size: int) -> float:
     return float(chances @ np.maximum(n * sizes / b - 1, 1))
 
 
-def check_size(size: int, width: int = 1) -> None:
+def listed(n_draws: int, p: FloatArray, given: str) -> tuple[Counts, FloatArray]:
+    """List the multinomial law of arguments that have been checked, and are `given` as a message shows them."""
+    m = len(p)
+    check_size(binomial(n_draws + m - 1, m - 1), m, given)
+    if m == 1:
+        return np.array([[n_draws]]), np.ones(1)
+    bars = itertools.chain.from_iterable(itertools.combinations(range(n_draws + m - 1), m - 1))
+    inner = np.fromiter(bars, dtype=np.int64).reshape(-1, m - 1)
+    ends = np.full((len(inner), 1), -1), np.full((len(inner), 1), n_draws + m - 1)
+    counts = np.diff(np.hstack([ends[0], inner, ends[1]]), axis=1) - 1
+    if n_draws > _EXACT:
+        logs = scipy.special.gammaln(n_draws + 1.0) - scipy.special.gammaln(counts + 1.0).sum(axis=1)
+        found = np.exp(logs + scipy.special.xlogy(counts, p).sum(axis=1))
+        return counts, found / math.fsum(found)  # logarithms of factorials are large, and rounded
+    factorials = np.array([math.factorial(k) for k in range(n_draws + 1)], dtype=object)
+    coefficients = factorials[n_draws] // factorials[counts].prod(axis=1)
+    return counts, coefficients.astype(np.float64) * (p**counts).prod(axis=1)
+
+
+def listed_batches(n: int, batch_size: int, replacement: bool) -> tuple[Counts, FloatArray]:
+    """List the batches of arguments that have been checked."""
+    given = f"n = {n} with batch_size = {batch_size}"
+    if replacement:
+        check_size(binomial(n + batch_size - 1, batch_size), n, given)  # before n probabilities are made
+        return listed(batch_size, np.full(n, 1 / n), given)
+    check_size(binomial(n, batch_size), n, given)
+    members = np.array(list(itertools.combinations(range(n), batch_size)))
+    counts = np.zeros((len(members), n), dtype=np.int64)
+    np.put_along_axis(counts, members, 1, axis=1)
+    return counts, np.full(len(counts), 1 / len(counts))
+
+
+def check_size(size: int, width: int, given: str) -> None:
     """Raise where a list of outcomes, each of some width, would not fit."""
     if size > _LIMIT or size * width > _ENTRIES:
         found = f"over {_LIMIT}" if size > _LIMIT else f"{size} times {width}"
         raise ValueError(
-            f"there are {found} outcomes, at most {_LIMIT} are listed, and {_ENTRIES} counts in them; "
+            f"{given} has {found} outcomes, at most {_LIMIT} are listed, and {_ENTRIES} counts in them; "
             "simulate, or take fewer samples or points"
         )
 

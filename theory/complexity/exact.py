@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike
 
 from gradnoise.theory._float_range import exponent_of, product, within_floats
 from gradnoise.theory._quadratic_form import quadratic_form_root
-from gradnoise.theory._validation import FloatArray, as_count, as_flag, as_probabilities, as_real, shown
-from gradnoise.theory.complexity.counts import batch_counts, batch_types, binomial, check_size, multinomial_counts
+from gradnoise.theory._validation import FloatArray, as_count, as_flag, as_probabilities, as_real, set_fields, shown
+from gradnoise.theory.complexity.counts import batch_types, binomial, check_size, listed, listed_batches
 from gradnoise.theory.complexity.loss_classes import AffineLosses, LossClass
 from gradnoise.theory.sampling import Minibatch
 
@@ -56,6 +56,9 @@ class Bounds:
 
     lower: float
     upper: float
+
+    def __post_init__(self) -> None:
+        set_fields(self, lower=as_real(self.lower, "lower"), upper=as_real(self.upper, "upper"))
 
 
 @within_floats
@@ -102,7 +105,7 @@ def rademacher(losses: LossClass, n_samples: int | None = None, probabilities: A
         return math.fsum(means) / len(means) / losses.n
     N, p = as_count(n_samples, "n_samples"), as_probabilities(probabilities, "probabilities", losses.n)
     # A sample is at a point with a sign: as many cells as there are pairs.
-    counts, weights = multinomial_counts(N, np.concatenate([p, p]) / 2)
+    counts, weights = listed(N, np.concatenate([p, p]) / 2, f"n_samples = {N}")
     return float(weights @ losses.supremum(counts[:, : losses.n] - counts[:, losses.n :])) / N
 
 
@@ -153,7 +156,7 @@ def sgd(
     batch = Minibatch(losses.n if n_samples is None else as_count(n_samples, "n_samples"), batch_size, replacement)
     N, b = batch.n, batch.batch_size
     if n_samples is None:
-        counts, weights = batch_counts(N, b, replacement)
+        counts, weights = listed_batches(N, b, replacement)
         return float(weights @ losses.supremum(N / b * counts - 1)) / N
     p = as_probabilities(probabilities, "probabilities", losses.n)
     # The samples are exchangeable, so that the batch matters only through how many of them have each count, Eq. (58).
@@ -204,8 +207,8 @@ def gaussian(losses: AffineLosses, n_samples: int | None = None, probabilities: 
         N, counts, weights = losses.n, np.ones((1, losses.n)), np.ones(1)
     else:
         N, p = as_count(n_samples, "n_samples"), as_probabilities(probabilities, "probabilities", losses.n)
-        counts, weights = multinomial_counts(N, p)
-    check_size(len(counts), losses.gradients.size)
+        counts, weights = listed(N, p, f"n_samples = {N}")
+    check_size(len(counts), losses.gradients.size, f"n_samples = {N}")
     # A point that is drawn c times has a normal of variance c.
     unit, height = exponent_of(losses.gradients), exponent_of(losses.values)  # in which squares are floats
     columns = np.ldexp(losses.gradients, -unit) * np.sqrt(counts)[:, np.newaxis, :]
@@ -282,7 +285,8 @@ def gaussian_bounds(rademacher_complexity: float, n_samples: int, published: boo
     R, N = as_real(rademacher_complexity, "rademacher_complexity", at_least=0), as_count(n_samples, "n_samples")
     if as_flag(published, "published") and N < 2:
         raise ValueError(f"n_samples must be >= 2 for the published bound, whose ln N is zero at 1, got {N}")
-    return Bounds(MEAN_ABSOLUTE_NORMAL * R, (_LOGARITHMIC * math.log(N) if published else largest_normal(N)) * R)
+    largest = _LOGARITHMIC * math.log(N) if published else largest_normal(N)
+    return Bounds(MEAN_ABSOLUTE_NORMAL * R, float(product(largest, R)))
 
 
 @within_floats
@@ -323,7 +327,7 @@ def sgd_bounds(rademacher_complexity: float, n_samples: int, batch_size: int) ->
     k, rest = divmod(N, b)
     if rest or k < 2:
         raise ValueError(f"n_samples must be a multiple of batch_size = {b}, twice or more, got {N}")
-    return Bounds((k - 1) / (2 * k) * R, 2 * (k - 1) / k * R)
+    return Bounds((k - 1) / (2 * k) * R, float(product(2 * (k - 1) / k, R)))
 
 
 def _signed_sums(statistics: FloatArray) -> Iterator[FloatArray]:
@@ -347,10 +351,10 @@ def _signed_sums(statistics: FloatArray) -> Iterator[FloatArray]:
 
 def _expected_supremum(losses: LossClass, p: FloatArray, n: int, b: int, sizes: dict[int, int]) -> float:
     """E sup for one type of batch: `sizes` of the samples have each count, and all are drawn from the points."""
-    check_size(math.prod(binomial(size + len(p) - 1, len(p) - 1) for size in sizes.values()), len(p))
+    check_size(math.prod(binomial(size + len(p) - 1, len(p) - 1) for size in sizes.values()), len(p), f"n_samples = {n}")
     sums, weights = np.zeros((1, len(p))), np.ones(1)
     for count, size in sizes.items():
-        at_points, q = multinomial_counts(size, p)
+        at_points, q = listed(size, p, f"n_samples = {n}")
         sums = (sums[:, np.newaxis] + (n * count / b - 1) * at_points).reshape(-1, len(p))
         weights = np.multiply.outer(weights, q).ravel()
     return float(weights @ losses.supremum(sums))

@@ -47,7 +47,7 @@ class LossClass(ABC):
     def __init__(self, statistics: FloatArray) -> None:
         self.statistics = as_array(statistics, "statistics", ndim=2)
         if not self.statistics.size:
-            raise ValueError(f"a class of losses must have samples, got statistics of shape {self.statistics.shape}")
+            raise ValueError(f"statistics must have samples, got shape {self.statistics.shape}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(n={self.n})"
@@ -112,6 +112,12 @@ class LossClass(ABC):
             raise ValueError(f"samples must be a list of numbers between 0 and {self.n - 1}, got {shown(samples)}")
         return self._with(self.statistics[:, chosen])
 
+    def _as_statistics(self, statistics: ArrayLike) -> FloatArray:
+        found = as_array(statistics, "statistics", ndim=2)
+        if found.shape[1] != len(self.statistics):
+            raise ValueError(f"statistics must have {len(self.statistics)} columns, got shape {found.shape}")
+        return found
+
     def _with(self, statistics: FloatArray) -> Self:
         other = copy.copy(self)
         other.statistics = statistics
@@ -157,8 +163,10 @@ class AffineLosses(LossClass):
         """Their gradients, (d, n)."""
         return self.statistics[1:]
 
+    @within_floats
     def supremum_of(self, statistics: FloatArray) -> FloatArray:
         """δ‖G v‖ + |ℓ·v|."""
+        statistics = self._as_statistics(statistics)
         slopes, powers = rows_in_units(statistics[:, 1:])
         return np.abs(statistics[:, 0]) + product(self.radius, np.linalg.norm(slopes, axis=1), power=powers)
 
@@ -180,11 +188,15 @@ class FiniteLosses(LossClass):
     """
 
     def __init__(self, values: ArrayLike) -> None:
-        super().__init__(as_array(values, "values", ndim=2))
+        found = as_array(values, "values", ndim=2)
+        if not found.size:
+            raise ValueError(f"values must have samples, got shape {found.shape}")
+        super().__init__(found)
 
+    @within_floats
     def supremum_of(self, statistics: FloatArray) -> FloatArray:
         """Largest modulus."""
-        return np.abs(statistics).max(axis=1)
+        return np.abs(self._as_statistics(statistics)).max(axis=1)
 
 
 class LeastSquaresLosses(LossClass):
@@ -229,8 +241,10 @@ class LeastSquaresLosses(LossClass):
         """Rows and columns of the entries of Σ v_i x_i x_iᵀ that are statistics."""
         return np.triu_indices(self.dimension)
 
+    @within_floats
     def supremum_of(self, statistics: FloatArray) -> FloatArray:
         """Larger one of the two extreme values of Σ v_i ℓ_i."""
+        statistics = self._as_statistics(statistics)
         d, (rows, columns) = self.dimension, self.triangle
         constants, slopes = statistics[:, 0], statistics[:, 1 : d + 1]
         hessians = np.empty((len(statistics), d, d))

@@ -184,7 +184,7 @@ class Curvature:
     def _leading_direction(self) -> FloatArray:
         left, s, _ = self._svd
         if not s.size:
-            raise ValueError("the Hessian must not be zero: all samples are clipped")
+            raise ValueError(f"the Hessian must not be zero: all samples are clipped, their jacobian is zero, got {self!r}")
         return left[:, 0]
 
 

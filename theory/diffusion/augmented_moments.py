@@ -70,6 +70,7 @@ class AugmentedMoments:
         self._drift = self._gradient + correction * step_size / 2 * self._gradient @ self._gradient
 
     @staticmethod
+    @within_floats
     def start(theta0: FloatArray) -> FloatArray:
         """M at time zero."""
         augmented = np.append(as_array(theta0, "theta0", ndim=1), 1.0)

@@ -55,6 +55,7 @@ class ParameterMoments(NamedTuple):
     second_moment: FloatArray
 
     @property
+    @within_floats
     def covariance(self) -> FloatArray:
         """Second moment about the mean."""
         return self.second_moment - np.outer(self.mean, self.mean)

@@ -222,12 +222,14 @@ def _as_points(x: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
 
 def _union(intervals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Disjoint intervals that cover what these do."""
+    if not isinstance(intervals, (Sequence, np.ndarray)) or isinstance(intervals, str):
+        raise TypeError(f"intervals must be a list of pairs of numbers, got {shown(intervals)}")
     try:
         pairs = [(low, high) for low, high in intervals]
     except (TypeError, ValueError):
         raise TypeError(f"intervals must be pairs of numbers, got {shown(intervals)}") from None
     result: list[tuple[float, float]] = []
-    for low, high in sorted(as_interval(low, high, ("low ends of intervals", "high ends")) for low, high in pairs):
+    for low, high in sorted(as_interval(low, high, ("low ends of intervals", "high ends of intervals")) for low, high in pairs):
         if result and low <= result[-1][1]:
             low, high = result[-1][0], max(result.pop()[1], high)
         result.append((low, high))

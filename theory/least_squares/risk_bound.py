@@ -186,7 +186,7 @@ def bound_constants(
     for value, name, kind in ((assumptions, "assumptions", Assumptions), (start, "start", StartingPoint)):
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be of {kind.__name__}, got {shown(value)}")
-    weights, eta = WeightMoments.of(weights), as_real(step_size, "step_size", above=0)
+    weights, eta = WeightMoments.of(weights, "weights"), as_real(step_size, "step_size", above=0)
     as_choice(form, "form", FORMS)
     check_range(assumptions, eta, weights, form)
     return constants(assumptions, start, eta, weights, form)

@@ -66,6 +66,7 @@ class RiskParts:
     cross: float | FloatArray
 
     @property
+    @within_floats
     def total(self) -> float | FloatArray:
         """Excess risk."""
         return self.bias + self.variance + self.cross

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import as_real, is_number, set_fields, shown
-from gradnoise.theory.sampling import SamplingNoise
+from gradnoise.theory.sampling import SamplingNoise, as_noise
 
 __all__ = ["WeightMoments"]
 
@@ -51,15 +51,16 @@ class WeightMoments:
         set_fields(self, own=own, between=as_real(self.between, "between", at_least=1 - own - rounding))
 
     @classmethod
-    def minibatch(cls, batch_size: object) -> WeightMoments:
+    def minibatch(cls, batch_size: object, name: str = "batch_size") -> WeightMoments:
         """Of SGD, Eq. (3) of wu2020 divided by b; b >= 1 need not be whole."""
-        b = as_real(batch_size, "batch_size", at_least=1)
+        b = as_real(batch_size, name, at_least=1)
         return cls(1 / b, 1 - 1 / b)
 
     @classmethod
     @within_floats
     def fresh(cls, noise: SamplingNoise) -> WeightMoments:
         """Of weights on n fresh samples a step, Eq. (4) of wu2020 with B = n."""
+        as_noise(noise)
         square = noise.n * (noise.variance + noise.mean**2)
         return cls(square, noise.sum_variance + 1 - square)
 
@@ -67,10 +68,11 @@ class WeightMoments:
     @within_floats
     def fixed_data(cls, noise: SamplingNoise) -> WeightMoments:
         """Of weights on the same n samples at every step, the law of (x, y) being their empirical one."""
+        as_noise(noise)
         return cls(noise.n * noise.centred_power, 1 + noise.n**2 * noise.covariance)
 
     @classmethod
-    def of(cls, value: object) -> WeightMoments:
+    def of(cls, batch_size: object, name: str = "batch_size") -> WeightMoments:
         """Moments from what users give: a batch size, a noise over fresh samples, or the moments themselves.
 
         Raises
@@ -78,11 +80,11 @@ class WeightMoments:
         TypeError, ValueError
             If it is none of them, or the batch size is below 1.
         """
-        match value:
+        match batch_size:
             case WeightMoments():
-                return value
-            case numbers.Real() if is_number(value):
-                return cls.minibatch(value)  # a batch size that is not whole has these moments, but is no noise
+                return batch_size
+            case numbers.Real() if is_number(batch_size):
+                return cls.minibatch(batch_size, name)  # a batch size that is not whole has these moments, but is no noise
             case SamplingNoise():
-                return cls.fresh(value)
-        raise TypeError(f"batch_size must be a real number, a SamplingNoise or WeightMoments, got {shown(value)}")
+                return cls.fresh(batch_size)
+        raise TypeError(f"{name} must be a real number, a SamplingNoise or WeightMoments, got {shown(batch_size)}")

@@ -166,7 +166,7 @@ def compensating_noise_batch_size(batch_size: int, target_batch_size: float, n: 
     if b == B:
         return math.inf
     exact = b * B / (B - b)
-    return float(exact if n is None else exact * Fraction(n - 1, n))
+    return float(exact if n is None else exact * Fraction(int(n) - 1, int(n)))
 
 
 def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[int, int]:

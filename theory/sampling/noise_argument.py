@@ -66,13 +66,15 @@ def as_noise(
         raise TypeError(f"{name} must be a SamplingNoise, got {shown(value)}")
     elif not is_number(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer or a SamplingNoise, got {shown(value)}")
+    elif not callable(default):
+        raise TypeError(f"default must be a class of noise, got {shown(default)}")
     else:
-        n = as_count(n, "n")
+        n, at_most = as_count(n, "n"), None if at_most is None else as_count(at_most, "at_most")
         if not as_flag(replacement, "replacement"):
             at_most = n if at_most is None else min(n, at_most)
         noise = default(n, as_count(value, name, at_most=at_most), replacement=replacement)
     if n is not None and noise.n != n:
         raise ValueError(f"{name} must be a noise over the {n} samples, got {shown(noise)}")
-    if some and noise.centred_power <= 0:
+    if as_flag(some, "some") and noise.centred_power <= 0:
         raise ValueError(f"{name} must leave some noise, v > c, got {shown(noise)}")
     return noise
