@@ -8,13 +8,19 @@ name, its chain is empty, and it counts as a whole.
 from __future__ import annotations
 
 import dis
+import importlib
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
+from typing import Any
 
-__all__ = ["Import", "Reach", "reach"]
+__all__ = ["ABSENT", "Import", "Reach", "attribute_of", "found_by", "reach"]
+
+#: Stands for what is not there.
+ABSENT: Any = object()
 
 _GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
@@ -68,7 +74,7 @@ def reach(code: CodeType) -> Reach:
     for part in _parts(code):
         instructions = [i for i in dis.get_instructions(part) if i.opname not in _SILENT]
         for at, instruction in enumerate(instructions):
-            chain = _attributes(instructions[at + 1 :])
+            chain = _attributes(instructions, at + 1)
             *others, last = _read(instruction, part) or [None]
             if instruction.opname in _GLOBAL_LOADS:
                 globals_read.add((str(last), chain))
@@ -86,6 +92,31 @@ def reach(code: CodeType) -> Reach:
         chains = {chain for read, chain in reads if read == variable} if variable else {()}
         found.append(Import(module, level, name, top, tuple(sorted(chains))))
     return Reach(tuple(sorted(globals_read)), tuple(sorted(cells_read)), tuple(found))
+
+
+def attribute_of(value: Any, name: str, default: Any = ABSENT) -> Any:
+    """Return an attribute, or a default where there is none."""
+    try:
+        return getattr(value, name)
+    except Exception:  # what makes its attributes late, as some modules and proxies do, may raise anything
+        return default
+
+
+def found_by(imported: Import, scope: dict[str, Any]) -> tuple[Any, str]:
+    """Return what an import inside a function gives, and its path; it is made now, as the function would make it."""
+    path = "." * imported.level + imported.module
+    try:
+        module = importlib.import_module(path, scope.get("__package__"))
+        if imported.top:
+            return sys.modules[imported.module.partition(".")[0]], imported.module.partition(".")[0]
+        if imported.name is None:
+            return module, path
+        path = f"{path}.{imported.name}"
+        if not hasattr(module, imported.name) and hasattr(module, "__path__"):
+            importlib.import_module(f"{module.__name__}.{imported.name}")
+        return attribute_of(module, imported.name), path
+    except Exception:  # a module may raise anything; the function meets it too if it comes there
+        return ABSENT, path
 
 
 def _parts(code: CodeType) -> Iterator[CodeType]:
@@ -107,12 +138,12 @@ def _read(instruction: dis.Instruction, code: CodeType) -> list[str]:
     return [n for kind, n in zip(kinds, names, strict=False) if kind == "LOAD" and n not in cells]
 
 
-def _attributes(instructions: Iterable[dis.Instruction]) -> tuple[str, ...]:
+def _attributes(instructions: list[dis.Instruction], start: int) -> tuple[str, ...]:
     chain = []
-    for instruction in instructions:
-        if instruction.opname not in _ATTRIBUTE_LOADS:
+    for at in range(start, len(instructions)):  # and no slice of it, which long code would feel
+        if instructions[at].opname not in _ATTRIBUTE_LOADS:
             break
-        chain.append(str(instruction.argval))
+        chain.append(str(instructions[at].argval))
     return tuple(chain)
 
 
@@ -122,7 +153,7 @@ def _imports(instructions: list[dis.Instruction]) -> Iterator[tuple[str, int, st
         if instruction.opname != "IMPORT_NAME":
             continue
         module, level = str(instruction.argval), int(instructions[at - 2].argval)
-        rest = instructions[at + 1 :]
+        rest = instructions[at + 1 :]  # imports inside functions are few
         taken = instructions[at - 1].argval  # names after "from ... import"
         if not taken:
             inner = [i.opname == "IMPORT_FROM" for i in rest[:1]] == [True]  # "import a.b as c" takes b from a

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import enum
 import functools
-import importlib
 import json
 import reprlib
 import sys
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
-from gradnoise.simulations.ensemble.code_reach import Import, reach
+from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach
 from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, parts_of
 from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, plain_form
 
 __all__ = ["Walk"]
 
-_ABSENT = object()
 _OF_EVERY_MODULE = {f"__{name}__" for name in ("builtins", "cached", "doc", "file", "loader", "name", "package", "path", "spec")}
 _DESCRIPTORS = (
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
@@ -154,7 +152,7 @@ class Walk:
         scope, found = function.__globals__, reach(function.__code__)
         whole = set()
         for variable, chain in found.globals:
-            value = scope.get(variable, vars(builtins).get(variable, _ABSENT))
+            value = scope.get(variable, vars(builtins).get(variable, ABSENT))
             if variable not in whole:
                 yield variable, self._along(value, chain, variable, name)
             if not isinstance(value, types.ModuleType):
@@ -163,7 +161,7 @@ class Walk:
             if variable in cells:
                 yield variable, self._along(cells[variable], chain, variable, name)
         for imported in found.imports:
-            value, path = _imported(imported, scope)
+            value, path = found_by(imported, scope)
             for chain in imported.chains:
                 yield path, self._along(value, chain, path, name)
 
@@ -173,7 +171,7 @@ class Walk:
         for attribute in chain:
             if not isinstance(value, types.ModuleType) or attribute == "__dict__":
                 break
-            module, value = value, _attribute(value, attribute)
+            module, value = value, attribute_of(value, attribute)
             path = f"{path}.{attribute}"
             named = f"{path} (read by {function})"
             stands_for = self._origin(module.__name__)
@@ -182,7 +180,7 @@ class Walk:
         return self._value(value, named)
 
     def _value(self, value: Any, name: str) -> Any:
-        return ["absent"] if value is _ABSENT else self.form(value, name)
+        return ["absent"] if value is ABSENT else self.form(value, name)
 
     def _is_known(self, value: Any) -> bool:
         """Whether an attribute of a package is a constant, or something of a user's that was put there."""
@@ -218,7 +216,7 @@ class Walk:
 
     def _by_name(self, value: Any, name: str) -> Any:
         """Form of what a package has under a name; None where it is not, or not known as one."""
-        qualname = _attribute(value, "__qualname__", None) or _attribute(value, "__name__", None)
+        qualname = attribute_of(value, "__qualname__", None) or attribute_of(value, "__name__", None)
         if not isinstance(qualname, str):
             return None
         if isinstance(value, types.FunctionType) and not self._is_of_a_package(value):
@@ -258,46 +256,22 @@ class Walk:
         )
 
 
+def _cell_content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # of a variable that has no value yet
+        return ABSENT
+
+
 def _part(name: str, which: str) -> str:
     """Name of a part: what stands in brackets behind a name stays behind."""
     name, bracket, reader = name.partition(" (")
     return f"{name}{which}{bracket}{reader}"
 
 
-def _attribute(value: Any, name: str, default: Any = _ABSENT) -> Any:
-    try:
-        return getattr(value, name)
-    except Exception:  # what makes its attributes late, as some modules and proxies do, may raise anything
-        return default
-
-
-def _cell_content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # of a variable that has no value yet
-        return _ABSENT
-
-
-def _imported(imported: Import, scope: dict[str, Any]) -> tuple[Any, str]:
-    """What an import inside a function gives, and its path; it is made now, as the function would make it."""
-    path = "." * imported.level + imported.module
-    try:
-        module = importlib.import_module(path, scope.get("__package__"))
-        if imported.top:
-            return sys.modules[imported.module.partition(".")[0]], imported.module.partition(".")[0]
-        if imported.name is None:
-            return module, path
-        path = f"{path}.{imported.name}"
-        if not hasattr(module, imported.name) and hasattr(module, "__path__"):
-            importlib.import_module(f"{module.__name__}.{imported.name}")
-        return _attribute(module, imported.name), path
-    except Exception:  # a module may raise anything; the function meets it too if it comes there
-        return _ABSENT, path
-
-
 def _homes(value: Any) -> Iterator[str]:
     """Names of modules in which a value may be at home."""
-    module = _attribute(value, "__module__", None)
+    module = attribute_of(value, "__module__", None)
     if isinstance(module, str):
         yield module
     elif isinstance(value, np.ufunc):

@@ -19,7 +19,6 @@ import time
 import warnings
 from contextlib import contextmanager
 
-import joblib
 import numpy as np
 import pytest
 
@@ -365,115 +364,6 @@ def test_the_error_of_a_full_disk_comes_back_from_a_process(tmp_path):
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "store")]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert re.match(r"store must have room.* missing block \d in .*store.*File too large", found), found
-
-
-WRITER = """
-import os, signal, sys, time
-import numpy as np
-from gradnoise.simulations.ensemble import replacing
-
-with replacing(sys.argv[1]) as file:
-    file.write(b"half")
-    file.flush()
-    print("writing", flush=True)
-    if sys.argv[2] == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    sys.stdin.readline()
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL, and locks")
-def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_are_not(study):
-    study.run()
-    folder = study.blocks()[0].parent
-    command = [sys.executable, "-c", WRITER, str(folder / "block-00000007-4.npz")]
-    for _ in range(2):
-        subprocess.run([*command, "killed"], capture_output=True, check=False)
-    assert len(list(folder.glob(".*.tmp"))) == 1  # the second removed that of the first
-    with subprocess.Popen([*command, "alive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as alive:
-        assert alive.stdout is not None and alive.stdout.readline() == "writing\n"
-        (
-            foreign := folder / ".gradnoise-0badcafe-0123456789abcdef.tmp"
-        ).touch()  # of another machine, whose locks nobody here knows
-        study.run()
-        left = list(folder.glob(".*.tmp"))
-        assert len(left) == 2 and foreign in left
-        assert alive.communicate("go on\n") and alive.returncode == 0
-    assert (folder / "block-00000007-4.npz").read_bytes() == b"half"
-    os.utime(foreign, (0, 0))
-    study.run()
-    assert list(folder.glob(".*.tmp")) == []
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_leftovers_beside_a_report_are_removed_with_the_next_one(tmp_path):
-    subprocess.run([sys.executable, "-c", WRITER, str(tmp_path / "report.json"), "killed"], capture_output=True, check=False)
-    (tmp_path / ".other.tmp").touch()
-    assert len(list(tmp_path.iterdir())) == 2
-    with replacing(tmp_path / "report.json") as file:
-        file.write(b"whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.tmp", "report.json"]
-
-
-def arrays(n_paths, generator, how):
-    numbers = generator.standard_normal((7, n_paths, 6)) * 10.0 ** generator.integers(-8, 8, (7, n_paths, 6))
-    return (how(numbers),)
-
-
-LAYOUTS = {
-    "permuted": lambda x: x.transpose(1, 2, 0),
-    "Fortran": lambda x: x[0].T.copy().T,
-    "steps": lambda x: x[0, :, ::2],
-    "backwards": lambda x: x[0, ::-1, ::-1],
-    "repeated": lambda x: np.broadcast_to(x[0, :, :1], x[0].shape),
-    "other bytes": lambda x: x[0].astype(">f8"),
-    "complex": lambda x: x[0] + 1j * x[1],
-    "single": lambda x: x[0].astype("f4"),
-    "a number": lambda x: np.array(x.sum()),
-    "nothing": lambda x: x[:0],
-    "with a note": lambda x: x[0].astype(np.dtype("f8", metadata={"unit": "s"})),
-    "masked": lambda x: np.ma.masked_less(x[0], 0.0),
-    "masked, permuted": lambda x: np.ma.masked_less(x, 0.0).transpose(1, 2, 0),
-    "nothing masked": lambda x: np.ma.array(x[0], fill_value=3.0, hard_mask=True),
-}
-
-
-def looks(blocks):
-    """All that an array is, and a sum that rounds by its order in memory."""
-    found = []
-    for (a,) in blocks:
-        parts = [a.view(np.ndarray), np.ma.getmaskarray(a)]
-        layouts = [(p.dtype.str, p.dtype.metadata, p.shape, p.strides if p.size else 0, p.tobytes("A")) for p in parts]
-        found.append([type(a).__name__, layouts, complex(np.ma.filled(np.sum(a), 0)), getattr(a, "fill_value", None)])
-    return found
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_resumed_study_sees_the_arrays_of_one_that_was_not_cut_off_and_of_one_in_processes(tmp_path, layout):
-    options = {"rng": 3, "reduce": looks, "block_size": 5}
-    first = ensemble.run(arrays, (LAYOUTS[layout],), 10, store=tmp_path, **options)
-    assert ensemble.run(arrays, (LAYOUTS[layout],), 10, store=tmp_path, **options) == first
-    assert ensemble.run(arrays, (LAYOUTS[layout],), 10, **options) == first
-    with joblib.parallel_config("loky", n_jobs=2):
-        assert ensemble.run(arrays, (LAYOUTS[layout],), 10, **options) == first
-
-
-@pytest.mark.parametrize(
-    ("how", "got"),
-    [
-        (lambda x: x[0].view(np.matrix), "matrix of float64"),
-        (lambda x: np.rec.array([(1.0,)], dtype=[("a", "f8")]), "recarray"),
-        (lambda x: x.astype(object), "ndarray of object"),
-        (lambda x: x[0].astype("S4"), r"ndarray of \|S4"),
-        (lambda x: x.sum(), "float64"),
-        (lambda x: [1.0], "list"),
-    ],
-)
-@pytest.mark.parametrize("stored", [True, False])
-def test_arrays_that_would_not_come_back_are_refused_with_and_without_a_store(tmp_path, how, got, stored):
-    options = {"rng": 3, "reduce": looks, "store": tmp_path if stored else None}
-    with pytest.raises(TypeError, match=f"^kernel must return a tuple of numeric arrays, got {got}"):
-        ensemble.run(arrays, (how,), 5, **options)
 
 
 def test_files_are_whole_and_need_no_pickle(study):
