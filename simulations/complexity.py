@@ -15,7 +15,7 @@ from gradnoise.simulations.ensemble import Progress, check_fits, kernel
 from gradnoise.simulations.sampling import COMPILED, WeightRule, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import as_array, as_probabilities
+from gradnoise.theory._validation import as_probabilities
 from gradnoise.theory.complexity import AffineLosses, FiniteLosses, LeastSquaresLosses, LossClass
 from gradnoise.theory.sampling import Gaussian, Rademacher, SamplingNoise, as_noise
 
@@ -175,10 +175,7 @@ def _numpy_block(
         at_points = np.zeros((n_paths, losses.n))
         np.add.at(at_points, (np.arange(n_paths)[:, np.newaxis], points), vectors)
         vectors = at_points
-    suprema = as_array(losses.supremum(vectors), "losses.supremum(vectors)", ndim=1)
-    if len(suprema) != n_paths:
-        raise ValueError(f"losses.supremum must return a number for each of {n_paths} vectors, got {len(suprema)} numbers")
-    return Moments.of(suprema[:, np.newaxis] / noise.n).as_block()
+    return Moments.of(losses.supremum(vectors)[:, np.newaxis] / noise.n).as_block()
 
 
 @kernel

@@ -164,10 +164,13 @@ def simulate(
         n_jobs=n_jobs,
         progress=progress,
     )
-    with np.errstate(all="ignore"):
+    diverged = f"step_size must keep all paths finite, got {step:g}, with which some diverge"
+    if not np.isfinite(paths).all():
+        raise ValueError(diverged)
+    with np.errstate(over="ignore", invalid="ignore"):
         increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
-    if not (np.isfinite(paths).all() and np.isfinite(increase).all()):
-        raise ValueError(f"step_size must keep all paths finite, got {step:g}, with which some diverge")
+    if not np.isfinite(increase).all():
+        raise ValueError(diverged)
     arguments = {
         "landscape": asdict(landscape),
         "covariance": Sigma.tolist(),

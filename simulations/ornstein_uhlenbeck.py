@@ -154,8 +154,6 @@ def simulate(
         store=store,
         progress=progress,
     )
-    if not np.isfinite(moments.mean).all():
-        raise ValueError(f"time must be such that all paths stay finite, got {t:g}, at which some do not")
     loss, *products = moments.estimates()
     second, error = np.empty_like(H), np.empty_like(H)
     for (i, j), product in zip(zip(*np.triu_indices(len(H)), strict=True), products, strict=True):
@@ -188,6 +186,8 @@ def _block(n_paths: int, generator: np.random.Generator, scheme: _Scheme, levels
     d = len(scheme.eigenvalues)
     statistics = np.empty((n_paths, 1 + d * (d + 1) // 2))
     _run_paths(generator, scheme, statistics)
+    if not np.isfinite(statistics).all():
+        raise ValueError(f"time and step_size must keep all paths finite, got {scheme.n_steps} steps, in which some diverge")
     counts = (statistics[:, :1] >= levels).sum(axis=0)
     return (*Moments.of(statistics).as_block(), counts)
 

@@ -17,6 +17,7 @@ __all__ = ["excess_risks"]
 _LIMIT = 4_000_000
 
 
+@np.errstate(over="ignore", invalid="ignore")  # paths that diverge are refused
 def excess_risks(
     problem: FiniteLeastSquares,
     weights: Callable[[np.ndarray], Outcomes],
@@ -62,10 +63,12 @@ def excess_risks(
     """
     if not isinstance(problem, FiniteLeastSquares):
         raise TypeError(f"problem must be a FiniteLeastSquares, got {problem!r}")
+    if not callable(weights):
+        raise TypeError(f"weights must be a function of the features of a step's samples, got {weights!r}")
     step_size, n_steps = as_real(step_size, "step_size", above=0), as_count(n_steps, "n_steps", at_least=0, at_most=_LIMIT)
     X, y, p = problem.features, problem.targets, problem.probabilities
     m, d = X.shape
-    if n_samples is not None and as_count(n_samples, "n_samples") * math.log(m) > math.log(_LIMIT):
+    if n_samples is not None and as_count(n_samples, "n_samples") * math.log(m) >= math.log(_LIMIT + 1):
         raise ValueError(f"n_samples must leave at most {_LIMIT} batches, got {m} to the power of {n_samples}")
     batches = [range(m)] if n_samples is None else itertools.product(range(m), repeat=n_samples)
     maps, shifts, chances = [], [], []
@@ -78,7 +81,7 @@ def excess_risks(
         shifts.append(step_size * np.einsum("kbd,b->kd", weighted, y[batch]))
         chances.append(law.probabilities * (1.0 if n_samples is None else p[batch].prod()))
     A, c, chance = np.concatenate(maps), np.concatenate(shifts), np.concatenate(chances)
-    if n_steps * math.log(len(A)) > math.log(_LIMIT):
+    if n_steps * math.log(len(A)) >= math.log(_LIMIT + 1):
         raise ValueError(f"n_steps must leave at most {_LIMIT} paths, got {len(A)} to the power of {n_steps}")
 
     lowest = p @ (X @ problem.optimum - y) ** 2 / 2
@@ -90,4 +93,6 @@ def excess_risks(
             total = np.repeat(total, len(A), axis=0) + theta
             probability = np.outer(probability, chance).ravel()
         risks.append(probability @ ((total / (t + 1) @ X.T - y) ** 2 @ p) / 2 - lowest)
+    if not np.isfinite(risks).all():
+        raise ValueError(f"step_size must keep all paths finite, got {step_size:g}, with which some diverge")
     return np.array(risks)

@@ -91,6 +91,8 @@ class Problem:
         as_flag(self.vectorized, "vectorized")
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a string, got {self.name!r}")
+        compiled(self.losses, "losses")
+        compiled(self.gradients, "gradients", self.vectorized)
         first_call(self.losses, "losses", self.start, self.data, (self.n,))
         if self.vectorized:
             self._check_many_points()

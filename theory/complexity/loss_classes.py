@@ -84,7 +84,8 @@ class LossClass(ABC):
         if v.ndim == 0 or v.shape[-1] != self.n:
             raise ValueError(f"vectors must have {self.n} entries along the last axis, got shape {v.shape}")
         t = v.reshape(-1, self.n) @ self.statistics.T
-        parts = [self.supremum_of(t[start : start + _CHUNK]) for start in range(0, len(t), _CHUNK)]
+        chunks = (t[start : start + _CHUNK] for start in range(0, len(t), _CHUNK))
+        parts = [_as_suprema(self.supremum_of(chunk), len(chunk)) for chunk in chunks]
         return np.concatenate([*parts, np.empty(0)]).reshape(v.shape[:-1])
 
     @within_floats
@@ -253,3 +254,11 @@ class LeastSquaresLosses(LossClass):
             constants + largest_on_ball(hessians, slopes, self.radius),
             largest_on_ball(-hessians, -slopes, self.radius) - constants,
         )
+
+
+def _as_suprema(found: ArrayLike, count: int) -> FloatArray:
+    """Return what a class of one's own found, or raise unless that is a number for each vector."""
+    suprema = as_array(found, "supremum_of(statistics)", ndim=1)
+    if len(suprema) != count:
+        raise ValueError(f"supremum_of must return a number for each of {count} rows of statistics, got {len(suprema)} numbers")
+    return suprema
