@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
-from gradnoise.simulations.statistics.validity import as_level, quantile, students_is_valid
-from gradnoise.theory._validation import as_array, as_count, as_flag, as_real, set_fields
+from gradnoise.simulations.statistics.validity import as_level, as_sample_size, quantile, students_is_valid
+from gradnoise.theory._validation import as_array, as_flag, as_real, set_fields
 
 __all__ = ["Estimate", "Measured", "Moments", "merge_moments"]
 
@@ -111,7 +111,7 @@ class Estimate:
     normal: bool = False
 
     def __post_init__(self) -> None:
-        n, normal = as_count(self.n, "n"), as_flag(self.normal, "normal")
+        n, normal = as_sample_size(self.n), as_flag(self.normal, "normal")
         value, error = _number(self.value, "value"), _number(self.standard_error, "standard_error")
         if error < 0:
             raise ValueError(f"standard_error must be >= 0, got {error:g}")
@@ -140,7 +140,7 @@ class Estimate:
 
     def resized(self, n: int) -> Estimate:
         """Estimate of the same value and spread from n samples."""
-        n = as_count(n, "n")
+        n = as_sample_size(n)
         return replace(self, standard_error=self.standard_error * math.sqrt(self.n / n), n=n)
 
     def transformed(self, factor: float, offset: float = 0.0) -> Estimate:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import scipy
 
 from gradnoise.simulations.statistics.rounding import with_error
-from gradnoise.simulations.statistics.validity import as_level
+from gradnoise.simulations.statistics.validity import as_level, as_sample_size
 from gradnoise.theory._validation import as_count
 
 __all__ = ["Proportion"]
@@ -37,7 +37,7 @@ class Proportion:
     n: int
 
     def __post_init__(self) -> None:
-        as_count(self.n, "n")
+        as_sample_size(self.n)
         as_count(self.successes, "successes", at_least=0, at_most=self.n)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Proportion:
 
     def resized(self, n: int) -> Proportion:
         """Frequency in n trials; one more of both outcomes is assumed, so that none is taken to be impossible."""
-        n = as_count(n, "n")
+        n = as_sample_size(n)
         return Proportion(round(n * (self.successes + 1) / (self.n + 2)), n)
 
     def valid(self, level: float) -> bool:

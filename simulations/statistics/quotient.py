@@ -10,8 +10,8 @@ import numpy as np
 from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.scaling import exponents
-from gradnoise.simulations.statistics.validity import as_level, quantile
-from gradnoise.theory._validation import as_count, as_real, set_fields
+from gradnoise.simulations.statistics.validity import as_level, as_sample_size, quantile
+from gradnoise.theory._validation import as_real, set_fields
 
 __all__ = ["Quotient"]
 
@@ -80,7 +80,7 @@ class Quotient:
 
     def resized(self, n: int) -> Quotient:
         """Quotient from samples of n."""
-        n = as_count(n, "n")
+        n = as_sample_size(n)
         return replace(
             self,
             numerator=self.numerator.resized(n),

@@ -13,12 +13,13 @@ from typing import TypeVar
 import numpy as np
 import scipy
 
-from gradnoise.theory._validation import FloatArray, as_real
+from gradnoise.theory._validation import FloatArray, as_count, as_real
 
-__all__ = ["as_level", "quantile", "students_is_valid"]
+__all__ = ["as_level", "as_sample_size", "quantile", "students_is_valid"]
 
 SomeNumbers = TypeVar("SomeNumbers", float, FloatArray)
 
+_LARGEST = 2**62  # samples; more than anyone draws, and a float
 _FEWEST = 50
 _FEWEST_FAR_OUT = 100_000
 _MODERATE_LEVEL = 0.999  # the skewness that it allows is the largest at any level, as that of few samples is hardly known
@@ -43,3 +44,8 @@ def as_level(level: float) -> float:
     if level >= 1:
         raise ValueError(f"level must be below 1, got {level:g}")
     return level
+
+
+def as_sample_size(n: object) -> int:
+    """Return a number of samples, at least one."""
+    return as_count(n, "n", at_most=_LARGEST)

@@ -319,6 +319,7 @@ def test_bad_level_is_named(call):
     (lambda: Estimate(3.0, 1.0, 5, None, (0.0, 2.0)), ValueError, "value"),
     (lambda: Estimate(1.0, 1.0, 5, normal=cast(Any, 1)), TypeError, "normal"),
     (lambda: Estimate.of([0.5, 2.5], (0.0, 2.0)), ValueError, "samples"), (lambda: PILOT.resized(0), ValueError, "n"),
+    (lambda: Proportion(1, 10**400), ValueError, "n"), (lambda: Estimate(1.0, 1.0, 10**400), ValueError, "n"),
     (lambda: Proportion(1, 2).resized(-3), ValueError, "n"), (lambda: Difference(PILOT, PILOT).resized(-3), ValueError, "n"),
     (lambda: Quotient(PILOT, PILOT).resized(-3), ValueError, "n"),
     (lambda: Quotient(PILOT, PILOT, math.nan), ValueError, "covariance"),

@@ -44,3 +44,19 @@ def test_zero_denominators_have_no_interval():
 def test_a_larger_sample_has_a_smaller_error():
     found = Quotient(Estimate(6.0, 0.4, 100), Estimate(2.0, 0.1, 100), 0.01)
     assert found.resized(400).standard_error == pytest.approx(found.standard_error / 2)
+
+
+@pytest.mark.parametrize(("top", "bottom"), [(2.0**-900, 1.0), (1.0, 2.0**900), (2.0**-700, 2.0**-700), (2.0**800, 2.0**-100)])
+def test_numbers_near_the_ends_of_the_range_have_the_same_interval(top, bottom):
+    """Catches squares that underflow to an error of zero, or overflow to an interval that is everything."""
+    here = Quotient(Estimate(6.0, 0.4, 100), Estimate(2.0, 0.1, 100), 0.01)
+    there = Quotient(Estimate(6 * top, 0.4 * top, 100), Estimate(2 * bottom, 0.1 * bottom, 100), 0.01 * top * bottom)
+    unit = top / bottom
+    assert [end / unit for end in there.interval(0.95)] == pytest.approx(here.interval(0.95), rel=1e-12)
+    assert there.standard_error / unit == pytest.approx(here.standard_error, rel=1e-12)
+
+
+def test_a_quotient_is_valid_where_both_parts_are():
+    good, bad = Estimate(6.0, 0.4, 100, 0.1), Estimate(2.0, 0.1, 40, 0.1)
+    assert Quotient(good, good).valid(0.95)
+    assert not Quotient(good, bad).valid(0.95) and not Quotient(bad, good).valid(0.95)
