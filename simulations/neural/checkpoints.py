@@ -11,8 +11,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import torch
 from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.folders import as_folder
 
-__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "Checkpoints", "as_json", "load_checkpoint"]
+__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "Checkpoints", "Resumed", "as_json", "load_checkpoint"]
 
 CHECKPOINT, PREVIOUS, METRICS = "checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl"
 
@@ -30,6 +29,29 @@ Record = dict[str, float]
 
 _MARK = b"\ngradnoise checkpoint, SHA-256 "  # behind the archive, where torch does not look
 _SIGNATURE = len(_MARK) + 64
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    step : int
+    records : list of dict
+    threads : int
+        With which it was computed: with others sums are rounded otherwise.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.checkpoints import Resumed
+    >>> Resumed().step
+    0
+    """
+
+    step: int = 0
+    records: list[Record] = field(default_factory=list)
+    threads: int = field(default_factory=torch.get_num_threads)
 
 
 @dataclass(frozen=True)
@@ -51,10 +73,9 @@ class Checkpoints:
     >>> import torch
     >>> from gradnoise.simulations.neural.checkpoints import Checkpoints
     >>> kept = Checkpoints(Path(tempfile.mkdtemp()), {"seed": 1}, {}, {"model": torch.nn.Linear(2, 1)})
-    >>> kept.resume()
-    (0, [])
     >>> kept.save(5, [{"step": 0, "train_loss": 0.5}])
-    >>> kept.resume()
+    >>> found = kept.resume()
+    >>> found.step, found.records
     (5, [{'step': 0, 'train_loss': 0.5}])
     """
 
@@ -79,7 +100,15 @@ class Checkpoints:
         states = {name: part.state_dict() for name, part in self.parts.items()}
         texts = {"settings": self.settings, "made_of": self.made_of, "records": records}
         packed = io.BytesIO()
-        torch.save({"step": step, **{name: json.dumps(value) for name, value in texts.items()}, **states}, packed)
+        torch.save(
+            {
+                "step": step,
+                "threads": torch.get_num_threads(),
+                **{name: json.dumps(value) for name, value in texts.items()},
+                **states,
+            },
+            packed,
+        )
         content, path = packed.getvalue(), self.folder / CHECKPOINT
         try:
             with replacing(self.folder / METRICS) as file:
@@ -97,20 +126,17 @@ class Checkpoints:
                 f"there the same call goes on from it: {error.strerror or error}",
             ) from None
 
-    def resume(self) -> tuple[int, list[Record]]:
-        """Load the last sound checkpoint into the parts, and return its step and records; step 0 and none where there is none.
+    def resume(self) -> Resumed:
+        """Load the last sound checkpoint into the parts, and return where it stands; at the start where there is none.
 
         Raises
         ------
         ValueError
             If it is of another run, or all are damaged.
         """
-        with suppress(OSError):  # they do not matter where nothing can be removed
-            for left in self.folder.glob(".gradnoise-*.tmp"):  # by a write that was killed
-                left.unlink()
         content = self._last()
         if content is None:
-            return 0, []
+            return Resumed()
         self._check(content)
         for name, part in self.parts.items():
             try:
@@ -122,7 +148,7 @@ class Checkpoints:
         if not path.is_file() or path.read_bytes() != _lines(records):
             with replacing(path) as file:
                 file.write(_lines(records))
-        return step, records
+        return Resumed(step, records, content["threads"])
 
     def _last(self) -> dict[str, Any] | None:
         """The last checkpoint; where it is damaged, or gone in the middle of a write, the one before takes its place."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from joblib import parallel_config
-from threadpoolctl import threadpool_limits
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
-from gradnoise.simulations.neural.devices import pick_device
+from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make
@@ -115,20 +112,8 @@ def _repetition(
     identity: tuple[str, ...],
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Compare the dynamics once, with a seed: a block of the ensemble, which holds one path. `identity` names its data."""
-    with _one_thread():
+    with threads(1):  # so that sums do not depend on the cores that a process has: the seeds are what runs in parallel
         return _compare(generator, protocol, device, data_folder)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Context in which sums do not depend on how many cores a process has: the seeds are what runs in parallel."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):  # of BLAS
-            yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _compare(

@@ -1,10 +1,14 @@
-"""Devices by name, and generators on them."""
+"""Devices by name, generators on them, and how many threads there are."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["as_generator", "pick_device"]
+import torch
+from threadpoolctl import threadpool_limits
+
+__all__ = ["as_generator", "pick_device", "threads"]
 
 
 def pick_device(name: str | torch.device) -> torch.device:
@@ -83,3 +87,28 @@ def as_generator(value: object, device: torch.device | None = None) -> torch.Gen
     if device is not None and value.device.type != device.type:
         raise ValueError(f"generator must be on {device}, where the network is, got one on {value.device}")
     return value
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Context in which torch and BLAS have so many threads, on which the rounding of sums depends.
+
+    Parameters
+    ----------
+    count : int
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.devices import threads
+    >>> with threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):  # of BLAS
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from gradnoise.simulations.ensemble import Progress, reporter
-from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, as_json, load_checkpoint
+from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, Resumed, as_json, load_checkpoint
+from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.dynamics import Dynamics
 from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators
@@ -56,8 +57,8 @@ def train(
         Returns numbers to record beside ``step`` and ``train_loss``.
     folder : path, optional
         Where the records go, as lines of JSON, and with each record a checkpoint. If there is one already, the training
-        continues from it: on a CPU with the numbers and records that it would have had without the interruption. The checkpoint
-        before the last is kept, and takes its place should it be damaged.
+        continues from it: on a CPU with the numbers and records that it would have had without the interruption, and
+        as many threads as at its start. The checkpoint before the last is kept, and takes its place should it be damaged.
     settings : mapping, optional
         What makes the run, of what JSON can hold and NumPy's numbers; a checkpoint of other settings is refused.
     progress : bool or callable, optional
@@ -96,28 +97,26 @@ def train(
     n_steps, every = as_count(n_steps, "n_steps", at_least=0, at_most=_MOST_STEPS), as_count(every, "every")
     _check(operators, dynamics, optimizer, metrics)
     identity = as_json({} if settings is None else settings, "settings")
-    kept: Checkpoints | None = None
-    start, records = 0, []
+    kept, stands = None, Resumed()
     if folder is not None:
         parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
         kept = Checkpoints(_made(folder), identity, _made_of(operators, dynamics, optimizer, every), parts)
-        start, records = kept.resume()
-        if start > n_steps:
-            raise ValueError(
-                f"n_steps must be >= {start}, the steps that the run in {os.fspath(folder)!r} has made, got {n_steps}"
-            )
-        # One that was to end elsewhere has a record there, which this one does not have.
-        records = [r for r in records if r["step"] % every == 0 or r["step"] == n_steps]
+        stands = kept.resume()
+        if stands.step > n_steps:
+            made = f"{stands.step}, the steps that the run in {os.fspath(folder)!r} has made"
+            raise ValueError(f"n_steps must be >= {made}, got {n_steps}")
+    # One that was to end elsewhere has a record there, which this one does not have.
+    records = [r for r in stands.records if r["step"] % every == 0 or r["step"] == n_steps]
 
     def record(step: int) -> None:
         records.append(_record(step, operators, metrics))
         if kept is not None:
             kept.save(step, records)
 
-    if not records:
-        record(0)
-    with reporter(progress, n_steps - start, "train", "steps") as report:
-        for step in range(start + 1, n_steps + 1):
+    with threads(stands.threads), reporter(progress, n_steps - stands.step, "train", "steps") as report:
+        if not records:
+            record(0)
+        for step in range(stands.step + 1, n_steps + 1):
             optimizer.zero_grad()
             dynamics.backward()
             optimizer.step()

@@ -22,7 +22,7 @@ from gradnoise.simulations.neural import checkpoints, experiments
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
 from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, PREVIOUS, load_checkpoint
-from gradnoise.simulations.neural.devices import pick_device
+from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, WithAdditiveNoise, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import train
@@ -271,7 +271,6 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):
         cut = tmp_path / "cut"
         in_folder(cut, 6)
         spoil(cut / CHECKPOINT)  # of step 6; a write that is killed between its two renames leaves none
-        (cut / ".gradnoise-0123.tmp").write_bytes(b"half a checkpoint")
         resumed, again = in_folder(cut, 8)
         assert resumed == whole and torch.equal(end, again)
         assert {file.name for file in cut.iterdir()} == {CHECKPOINT, PREVIOUS, METRICS}
@@ -306,6 +305,31 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     assert not list((tmp_path / "cut").glob(".*")) and load_checkpoint(tmp_path / "cut")[0]["step"] == 2
     resumed, again = in_folder(tmp_path / "cut")
     assert resumed == whole and torch.equal(end, again)
+
+
+def test_a_resumed_run_has_the_threads_that_it_began_with(tmp_path):
+    """Would catch sums that are rounded otherwise where a run goes on with other cores."""
+    seen: list[int] = []
+
+    class Watched(WeightedLosses):
+        def __repr__(self):
+            return "Watched"
+
+        def backward(self):
+            seen.append(torch.get_num_threads())
+            super().backward()
+
+    def run(n_steps):
+        operators = setup()
+        steps = torch.optim.SGD(operators.model.parameters(), lr=0.05)
+        train(operators, Watched(operators, None, generator()), steps, n_steps, folder=tmp_path)
+
+    with threads(2):
+        run(2)
+    with threads(1):
+        run(4)
+        assert torch.get_num_threads() == 1
+    assert seen == [2] * 4
 
 
 def test_a_run_that_is_made_longer_is_the_longer_run(tmp_path):
@@ -403,7 +427,7 @@ def test_digits_are_learnt():
         ({"dynamics": "enhanced", "large_batch_size": 10}, "large_batch_size must be between 11 and"),
         ({"device": "tpu"}, "device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got 'tpu'"),
         ({"device": "meta"}, "device must be there and hold numbers, got meta"),
-        ({"chunk_size": 0}, "chunk_size must be >= 1"),
+        ({"chunk_size": 0}, "chunk_size must be between 1 and"),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
