@@ -8,7 +8,7 @@ from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, as_quantity, interval, number, relation
 from gradnoise.simulations.ensemble import finite
-from gradnoise.theory._validation import as_real, as_text
+from gradnoise.theory._validation import as_instance, as_real, as_text
 
 __all__ = ["ERROR", "Component", "Entry", "Failure", "Twin"]
 
@@ -60,7 +60,7 @@ class Component:
 
     @classmethod
     def of(cls, label: str, quantity: Quantity, prediction: Prediction | None, margin: float | None, level: float) -> Component:
-        """Describe a quantity and its prediction, if there is one."""
+        """Describe a quantity and its prediction, if there is one; of an infinite quantity, what is known of it."""
         predicted = None if prediction is None else number(prediction)
         sign = None if prediction is None else relation(prediction)
         level, label = as_real(level, "level", above=0, at_most=1), as_text(label, "label")
@@ -100,6 +100,7 @@ class Failure:
     @classmethod
     def of(cls, error: Exception) -> Failure:
         """Describe an exception."""
+        as_instance(error, "error", Exception)
         texts = (type(error).__name__, str(error), "".join(traceback.format_exception(error)))
         return cls(*(text.encode(errors="backslashreplace").decode() for text in texts))  # names of files may be no UTF-8
 

@@ -124,11 +124,11 @@ def search_minimum(
     """
     as_function(function, "function")
     options = {"maxfev": as_count(evaluations, "evaluations"), "xatol": 1e-10, "fatol": 1e-14}
-    if not isinstance(starts, list | tuple | np.ndarray) or not len(starts):
-        raise TypeError(f"starts must be a list of one vector or more, got {shown(starts)}")
+    if not isinstance(starts, list | tuple | np.ndarray) or (isinstance(starts, np.ndarray) and starts.ndim == 0):
+        raise TypeError(f"starts must be a list of vectors, got {shown(starts)}")
     points = [as_array(x, f"starts[{k}]", ndim=1) for k, x in enumerate(starts)]
-    if not all(x.size for x in points):
-        raise ValueError("starts must be vectors of one number or more, got an empty one")
+    if len(sizes := {x.size for x in points}) != 1 or 0 in sizes:
+        raise ValueError(f"starts must be one vector or more, all of the same length, got lengths {sorted(sizes)}")
 
     def value_at(x: np.ndarray) -> float:
         value = function(x.copy())  # it may write into it

@@ -65,7 +65,7 @@ class AtLeast:
     Parameters
     ----------
     bound : float
-        In the units of the quantity.
+        In the units of the quantity; an infinite one allows everything, or nothing.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class AtLeast:
     bound: float
 
     def __post_init__(self) -> None:
-        set_fields(self, bound=_as_extended(self.bound, "bound"))
+        set_fields(self, bound=_as_bound(self.bound, "bound"))
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class AtMost:
     Parameters
     ----------
     bound : float
-        In the units of the quantity.
+        In the units of the quantity; an infinite one allows everything, or nothing.
 
     Examples
     --------
@@ -101,7 +101,7 @@ class AtMost:
     bound: float
 
     def __post_init__(self) -> None:
-        set_fields(self, bound=_as_extended(self.bound, "bound"))
+        set_fields(self, bound=_as_bound(self.bound, "bound"))
 
 
 Prediction = float | AtLeast | AtMost
@@ -154,7 +154,7 @@ class Relative:
         set_fields(self, share=as_real(self.share, "share", at_least=0))
 
     def of(self, prediction: Prediction) -> float:
-        """Return the margin around a prediction."""
+        """Return the margin around a prediction, infinite around an infinite one."""
         return self.share * abs(number(prediction))
 
 
@@ -189,14 +189,21 @@ class Judgement:
 
 def number(prediction: Prediction) -> float:
     """Return the number in a prediction."""
-    return prediction.bound if isinstance(prediction, AtLeast | AtMost) else _as_extended(prediction, "prediction")
+    return prediction.bound if isinstance(prediction, AtLeast | AtMost) else _as_bound(prediction, "prediction")
 
 
 def _as_extended(value: object, name: str) -> float:
-    """Return `value` as a float, which may be infinite or NaN: what was computed, or predicted, may have come to that."""
+    """Return `value` as a float, which may be infinite or NaN: what was computed may have come to that."""
     if not is_number(value):
         raise TypeError(f"{name} must be a real number, got {shown(value)}")
     return float(value) if isinstance(value, float) else as_real(value, name)
+
+
+def _as_bound(value: object, name: str) -> float:
+    """Return `value` as a float, which may be infinite: what is predicted is a number."""
+    if math.isnan(number := _as_extended(value, name)):
+        raise ValueError(f"{name} must be a number, got NaN")
+    return number
 
 
 def relation(prediction: Prediction) -> str:
@@ -265,8 +272,6 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     ('inconclusive', True)
     """
     target, margin, level = number(prediction), as_real(margin, "margin", at_least=0), as_real(level, "level", above=0, at_most=1)
-    if math.isnan(target):
-        raise ValueError("prediction must be a number, got NaN")
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
     if isinstance(as_quantity(quantity), Computed):

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import importlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from joblib import parallel_config
@@ -326,7 +326,7 @@ def select(ids: str | Iterable[str] | None = None, extra: str | None = None) -> 
     known = claim_ids(extra)
     if ids is None:
         return known
-    if not isinstance(ids, Iterable):
+    if not isinstance(ids, Iterable) or isinstance(ids, Mapping) or getattr(ids, "ndim", 1) == 0:
         raise TypeError(f"ids must be a string or an iterable of strings, got {shown(ids)}")
     wanted = [ids] if isinstance(ids, str) else [as_text(id, "each of ids") for id in ids]
     chosen: list[str] = []

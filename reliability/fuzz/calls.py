@@ -14,11 +14,15 @@ from typing import Any
 from .entry_points import Call, EntryPoint
 from .outcomes import Refused, answers, end_of, fresh, nonsense, same
 from .trials import NO_GOOD_CALL, Fault, Trial
-from .values import MASKED, REFUSE, SAME, Value, replacements
+from .values import MASKED, OWN, REFUSE, SAME, Value, replacements
 
 __all__ = ["groups", "unused"]
 
 _PAIRS = 8  # of each good call
+#: Arguments that say how much is to be done: a billion of these is what was asked for, and takes as long as it takes.
+_WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps"}
+#: Entry points that return what a function of the caller returned, as it is, NaN included.
+_PASSED_ON = {"simulations.ensemble.run"}
 
 
 def groups(point: EntryPoint, seed: int) -> Iterator[list[Trial]]:
@@ -70,7 +74,9 @@ class _Good:
         if self.point.kind == "method" and name not in text:
             text = inspect.getdoc(type(self.call.arguments["self"])) or ""
         found = re.search(rf"^[\w, *]*\b{re.escape(name)}\b[\w, *]* : (.*)$", text, re.M)
-        return found.group(1) if found else ""
+        annotation = str(self.point.signature.parameters[name].annotation)
+        nan = "NaN" if re.search(r"\bNaN\b", text) else ""
+        return " ".join(part for part in (found.group(1) if found else "", "None" if "None" in annotation else "", nan) if part)
 
     @cached_property
     def results(self) -> tuple[Any, set[str], Fault | None]:
@@ -83,7 +89,7 @@ class _Good:
 
     def trial(self, changed: dict[str, Value]) -> Trial:
         labels = " & ".join(f"{value.label}" for value in changed.values())
-        return Trial(self.point.name, " & ".join(changed), labels, lambda: self._try(changed))
+        return Trial(self.point.name, " & ".join(changed), labels, lambda: self._try(changed), bool(_WORK & set(changed)))
 
     def _try(self, changed: dict[str, Value]) -> Fault | None:
         known, varying, wrong = self.results
@@ -91,9 +97,12 @@ class _Good:
             return Fault(NO_GOOD_CALL, wrong.where, wrong.message)
         found, fault = self._call({name: value.value for name, value in changed.items()})
         if fault is not None or found is Refused:
-            return fault
+            own = any(value.allowed == OWN for value in changed.values())
+            return None if own and fault is not None and fault.kind == "does not name the argument" else fault
         if len(changed) == 1:
             (value,) = changed.values()
+            if value.allowed == OWN:
+                return None
             if value.allowed == REFUSE:
                 return Fault("accepted", "", f"{value.label} gives {_short(found)}")
             if value.allowed == SAME and (path := same(found, known, varying)):
@@ -112,7 +121,11 @@ class _Good:
 
     def _asked(self, found: Any) -> Fault | None:
         """What is wrong with a result, and with what it answers."""
-        documented = f"{self.documented}\n{inspect.getdoc(type(found)) if type(found).__module__ != 'builtins' else ''}"
+        if self.point.name in _PASSED_ON:
+            return None
+        parts = found if isinstance(found, list | tuple) else [found]
+        kinds = {type(part) for part in parts if type(part).__module__ != "builtins"}
+        documented = "\n".join([self.documented, *(inspect.getdoc(kind) or "" for kind in kinds)])
         if fault := nonsense(found, self.point.name, documented):
             return fault
         for name, ask in answers(found):

@@ -17,7 +17,7 @@ from .trials import Fault, Trial
 
 __all__ = ["groups"]
 
-#: Good lines that take seconds. What accepts its options here goes on to work, for longer than there is time.
+#: Good lines, of seconds where there are such.
 _GOOD = {
     "verify": ["zhu2019.trace-norm"],
     "claims": [],
@@ -29,6 +29,8 @@ _GOOD = {
     "data": [],
 }
 _NEURAL = {"train", "compare", "diagnose", "data"}
+#: What accepts its options here goes on to work, for longer than there is time.
+_LONG = {"verify", "figures", "study", "train", "compare", "diagnose"}
 
 _WHOLE = ("-1", "0", "1", str(10**20), "-" + "9" * 30, "9" * 5000, "1.5", "1e3", "nan", "inf", "x", "", "٣", "0x10")
 _REAL = ("nan", "inf", "-inf", "0", "-0.0", "-1", "1e300", "-1e300", "1e-300", "5e-324", "1e400", "x", "", "1,5", "1_0")
@@ -106,7 +108,7 @@ def _trial(command: str, chosen: Sequence[tuple[object, str | None]]) -> Trial:
 
 def _line(command: str, argument: str, line: Sequence[str] | None, label: str = "") -> Trial:
     whole = [command] if line is None else [command, *([] if label else _GOOD[command]), *line]
-    return Trial(f"gradnoise {command}", argument, label or " ".join(whole), lambda: _run(whole, argument))
+    return Trial(f"gradnoise {command}", argument, label or " ".join(whole), lambda: _run(whole, argument), command in _LONG)
 
 
 def _run(line: Sequence[str], argument: str) -> Fault | None:

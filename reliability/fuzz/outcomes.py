@@ -45,19 +45,31 @@ def end_of(call: Callable[[], Any], names: set[str], *, paths: bool = False) -> 
         warnings.simplefilter("error")
         try:
             result = call()
+            if isinstance(result, contextlib.AbstractContextManager) and type(result).__module__ == "contextlib":
+                with result:
+                    return None, None
             return list(itertools.islice(result, 100)) if inspect.isgenerator(result) else result, None
         except Warning as error:
-            return None, _fault("warning", error)
+            return (Refused, None) if _is_of_user(error) else (None, _fault("warning", error))
         except (ValueError, TypeError) as error:
-            return Refused, None if _named(str(error), names) else _fault("does not name the argument", error)
+            named = _named(str(error), names) or _is_of_user(error)
+            return Refused, None if named else _fault("does not name the argument", error)
         except OSError as error:  # of a path that cannot be read or written, if it says which
             return Refused, None if paths and error.filename is not None else _fault("other exception", error)
         except (KeyboardInterrupt, SystemExit, Exception) as error:
+            if _is_of_user(error):
+                return Refused, None
             return None, _fault("memory" if isinstance(error, MemoryError) else "other exception", error)
 
 
 class Refused:
     """Stands for the result of a call that was refused."""
+
+
+def _is_of_user(error: BaseException) -> bool:
+    """Whether it was raised by a function that an example defines: what a user's function raises is the user's."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code.co_filename.startswith("<doctest")
 
 
 def _fault(kind: str, error: BaseException) -> Fault:

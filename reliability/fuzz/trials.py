@@ -26,10 +26,12 @@ class Fault:
 class Trial:
     """A call with one argument replaced.
 
-    `name` and `argument` say where, `value` by what; `run` makes the call and returns what is wrong with its end.
+    `name` and `argument` say where, `value` by what; `run` makes the call and returns what is wrong with its end. `long` is
+    one that has as much to do as it was told, and so is no fault where it takes its time.
     """
 
     name: str
     argument: str
     value: str
     run: Callable[[], Fault | None]
+    long: bool = False

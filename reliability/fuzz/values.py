@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ANY", "MASKED", "REFUSE", "SAME", "Value", "replacements"]
+__all__ = ["ANY", "MASKED", "OWN", "REFUSE", "SAME", "Value", "replacements"]
 
 #: What may come of a value beside a refusal that names the argument: any right answer, none at all, the answer to the good value
-#: (which it equals), or an answer that does not depend on what is behind the mask.
-ANY, REFUSE, SAME, MASKED = "any answer", "no answer", "the same answer", "no masked value"
+#: (which it equals), an answer that does not depend on what is behind the mask, or the error of a function that a user has given.
+ANY, REFUSE, SAME, MASKED, OWN = "any answer", "no answer", "the same answer", "no masked value", "its own error"
 
 _HUGE, _TINY = 1e300, 1e-300
 
@@ -35,8 +35,8 @@ class Value:
 
 def replacements(good: Any, name: str, described: str, optional: bool) -> Iterator[Value]:
     """What a good value is replaced by. Its kind decides, and what the docstring says of it."""
-    none = ANY if optional or "None" in described or "optional" in described else REFUSE
-    yield Value("None", None, none)
+    if not optional:  # as its own default it is no bad value
+        yield Value("None", None, ANY if "None" in described or "optional" in described else REFUSE)
     if good is None:
         yield from _foreign(ANY)
         yield from _numbers(1.0, "", ANY)
@@ -78,7 +78,7 @@ def _foreign(allowed: str, *, callables: bool = True) -> Iterator[Value]:
     yield Value("a generator", iter([1.0, 2.0]), allowed)
     if callables:
         yield Value("a function", lambda *args: 1.0, allowed)
-        yield Value("a class", float, allowed)
+        yield Value("a class", float, OWN if allowed == ANY else allowed)
 
 
 def _numbers(good: Any, described: str, allowed: str) -> Iterator[Value]:
@@ -138,12 +138,13 @@ def _numbers(good: Any, described: str, allowed: str) -> Iterator[Value]:
 
 
 def _is_numbers(value: Any) -> bool:
-    if not isinstance(value, list | tuple | range | np.ndarray) or not len(np.atleast_1d(value)):
+    if not isinstance(value, list | tuple | range | np.ndarray):
         return False
     try:
-        return np.asarray(value).dtype.kind in "iuf"
-    except ValueError:
+        array = np.asarray(value)
+    except ValueError:  # ragged
         return False
+    return array.size > 0 and array.dtype.kind in "iuf"
 
 
 def _arrays(good: np.ndarray) -> Iterator[Value]:
@@ -269,7 +270,7 @@ def _strings(good: str) -> Iterator[Value]:
 
 def _functions() -> Iterator[Value]:
     yield from (Value(repr(v), v, REFUSE) for v in (1, 1.5, "x", [], {}))
-    yield Value("no arguments", lambda: 1.0, REFUSE)
+    yield Value("no arguments", lambda: 1.0, OWN)
     yield Value("returns None", lambda *args, **more: None)
     yield Value("returns NaN", lambda *args, **more: float("nan"))
     yield Value("returns inf", lambda *args, **more: float("inf"))
@@ -279,9 +280,9 @@ def _functions() -> Iterator[Value]:
     yield Value("returns a scalar", lambda *args, **more: 1.0)
     yield Value("returns shape (2, 3, 5)", lambda *args, **more: np.zeros((2, 3, 5)))
     yield Value("returns masked", lambda *args, **more: np.ma.masked)
-    yield Value("np.sin", np.sin)
-    yield Value("len", len)
-    yield Value("a class", dict)
+    yield Value("np.sin", np.sin, OWN)
+    yield Value("len", len, OWN)
+    yield Value("a class", dict, OWN)
 
 
 def _tensors(good: Any) -> Iterator[Value]:

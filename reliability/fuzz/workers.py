@@ -62,7 +62,7 @@ def run(groups: Iterable[Sequence[Trial]], n_jobs: int = 1, limits: Limits | Non
                 end, group = worker.end(limits), worker.group
                 if group.left:
                     last = group.left.pop(0)
-                    yield last, end
+                    yield last, Fault(NOT_TRIED) if last.long and end.kind == "hang" else end
                     group.hangs[last.argument] += end.kind == "hang"
                     if group.hangs[last.argument] >= limits.hangs:
                         given_up = [trial for trial in group.left if trial.argument == last.argument]

@@ -191,7 +191,8 @@ def finite(value: Any) -> Any:
 
     Parameters
     ----------
-    value : nested lists, tuples and dictionaries
+    value : nested lists, tuples and dictionaries, or None
+        Anything else than these and numbers stays as it is.
 
     Returns
     -------

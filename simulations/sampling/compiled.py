@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradnoise.simulations.ensemble import kernel
+from gradnoise.simulations.ensemble import check_fits, kernel
 from gradnoise.simulations.sampling.rules import Rules
 from gradnoise.theory import sampling as classes
+from gradnoise.theory._validation import as_count, as_instance
 from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = [
@@ -133,6 +134,11 @@ def work_space(rule: WeightRule, n: int) -> WorkSpace:
     -------
     WorkSpace
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be, or memory cannot hold it.
+
     Examples
     --------
     >>> from gradnoise.simulations.sampling import lower, work_space
@@ -140,7 +146,9 @@ def work_space(rule: WeightRule, n: int) -> WorkSpace:
     >>> work_space(lower(Minibatch(7, 3)), 7).pool
     array([0, 1, 2, 3, 4, 5, 6])
     """
-    return WorkSpace(np.empty(n), np.empty(max(rule.size, 1), dtype=np.int64), np.arange(n))
+    rule, n = as_instance(rule, "rule", WeightRule), as_count(n, "n")
+    check_fits(16 * n + 8 * rule.size, f"n = {n} with a batch of {rule.size} makes a work space")
+    return WorkSpace(np.zeros(n), np.zeros(max(rule.size, 1), dtype=np.int64), np.arange(n))
 
 
 @COMPILED.of(classes.Minibatch)

@@ -168,6 +168,7 @@ def expectations(
     True
     """
     noise, statistic = as_noise(noise), as_function(statistic, "statistic")
+    size = as_count(size, "size", at_most=ensemble.MOST_PATHS)
     moments = ensemble.run(_statistics_block, (noise, statistic), size, rng=rng, reduce=merge_moments, n_jobs=n_jobs)
     return moments.estimates()
 
@@ -175,5 +176,13 @@ def expectations(
 def _statistics_block(
     n_paths: int, generator: np.random.Generator, noise: SamplingNoise, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    parts = (Moments.of(statistic(vectors)) for vectors in draw_in_parts(noise, n_paths, generator))
+    parts = (Moments.of(_values(statistic, vectors)) for vectors in draw_in_parts(noise, n_paths, generator))
     return functools.reduce(Moments.merge, parts).as_block()
+
+
+def _values(statistic: Callable[[np.ndarray], np.ndarray], vectors: np.ndarray) -> np.ndarray:
+    """Return the statistics of some vectors, a row for each."""
+    values = as_array(statistic(vectors), "statistic(W)", ndim=2)
+    if len(values) != len(vectors) or values.shape[1] == 0:
+        raise ValueError(f"statistic(W) must have shape ({len(vectors)}, q), a row for each vector, got {values.shape}")
+    return values

@@ -62,7 +62,8 @@ class Outcomes:
         self.vectors = as_array(vectors, "vectors", ndim=2)
         if self.vectors.size == 0:
             raise ValueError(f"vectors must be one or more, of one number or more, got shape {self.vectors.shape}")
-        self.probabilities = as_probabilities(probabilities, "probabilities", len(self.vectors))
+        given = as_array(probabilities, "probabilities", ndim=1)  # not None, which would stand for equal ones
+        self.probabilities = as_probabilities(given, "probabilities", len(self.vectors))
 
     def mean(self) -> np.ndarray:
         """Mean vector."""

@@ -64,8 +64,8 @@ class Rules:
     def of(self, *classes: type[SamplingNoise]) -> Callable[[Rule], Rule]:
         """Decorate the rule of some classes."""
         for cls in classes:
-            if not isinstance(cls, type):
-                raise TypeError(f"classes must be classes, got {shown(cls)}")
+            if not (isinstance(cls, type) and issubclass(cls, SamplingNoise)):
+                raise TypeError(f"classes must be subclasses of SamplingNoise, got {shown(cls)}")
 
         def register(rule: Rule) -> Rule:
             as_function(rule, "rule")
