@@ -196,9 +196,9 @@ def as_instance(value: Any, name: str, kind: type[Kind]) -> Kind:
 
 
 def as_function(value: Any, name: str) -> Callable[..., Any]:
-    """Return `value` if it can be called."""
-    if not callable(value):
-        raise TypeError(f"{name} must be callable, got {shown(value)}")
+    """Return `value` if it can be called, and is no class, whose call would make an object."""
+    if not callable(value) or isinstance(value, type):
+        raise TypeError(f"{name} must be callable, and no class, got {shown(value)}")
     return value
 
 
