@@ -100,7 +100,7 @@ def test_a_curve_is_saved_and_drawn(tmp_path):
         ({"step_size": 0.0}, ValueError, "step_size must be > 0"),
         ({"n_steps": -1}, ValueError, "n_steps must be >= 0"),
         ({"n_steps": 1.5}, TypeError, "n_steps must be an integer"),
-        ({"n_replicates": 0}, ValueError, "n_replicates must be >= 1"),
+        ({"n_replicates": 0}, ValueError, "n_replicates must be between 1 and"),
         ({"rng": "seed"}, TypeError, "rng must be"),
     ],
 )
