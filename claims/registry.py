@@ -15,7 +15,7 @@ from gradnoise.claims.assessment import BUDGETS, COMPARISONS, CORRECTED, FALSE_A
 from gradnoise.claims.claim import CLAIMS, Claim
 from gradnoise.claims.entry import Entry, Failure
 from gradnoise.claims.report import Report
-from gradnoise.simulations.ensemble import versions
+from gradnoise.simulations.ensemble import as_workers, versions
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count, as_flag, as_function, as_instance, as_text, shown
 
@@ -295,7 +295,7 @@ def _workers(n_jobs: int | None) -> contextlib.AbstractContextManager[Any]:
     """Joblib's active configuration with this number of workers, or as it is for None, which joblib would take for one."""
     if n_jobs is None:
         return contextlib.nullcontext()
-    return parallel_config(n_jobs=n_jobs)
+    return parallel_config(n_jobs=as_workers(n_jobs))
 
 
 def select(ids: str | Iterable[str] | None = None, extra: str | None = None) -> list[str]:

@@ -8,8 +8,6 @@ import warnings
 
 __all__ = ["draw_into_files", "needs_torch", "seed_of", "worker_count"]
 
-_PER_PROCESSOR, _FEWEST_ALLOWED = 16, 128  # more are a mistake, and end in errors of the operating system
-
 
 def needs_torch() -> None:
     """See that there is PyTorch, and leave out a warning that its own functions cause.
@@ -28,13 +26,13 @@ def needs_torch() -> None:
 
 def worker_count(jobs: int) -> int:
     """Return the number of threads for ``--jobs``, where 0 stands for all processors."""
-    import joblib
+    from joblib import cpu_count
 
-    processors = joblib.cpu_count()
-    most = max(_PER_PROCESSOR * processors, _FEWEST_ALLOWED)
-    if not 0 <= jobs <= most:
-        raise ValueError(f"--jobs must be >= 0 and <= {most}, got {jobs}")
-    return jobs or processors
+    from gradnoise.simulations.ensemble import as_workers
+
+    if jobs < 0:
+        raise ValueError(f"--jobs must be >= 0, got {jobs}")
+    return as_workers(jobs, "--jobs") if jobs else cpu_count()
 
 
 def seed_of(seed: int | None) -> int:

@@ -27,13 +27,15 @@ _ON_THIS_MACHINE = ("LokyBackend", "ThreadingBackend", "SequentialBackend")  # o
 _POLL_SECONDS = 1.0  # loky itself notices within milliseconds
 
 
-def as_workers(n_jobs: int | None) -> Any:
+def as_workers(n_jobs: int | None, name: str = "n_jobs") -> Any:
     """Return how many workers joblib is asked for.
 
     Parameters
     ----------
     n_jobs : int or None
         See `gradnoise.simulations.ensemble.run`.
+    name : str
+        For messages.
 
     Returns
     -------
@@ -44,6 +46,15 @@ def as_workers(n_jobs: int | None) -> Any:
     ------
     ValueError, TypeError
         If `n_jobs` is no number of workers, or the active backend cannot run blocks.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations import ensemble
+    >>> ensemble.as_workers(2)
+    2
+    >>> ensemble.as_workers(2**31, "--jobs")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: --jobs must be between 1 and ..., got 2147483648
     """
     backend, configured = get_active_backend()
     kind = type(backend).__name__
@@ -56,10 +67,10 @@ def as_workers(n_jobs: int | None) -> Any:
     if wanted is None:
         return None
     most = max(_PER_PROCESSOR * cpu_count(), _FEWEST_ALLOWED) if kind in _ON_THIS_MACHINE else 2**31 - 1
-    wanted = as_count(wanted, "n_jobs", at_least=-most, at_most=most)
+    wanted = as_count(wanted, name, at_least=-most)  # negative ones count from the processors downwards
     if wanted == 0:
-        raise ValueError("n_jobs must be a number of workers, or -1 for all processors, got 0")
-    return wanted
+        raise ValueError(f"{name} must be a number of workers, or -1 for all processors, got 0")
+    return wanted if wanted < 0 else as_count(wanted, name, at_most=most)
 
 
 @contextmanager
