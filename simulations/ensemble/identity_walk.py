@@ -22,6 +22,7 @@ from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, p
 __all__ = ["Walk"]
 
 _OF_EVERY_MODULE = {f"__{name}__" for name in ("builtins", "cached", "doc", "file", "loader", "name", "package", "path", "spec")}
+_CONTAINERS = (list, tuple, dict, set, frozenset, functools.partial)
 _DESCRIPTORS = (
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
     types.WrapperDescriptorType,
@@ -89,6 +90,10 @@ class Walk:
 
     def _content(self, value: Any, name: str) -> Any:
         kind: Any = type(value)
+        if self._strict and is_blind(kind.__module__, "", value):
+            raise TypeError(
+                f"{name} must not be used where a store is given, as it is state of the process: {reprlib.repr(value)}"
+            )
         if kind in (list, tuple):
             return [kind.__name__, *(self.form(v, _part(name, f"[{i}]")) for i, v in enumerate(value))]
         if kind is dict:
@@ -175,20 +180,27 @@ class Walk:
             path = f"{path}.{attribute}"
             named = f"{path} (read by {function})"
             stands_for = self._origin(module.__name__)
-            if stands_for is not None and not self._is_known(value):
-                return self._named(stands_for, module.__name__, attribute, value, named)
+            if stands_for is not None and value is not ABSENT:
+                by_name = self._named(stands_for, module.__name__, attribute, value, named)
+                if not self._has_content(value):
+                    return by_name
         return self._value(value, named)
 
     def _value(self, value: Any, name: str) -> Any:
         return ["absent"] if value is ABSENT else self.form(value, name)
 
-    def _is_known(self, value: Any) -> bool:
-        """Whether an attribute of a package is a constant, or something of a user's that was put there."""
-        if isinstance(value, types.ModuleType) or plain_form(value) is not NOT_PLAIN:
+    def _has_content(self, value: Any) -> bool:
+        """Whether an attribute of a package is to be followed: a constant, a container, or a user's that was put there."""
+        kind = type(value)
+        if kind is types.MethodType:
+            return self._has_content(value.__func__)
+        if isinstance(value, types.ModuleType) or kind in _CONTAINERS or plain_form(value) is not NOT_PLAIN:
             return True
-        if isinstance(value, types.FunctionType):
+        if kind is types.FunctionType:
             return not self._is_of_a_package(value)
-        return isinstance(value, type) and self._by_name(value, "") is None
+        if issubclass(kind, type):
+            return self._by_name(value, "") is None
+        return self._origin(kind.__module__) is None
 
     def _code(self, code: types.CodeType, name: str) -> Any:
         """Form of bytecode, without its file and lines."""

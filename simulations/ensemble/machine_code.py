@@ -29,6 +29,8 @@ def keep_on_disk(compiled: Any, function: Callable[..., Any], options: dict[str,
         kind = hashlib.sha256(f"{type(compiled).__name__} {sorted(options.items())}".encode()).hexdigest()[:8]
         # One function may be compiled in several ways, which Numba would keep in one file.
         cache._cache_file = IndexDataCacheFile(cache.cache_path, f"{cache._impl.filename_base}-{kind}", stamp)
+        # Numba would warn of what it cannot keep, as code with a large array in it.
+        cache._impl.check_cachable = lambda result: not (getattr(result, "lifted", ()) or result.library.has_dynamic_globals)
     except (RuntimeError, TypeError, AttributeError, ImportError, OSError):  # the last but one are another version of Numba
         return
     compiled._cache = cache

@@ -101,38 +101,40 @@ def remove_leftovers(folder: Path) -> None:
     """
     for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         try:
-            if time.time() - path.stat().st_mtime > _OLD_SECONDS or _is_abandoned(path):
+            if time.time() - path.stat().st_mtime > _OLD_SECONDS:
                 path.unlink()
-        except OSError:  # another one was faster, or the disk is read-only
+            elif not _WINDOWS and path.name.startswith(f"{_PREFIX}{_host()}-"):
+                with open(path, "r+b") as file:
+                    _lock(file)
+                    path.unlink()  # while it is locked, so that a writer which is about to lock it sees that it is gone
+        except OSError:  # a writer has it, there are no locks, the disk is read-only, or another one was faster
             continue
 
 
-def _is_abandoned(path: Path) -> bool:
-    if _WINDOWS or not path.name.startswith(f"{_PREFIX}{_host()}-"):
-        return False
-    with open(path, "rb") as file:
-        return _locked(file)
-
-
 def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
-    """Open a new temporary file, and lock it; once more if it was taken for a leftover before the lock was there."""
+    """Open a new temporary file, and lock it; another one if it was taken for a leftover before the lock was there."""
     while True:
         path = folder / f"{_PREFIX}{_host()}-{secrets.token_hex(8)}{_SUFFIX}"
         file = open(path, "xb")  # noqa: SIM115  the caller closes it
-        if _WINDOWS or not _locked(file) or path.exists():
+        if _WINDOWS:
+            return path, file
+        try:
+            _lock(file)
+        except BlockingIOError:
+            file.close()
+            continue
+        except OSError:  # a file system without locks, on which nobody removes it before it is old
+            return path, file
+        if path.exists():
             return path, file
         file.close()
 
 
-def _locked(file: BinaryIO) -> bool:
-    """Lock a file until it is closed; False where somebody has it, or the file system has no locks."""
+def _lock(file: BinaryIO) -> None:
+    """Lock a file until it is closed, or its process ends; OSError where another one has it or nobody can."""
     import fcntl  # here, as Windows has none
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @cache

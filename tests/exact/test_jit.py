@@ -116,7 +116,18 @@ def test_machine_code_on_disk_is_good_until_a_file_that_it_was_not_made_from_is_
     assert edited == ([13.0, 4.0] if edit[0][0] == "2" else [10.0, 4.0]) and hits == ["0", "0"]
 
 
-CONSTANT = 2.0
+CONSTANT, LARGE = 2.0, np.ones((400, 400))
+
+
+@pytest.mark.compiled
+def test_a_kernel_with_a_large_array_in_it_is_compiled_without_a_warning():
+    """Numba does not keep it on disk, and would say so each time."""
+
+    @kernel
+    def summed():
+        return LARGE.sum()
+
+    assert summed() == 160_000
 
 
 def test_a_kernel_is_compiled_anew_where_a_constant_that_it_reads_has_changed(monkeypatch):
