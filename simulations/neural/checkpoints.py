@@ -74,7 +74,7 @@ class Checkpoints:
     >>> from gradnoise.simulations.neural.checkpoints import Checkpoints
     >>> kept = Checkpoints(Path(tempfile.mkdtemp()), {"seed": 1}, {}, {"model": torch.nn.Linear(2, 1)})
     >>> kept.save(5, [{"step": 0, "train_loss": 0.5}])
-    >>> found = kept.resume()
+    >>> found = kept.resume(n_steps=10)
     >>> found.step, found.records
     (5, [{'step': 0, 'train_loss': 0.5}])
     """
@@ -126,25 +126,32 @@ class Checkpoints:
                 f"there the same call goes on from it: {error.strerror or error}",
             ) from None
 
-    def resume(self) -> Resumed:
+    def resume(self, n_steps: int) -> Resumed:
         """Load the last sound checkpoint into the parts, and return where it stands; at the start where there is none.
+
+        Parameters
+        ----------
+        n_steps : int
+            Where the run is to end.
 
         Raises
         ------
         ValueError
-            If it is of another run, or all are damaged.
+            If it is of another run, or one that has made more steps, or all are damaged.
         """
         content = self._last()
         if content is None:
             return Resumed()
         self._check(content)
+        step = content["step"]
+        if step > n_steps:
+            raise ValueError(f"n_steps must be >= {step}, the steps that the run in {str(self.folder)!r} has made, got {n_steps}")
         for name, part in self.parts.items():
             try:
                 part.load_state_dict(content[name])
             except Exception as error:  # of whatever kind the part has for it
                 raise ValueError(f"{self._other_run} one whose {name} does not fit: {error}") from None
-        step, records = content["step"], json.loads(content["records"])
-        path = self.folder / METRICS
+        records, path = json.loads(content["records"]), self.folder / METRICS
         if not path.is_file() or path.read_bytes() != _lines(records):
             with replacing(path) as file:
                 file.write(_lines(records))

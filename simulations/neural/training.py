@@ -16,7 +16,7 @@ from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkp
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.dynamics import Dynamics
 from gradnoise.simulations.neural.folders import as_folder
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.theory._validation import as_count
 
 __all__ = ["CHECKPOINT", "METRICS", "Record", "largest_rate", "load_checkpoint", "train"]
@@ -101,10 +101,7 @@ def train(
     if folder is not None:
         parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
         kept = Checkpoints(_made(folder), identity, _made_of(operators, dynamics, optimizer, every), parts)
-        stands = kept.resume()
-        if stands.step > n_steps:
-            made = f"{stands.step}, the steps that the run in {os.fspath(folder)!r} has made"
-            raise ValueError(f"n_steps must be >= {made}, got {n_steps}")
+        stands = kept.resume(n_steps)
     # One that was to end elsewhere has a record there, which this one does not have.
     records = [r for r in stands.records if r["step"] % every == 0 or r["step"] == n_steps]
 
@@ -157,8 +154,7 @@ def _as_number(value: Any, name: str) -> float:
 
 def _check(operators: LossOperators, dynamics: Dynamics, optimizer: torch.optim.Optimizer, metrics: object) -> None:
     """Raise unless the parts are what they are taken for, and steps can be made with the optimizer's numbers."""
-    if not isinstance(operators, LossOperators):
-        raise TypeError(f"operators must be LossOperators, got {type(operators).__name__}")
+    as_operators(operators)
     if not all(callable(getattr(dynamics, name, None)) for name in ("backward", "state_dict", "load_state_dict")):
         raise TypeError(f"dynamics must have backward, state_dict and load_state_dict, got {type(dynamics).__name__}")
     if not isinstance(optimizer, torch.optim.Optimizer):

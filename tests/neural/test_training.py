@@ -356,7 +356,7 @@ def test_a_run_that_is_made_longer_is_the_longer_run(tmp_path):
         ({"settings": {(1, 2): 3}}, "settings must be of what JSON can hold, got keys must be str"),
         ({"folder": 3}, "folder must be a path, got 3"),
         ({"folder": __file__}, "folder must be one that can be written, got .*test_training.py"),
-        ({"operators": None}, "operators must be LossOperators, got NoneType"),
+        ({"operators": None}, "operators must be LossOperators of a network and its data, got NoneType"),
         ({"dynamics": torch.nn.Linear(1, 1)}, "dynamics must have backward"),
         ({"optimizer": "sgd"}, "optimizer must be a torch.optim.Optimizer, got str"),
     ],
