@@ -103,11 +103,15 @@ def batch_types(n: int, batch_size: int, replacement: bool) -> Iterator[tuple[fl
     n, batch_size, replacement : int, int and bool
         See `batch_counts`.
 
-    Yields
+    Returns
+    -------
+    iterator of (float, dict of int to int)
+        Probability of a type, and how many samples have each count.
+
+    Raises
     ------
-    probability : float
-    sizes : dict of int to int
-        How many samples have each count.
+    ValueError
+        If the batch is larger than 500, or there are more than 200,000 types.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def _in_units(hessians: FloatArray, slopes: FloatArray, radius: float) -> tuple[
     """The same problems with a radius and largest entries of order one, and the powers of two that their maxima are in."""
     k, d = slopes.shape
     fraction, power = np.frexp(radius)
-    both, powers = rows_in_units(np.hstack([np.ldexp(hessians.reshape(k, -1), 2 * power), np.ldexp(slopes, power)]))
+    both, powers = rows_in_units(np.hstack([np.ldexp(hessians.reshape(k, d * d), 2 * power), np.ldexp(slopes, power)]))
     return both[:, : d * d].reshape(k, d, d), both[:, d * d :], float(fraction), powers
 
 

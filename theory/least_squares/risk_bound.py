@@ -51,7 +51,7 @@ from numpy.typing import NDArray
 
 from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import as_choice, as_count, as_flag, as_real, set_fields, shown
-from gradnoise.theory.least_squares.weight_moments import WeightMoments
+from gradnoise.theory.least_squares.weight_moments import WeightMoments, as_weights
 
 __all__ = ["FORMS", "Assumptions", "RiskBound", "StartingPoint", "bound_constants"]
 
@@ -186,7 +186,7 @@ def bound_constants(
     for value, name, kind in ((assumptions, "assumptions", Assumptions), (start, "start", StartingPoint)):
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be of {kind.__name__}, got {shown(value)}")
-    weights, eta = WeightMoments.of(weights, "weights"), as_real(step_size, "step_size", above=0)
+    weights, eta = as_weights(weights, "weights"), as_real(step_size, "step_size", above=0)
     as_choice(form, "form", FORMS)
     check_range(assumptions, eta, weights, form)
     return constants(assumptions, start, eta, weights, form)

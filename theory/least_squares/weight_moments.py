@@ -51,9 +51,9 @@ class WeightMoments:
         set_fields(self, own=own, between=as_real(self.between, "between", at_least=1 - own - rounding))
 
     @classmethod
-    def minibatch(cls, batch_size: object, name: str = "batch_size") -> WeightMoments:
+    def minibatch(cls, batch_size: object) -> WeightMoments:
         """Of SGD, Eq. (3) of wu2020 divided by b; b >= 1 need not be whole."""
-        b = as_real(batch_size, name, at_least=1)
+        b = as_real(batch_size, "batch_size", at_least=1)
         return cls(1 / b, 1 - 1 / b)
 
     @classmethod
@@ -72,7 +72,7 @@ class WeightMoments:
         return cls(noise.n * noise.centred_power, 1 + noise.n**2 * noise.covariance)
 
     @classmethod
-    def of(cls, batch_size: object, name: str = "batch_size") -> WeightMoments:
+    def of(cls, batch_size: object) -> WeightMoments:
         """Moments from what users give: a batch size, a noise over fresh samples, or the moments themselves.
 
         Raises
@@ -80,11 +80,16 @@ class WeightMoments:
         TypeError, ValueError
             If it is none of them, or the batch size is below 1.
         """
-        match batch_size:
-            case WeightMoments():
-                return batch_size
-            case numbers.Real() if is_number(batch_size):
-                return cls.minibatch(batch_size, name)  # a batch size that is not whole has these moments, but is no noise
-            case SamplingNoise():
-                return cls.fresh(batch_size)
-        raise TypeError(f"{name} must be a real number, a SamplingNoise or WeightMoments, got {shown(batch_size)}")
+        return as_weights(batch_size, "batch_size")
+
+
+def as_weights(value: object, name: str) -> WeightMoments:
+    """Return the moments that an argument is, or stands for; see `WeightMoments.of`."""
+    match value:
+        case WeightMoments():
+            return value
+        case numbers.Real() if is_number(value):  # that is not whole has these moments, but is no noise
+            return WeightMoments.minibatch(as_real(value, name, at_least=1))
+        case SamplingNoise():
+            return WeightMoments.fresh(value)
+    raise TypeError(f"{name} must be a real number, a SamplingNoise or WeightMoments, got {shown(value)}")
