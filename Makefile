@@ -24,7 +24,7 @@ help:
 	@echo "make environments  run the commands without a home, without a terminal, in other locales (about twenty minutes)"
 	@echo "make false-alarms  verify all claims with seeds $(SEEDS) (minutes for each)"
 	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
-	@echo "make calibration   count how often intervals cover, into docs/reliability.md (some minutes)"
+	@echo "make calibration   count how often intervals cover, into docs/reliability.md (an hour)"
 	@echo "make fuzz     call everything public with what should be refused (about half an hour)"
 	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"

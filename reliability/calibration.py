@@ -8,6 +8,7 @@ valid, where they are a twentieth or more of all. A law of which fewer are calle
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from dataclasses import asdict
 
 from counts import ERROR, HAS_TORCH, LEVELS, REFUSED, SEED, TRIALS, Cell, count, every_case
 from joblib import Parallel
-from page import keep
+from page import RESULTS, keep
 
 from gradnoise.simulations.statistics import Proportion
 
@@ -25,7 +26,7 @@ SKIPPED = "Traces, kurtosis, the tail index along directions and the noise scale
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the samples, and nothing is kept")
-    parser.add_argument("--only", default="", help="intervals whose name holds this; nothing is kept")
+    parser.add_argument("--only", default="", help="intervals whose name holds this; of the others, the counts that were kept")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     chosen = [case for case in every_case() if options.only in case.interval]
@@ -35,9 +36,11 @@ def main() -> int:
             cells += [cell for n in case.sizes for cell in count(case, n, options.quick, workers)]
             done = f"{time.perf_counter() - started:5.0f} s, {place + 1} of {len(chosen)}"
             print(f"{done}: {case.interval}, {case.law}", file=sys.stderr, flush=True)
+    if options.only:
+        cells = _beside(cells)
     skipped = [] if HAS_TORCH else [SKIPPED]
     shown = "\n\n".join([_summary(cells), *skipped, *(table(cells, level) for level in LEVELS)])
-    if options.quick or options.only:
+    if options.quick:
         print(shown)
     else:
         keep("calibration", {"seed": SEED, "skipped": skipped, "cells": [asdict(cell) for cell in cells]}, shown)
@@ -45,6 +48,13 @@ def main() -> int:
     for line in [*skipped, *(f"undercovers: {cell}" for cell in failed)]:
         print(line, file=sys.stderr)
     return 1 if failed else 0
+
+
+def _beside(cells: list[Cell]) -> list[Cell]:
+    """Counts that were kept, with these in their places."""
+    kept = [Cell(**cell) for cell in json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))["found"]["cells"]]
+    new = {(cell.interval, cell.law, cell.n, cell.level): cell for cell in cells}
+    return [new.pop((cell.interval, cell.law, cell.n, cell.level), cell) for cell in kept] + list(new.values())
 
 
 def table(cells: Iterable[Cell], level: float) -> str:
@@ -82,7 +92,7 @@ where fewer than {100 * REFUSED:g} are. It was counted in {TRIALS:,} samples, fe
 95 %, the count's own interval is {low:.1f} to {high:.1f} (95 %). **{failed} of {len(cells)} cells fail** (bold): those called
 valid miss more often than their level allows, beyond the error of the count at {100 * ERROR:g} %. A true prediction is refuted
 most often in {worst}.
-"""
+""".strip()
 
 
 def _most_refuted(cells: list[Cell]) -> str:

@@ -72,7 +72,7 @@ class Order(Estimate):
 
     def valid(self, level: float) -> bool:
         """Whether `interval` keeps its level: also, whether all errors are so well known that their logs are nearly normal."""
-        if self.largest_relative_error == 0 and self.standard_error == 0:
+        if self.n == _KNOWN and self.largest_relative_error == 0:
             return bool(as_level(level))  # nothing was sampled
         return super().valid(level) and quantile(1 - as_level(level)) * self.largest_relative_error <= _LINEAR
 

@@ -45,6 +45,9 @@ def test_errors_that_barely_count_give_no_interval_far_out():
     """Logs of errors that are known to a tenth are not normal seven standard errors out."""
     rough, good = (fit_order(ETA, ETA**2, share * ETA**2) for share in (0.09, 0.01))
     assert rough.valid(0.95) and not rough.valid(1 - 1e-9)
+    exact, unseen = fit_order(ETA, ETA**2, 0 * ETA), JointMoments.of(np.tile(ETA**2, (1_000, 1)))
+    assert exact.valid(1 - 1e-9)
+    assert not fit_order(ETA, ETA**2, 0 * ETA, moments=unseen).valid(0.5)  # paths that do not differ are not exact errors
     assert good.valid(1 - 1e-9) and good.largest_relative_error == pytest.approx(0.01)
 
 
