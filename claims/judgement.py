@@ -274,7 +274,8 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     target, margin, level = number(prediction), as_real(margin, "margin", at_least=0), as_real(level, "level", above=0, at_most=1)
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
-    if isinstance(as_quantity(quantity), Computed):
+    as_quantity(quantity)
+    if isinstance(quantity, Computed):
         # `not <=` also refutes a NaN.
         within = lowest - quantity.tolerance <= quantity.value <= highest + quantity.tolerance
         return Judgement(HOLDS if within else REFUTED)

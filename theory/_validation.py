@@ -191,7 +191,7 @@ def as_text(value: object, name: str) -> str:
 def as_instance(value: Any, name: str, kind: type[Kind]) -> Kind:
     """Return `value` if it is of a class."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {shown(value)}")
+        raise TypeError(f"{name} must be of class {kind.__name__}, got {shown(value)}")
     return value
 
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,9 +20,9 @@ import joblib
 import numpy as np
 import pytest
 
-from gradnoise.claims import assessment, registry
+from gradnoise.claims import assessment, instances, registry
 from gradnoise.claims import claim as claims
-from gradnoise.claims.claim import KINDS, Claim, Quantities, Run
+from gradnoise.claims.claim import KINDS, Claim, Quantities, Run, computed
 from gradnoise.claims.entry import Component, summary
 from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
 from gradnoise.simulations import ensemble
@@ -432,3 +433,32 @@ def test_a_claim_of_no_kind_or_of_a_known_id_is_not_registered():
     ):
         with pytest.raises(ValueError, match=message):
             claims.claim(id, "One is one", kind=kind, source="nowhere")(type(CLAIMS["zhu2019.d1"]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: instances.search_minimum(lambda x: math.nan, [np.ones(2)]), r"function\(x\) must be finite, got NaN"),
+        (lambda: instances.search_minimum(cast(Any, lambda x: x), [np.ones(2)]), r"function\(x\) must have 0 dimension"),
+        (lambda: instances.search_minimum(np.sum, [np.ones(2), np.ones(3)]), r"starts must be .*, got lengths \[2, 3\]"),
+        (lambda: instances.random_psd(np.random.default_rng(1), 4, rank=5), "rank must be between 0 and 4"),
+        (lambda: instances.random_spectrum(cast(Any, np.random), 4), "generator must be of class Generator"),
+        (lambda: instances.covariance_by_exponential(np.eye(2), np.eye(3), 1.0), "hessian and covariance must have equal shapes"),
+        (lambda: instances.covariance_by_exponential(-np.eye(2), np.eye(2), 1e9), "hessian, covariance and t must give finite"),
+        (lambda: computed("Σ", np.ones((2, 3))), r"array must be .* square matrix, and not empty, got shape \(2, 3\)"),
+        (lambda: computed("Σ", [1.0, math.nan]), "array must be finite, got NaN at index 1"),
+        (lambda: Run(0, 20, np.random.SeedSequence(1)), "n_paths must be >= 1"),
+        (lambda: Run(1000, 20, cast(Any, 1)), "rng must be of class SeedSequence, got 1"),
+        (lambda: registry.report_of(cast(Any, [1]), 1, "quick", False), "each of entries must be of class Entry, got 1"),
+        (lambda: registry.report_of([], -1, "quick", False), "seed must be between 0"),
+    ],
+)
+def test_what_a_claim_is_made_of_is_checked(call, message):
+    """It would catch a mistake in a claim that becomes a number."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+def test_a_search_goes_around_where_the_function_is_infinite():
+    value, point = instances.search_minimum(lambda x: (x[0] - 1) ** 2 if x[0] > 0 else math.inf, [np.array([0.01])])
+    assert value == pytest.approx(0, abs=1e-12) and point == pytest.approx([1.0])

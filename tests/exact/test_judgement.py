@@ -1,6 +1,7 @@
 """The rule of verdicts, case by case: catches a rule that calls a true prediction refuted, or lets a false one pass."""
 
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_bad_arguments_are_named(margin, level, name):
     with pytest.raises(ValueError, match=f"^{name} must "):
         judge(interval(0, 1), 1.0, margin, level)
     with pytest.raises(ValueError, match=r"^prediction must be a number"):
-        judge(interval(0, 1), AtLeast(math.nan), 0.1, 0.9)
+        judge(interval(0, 1), math.nan, 0.1, 0.9)
 
 
 def test_an_interval_that_cannot_be_trusted_decides_nothing():
@@ -136,3 +137,27 @@ def test_margins_come_from_the_published_prediction():
     assert Relative(0.1).of(-3.0) == pytest.approx(0.3)
     assert Relative(0.1).of(AtLeast(2.0)) == pytest.approx(0.2)
     assert Absolute(0.5).of(-3.0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Computed(cast(Any, "1")), "value must be a real number, got '1'"),
+        (lambda: Computed(1.0, rounding=math.nan), "rounding must be finite"),
+        (lambda: Computed(10**400), "value must be within the range of floats"),
+        (lambda: AtLeast(math.nan), "bound must be a number, got NaN"),
+        (lambda: AtMost(True), "bound must be a real number, got True"),
+        (lambda: Absolute(-0.1), "size must be >= 0"),
+        (lambda: Relative(math.inf), "share must be finite"),
+        (lambda: Relative(0.1).of(cast(Any, None)), "prediction must be a real number, got None"),
+        (
+            lambda: judge(cast(Any, 3.0), 1.0, 0.1, LEVEL),
+            "quantity must be Computed, an Estimate, a Proportion or a Difference, got 3.0",
+        ),
+        (lambda: judge(cast(Any, Estimate), 1.0, 0.1, LEVEL), "quantity must be Computed, an Estimate"),
+    ],
+)
+def test_what_is_no_quantity_prediction_or_margin_is_named(call, message):
+    """It would catch a mistake in a claim that becomes a verdict, or an AttributeError far from it."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()

@@ -8,7 +8,7 @@ class that fails elsewhere than at the method that it lacks. The rules of torch 
 import importlib
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -330,3 +330,56 @@ def test_a_store_takes_losses_of_ones_own(tmp_path):
         return complexity.simulate(Largest(N, factor), Minibatch(N, 3), 5_000, rng=3, store=tmp_path)
 
     assert [computed(tmp_path, lambda factor=factor: study(factor))[1] for factor in (1.0, 1.0, 2.0)] == [2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("noise", "size"),
+    [
+        (Minibatch(3, 10**9), "10\\^477121255 of 3"),
+        (Minibatch(10**6, 5 * 10**5, replacement=False), "10\\^3010[0-9]* of 1000000"),
+        (Minibatch(10**12, 10**12, replacement=False), "1 of 1000000000000"),
+        (Gaussian(50, b), "10\\^24 of 50"),
+        (theory.Bernoulli(21, b), "2097152 of 21"),
+        (theory.SparseGaussian(11, b, 8, "fisher"), "29229255 of 11"),
+        (Enhanced(Minibatch(11, 4), 1.3), "214358881 of 11"),
+    ],
+)
+def test_outcomes_are_counted_before_they_are_listed(noise, size):
+    """It would catch a list, or the number of its entries, that takes all memory before it is refused."""
+    with pytest.raises(ValueError, match=f"noise must have at most 2000000 outcomes.*, got {size}"):
+        sampling.outcomes(noise)
+
+
+def test_as_many_outcomes_as_are_allowed_are_listed():
+    assert len(sampling.product_rule(dimension=13).vectors) == 3**13
+    with pytest.raises(ValueError, match=r"rule and dimension must have at most 2000000 outcomes.*, got 4782969 of 14"):
+        sampling.product_rule(dimension=14)
+    one = np.array([2.0]), np.array([1.0])
+    assert sampling.product_rule(one, dimension=1000).mean().tolist() == [2.0] * 1000
+
+
+LAW = sampling.Outcomes(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.25, 0.75]))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sampling.Outcomes(np.eye(2), np.array([0.5, 0.6])), "probabilities must be 2 numbers that sum to one"),
+        (lambda: sampling.Outcomes(np.eye(2), np.array([-0.5, 1.5])), "probabilities must be >= 0"),
+        (lambda: sampling.Outcomes(np.zeros((0, 2)), np.zeros(0)), "vectors must be one or more"),
+        (lambda: sampling.Outcomes(np.ma.masked_equal(np.eye(2), 0), np.full(2, 0.5)), "vectors must not be masked"),
+        (lambda: LAW.cumulants([1.0, 2.0, 3.0]), r"values must have 2 numbers in a row, .* got shape \(3,\)"),
+        (lambda: LAW.cumulants([1e200, -1e200]), "values must have four cumulants below 1.8e308"),
+        (lambda: LAW.transformed(np.ones((3, 1))), "matrix must have 2 numbers in a row"),
+        (lambda: sampling.product_rule((np.array([1.0]), np.array([0.5]))), "probabilities of the rule must be 1 numbers"),
+        (lambda: sampling.draw(Minibatch(N, 3), 10**15, rng=1), "size = 1000000000000000 of vectors of 7 weights makes results"),
+        (lambda: sampling.draw(Minibatch(N, 10**15), 5, rng=1), "with a batch of 1000000000000000 makes a work space"),
+        (lambda: sampling.expectations(Minibatch(N, 3), np.sin, 0, rng=1), "size must be between 1"),
+        (lambda: sampling.expectations(Minibatch(N, 3), lambda W: W[:2], 5, rng=1), r"statistic\(W\) must have shape \(5, q\)"),
+        (lambda: sampling.expectations(Minibatch(N, 3), lambda W: W / 0, 5, rng=1), r"statistic\(W\) must be finite"),
+        (lambda: Rules("must have a rule").of(cast(Any, float)), "classes must be subclasses of SamplingNoise"),
+    ],
+)
+def test_laws_and_draws_that_are_none_are_named(call, message):
+    with np.errstate(all="ignore"), pytest.raises((TypeError, ValueError), match=message):
+        call()
