@@ -109,6 +109,10 @@ def _walk(package: types.ModuleType) -> Iterator[pkgutil.ModuleInfo]:
 def entry_points(doors: Iterable[types.ModuleType], package: str = "gradnoise.") -> list[EntryPoint]:
     """Public functions, classes and their public methods, each once."""
     found: dict[int, EntryPoint] = {}
+    doors = list(doors)
+    public_classes = {
+        value for door in doors for name in getattr(door, "__all__", ()) if isinstance(value := getattr(door, name), type)
+    }
     for door in doors:
         for name in getattr(door, "__all__", ()):
             value = getattr(door, name)
@@ -120,8 +124,10 @@ def entry_points(doors: Iterable[types.ModuleType], package: str = "gradnoise.")
                 found[id(value)] = EntryPoint(public, value, "function")
             elif inspect.isclass(value) and not getattr(value, "_is_protocol", False) and not issubclass(value, BaseException):
                 found[id(value)] = EntryPoint(public, value, "class")
+                above = public_classes & set(value.__mro__[1:])  # whose methods are their own
                 for point in _methods(value, public, package):
-                    found[id(point)] = point
+                    if not any(getattr(base, point.name.rpartition(".")[2], None) is point.function for base in above):
+                        found[id(point)] = point
     return list(found.values())
 
 

@@ -110,7 +110,7 @@ def _last_words(path: Path) -> str:
     """Where a process was, as faulthandler wrote it: in the innermost line of the package, if there is one."""
     text = path.read_text(errors="replace") if path.exists() else ""
     frames = re.findall(r'File "([^"]*)", line (\d+) in', text)
-    ours = [f for f in frames if not re.search(r"/fuzz/|site-packages(?!/gradnoise)|/lib/python", f[0])]
+    ours = [f for f in frames if not re.search(r"/reliability/fuzz/|site-packages(?!/gradnoise)|/lib/python", f[0])]
     return next((f"{'/'.join(Path(path).parts[-2:])}:{line}" for path, line in ours or frames), "")
 
 
