@@ -20,9 +20,9 @@ from gradnoise.simulations.sde.standard_problems import STANDARD
 SEED = 11
 
 
-def study(folder: str, backend: str = "threading") -> Any:
+def study(folder: str) -> Any:
     """A strong error of some 120 blocks."""
-    with joblib.parallel_config(backend, n_jobs=2):
+    with joblib.parallel_config("threading", n_jobs=2):
         found = sde.strong_error(
             STANDARD["logistic"].build(), [0.2, 0.1, 0.05], 2.0, 30_000, batch_size=3, rng=SEED, refinement=16, store=folder
         )
@@ -73,11 +73,9 @@ def comparison(folder: str) -> Any:
 
 WORKLOADS: dict[str, Callable[[str], Any]] = {
     "study, threads": study,
-    "study, loky": partial(study, backend="loky"),
     "ensemble, loky": processes,
     "ensemble, dask": dask,
     "train, sgd": partial(training, dynamics="sgd", optimizer="sgd"),
-    "train, gld_const, adam": partial(training, dynamics="gld_const", optimizer="adam"),
     "train, gld_hessian, adam": partial(training, dynamics="gld_hessian", optimizer="adam"),
     "compare": comparison,
 }
