@@ -115,6 +115,7 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
         components=components,
         seconds=seconds,
         n_to_decide=verdict.n_to_decide,
+        reason=verdict.reason,
         sabotaged=twins,
         error=found if isinstance(found, Failure) else None,
     )

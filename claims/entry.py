@@ -158,6 +158,8 @@ class Entry:
         Time that the measurement took.
     n_to_decide : int or None
         Where inconclusive, about how many samples would decide it.
+    reason : str or None
+        Where inconclusive, and no number of samples is known to decide it: why.
     sabotaged : tuple of Twin
         Empty where none were judged.
     error : Failure or None
@@ -181,6 +183,7 @@ class Entry:
     components: tuple[Component, ...]
     seconds: float
     n_to_decide: int | None
+    reason: str | None
     sabotaged: tuple[Twin, ...]
     error: Failure | None = None
 
@@ -231,6 +234,7 @@ class Entry:
             "quantities": [c.label for c in self.components],
             **columns,
             "n_to_decide": self.n_to_decide,
+            "reason": self.reason,
             "seconds": round(self.seconds, 3),
             "sabotaged": [self._twin_dict(t) for t in self.sabotaged],
             "error": self.error and self.error.to_dict(),

@@ -103,7 +103,8 @@ class Report(JsonResult):
         for e in self.entries:
             shown = e.headline()
             said = (e.statement if shown is None else f"{e.statement} *({shown.label})*").replace("|", "\\|")
-            cells = (f"`{e.id}`", said, *summary(e), e.verdict, e.expected or "–")
+            verdict = f"{e.verdict}: {e.reason}" if e.reason else e.verdict
+            cells = (f"`{e.id}`", said, *summary(e), verdict, e.expected or "–")
             lines.append("| " + " | ".join(cells) + " |")
         twins = [t for e in self.entries for t in e.sabotaged]
         if self.sabotage:

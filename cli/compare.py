@@ -60,7 +60,7 @@ def _table(found: Comparison, title: str) -> Table:
     headings = ["training accuracy", "test accuracy", *(name.replace("_", " ") + ", start → end" for name in more)]
     for name in headings + (["points above SGD", "95 % interval", "as SGD?"] if against_sgd else []):
         table.add_column(name, justify="right")
-    verdicts = {}
+    verdicts, supposed = {}, False
     for name in found.protocol.dynamics:
         row = [f"{found.of(name, metric)[:, -1].mean():.4f}" for metric in ("train_accuracy", "test_accuracy")]
         row += [" → ".join(f"{x:.3g}" for x in found.of(name, metric)[:, [0, -1]].mean(axis=0)) for metric in more]
@@ -68,10 +68,14 @@ def _table(found: Comparison, title: str) -> Table:
             gap = found.difference(name, "sgd")
             low, high = gap.interval(_LEVEL)
             verdicts[name] = placed((low, high), (-EQUIVALENCE_MARGIN, EQUIVALENCE_MARGIN))
-            row += [f"{100 * gap.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", verdicts[name]]
+            mark = "" if gap.valid(_LEVEL) else "*"
+            row += [f"{100 * gap.value:+.2f}", f"{100 * low:+.2f} to {100 * high:+.2f}", verdicts[name] + mark]
+            supposed = supposed or bool(mark)
         table.add_row(name, *row)
     if against_sgd:
         table.caption = f"as SGD: the interval is within ± {100 * EQUIVALENCE_MARGIN:g} points"
         if verdicts.get("gd") == HOLDS:
             table.caption += "; so is that of GD, without any noise: here this says little"
+        if supposed:
+            table.caption += "\n* if the differences are normal, which so few or such skew ones do not show"
     return table

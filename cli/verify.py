@@ -120,14 +120,15 @@ def _table(report: Report) -> Table:
 
 
 def _said(entry: Entry) -> str:
-    """Statement, and which of its quantities the row shows, or what was raised."""
+    """Statement, which of its quantities the row shows, and why that decides nothing; or what was raised."""
     shown = entry.headline()
     if shown is None:
         reason = shorten(str(entry.error or ""), _LONGEST_REASON, placeholder=" …")
         return f"{escape(entry.statement)}\n[red]{escape(reason)}[/]"
     predicted = [c for c in entry.components if c.predicted is not None]
     others = f", one of {len(predicted)}" if len(predicted) > 1 else ""
-    return f"{escape(entry.statement)}\n[dim]{escape(shown.label)}{others}[/]"
+    why = f"\n[yellow]{escape(entry.reason)}[/]" if entry.reason else ""
+    return f"{escape(entry.statement)}\n[dim]{escape(shown.label)}{others}[/]{why}"
 
 
 def _false_alarm_rate(report: Report) -> float:

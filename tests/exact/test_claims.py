@@ -27,7 +27,7 @@ from gradnoise.claims.entry import Component, summary
 from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.seeds import Stream
-from gradnoise.simulations.statistics import Proportion
+from gradnoise.simulations.statistics import Estimate, Proportion
 
 NAMED = {
     "zhu2019": "eq5 eq8 definition1 eq11 eq13 eq13-linear eq13-saturation markov markov-lower trace-norm optimal-noise isotropic "
@@ -462,3 +462,13 @@ def test_what_a_claim_is_made_of_is_checked(call, message):
 def test_a_search_goes_around_where_the_function_is_infinite():
     value, point = instances.search_minimum(lambda x: (x[0] - 1) ** 2 if x[0] > 0 else math.inf, [np.array([0.01])])
     assert value == pytest.approx(0, abs=1e-12) and point == pytest.approx([1.0])
+
+
+def test_why_nothing_decides_is_said_in_the_report(monkeypatch):
+    subject = CLAIMS["zhu2019.eq13"]
+    monkeypatch.setattr(subject, "measure", lambda run: dict.fromkeys(subject.published(), Estimate.of(np.ones(100))))
+    report = registry.verify(subject.id)
+    (entry,) = report.entries
+    assert entry.verdict == "inconclusive" and entry.n_to_decide is None
+    assert entry.reason == entry.to_dict()["reason"] == "no spread was seen, so how many samples would decide is not known"
+    assert f"| inconclusive: {entry.reason} |" in report.to_markdown()
