@@ -129,6 +129,7 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     Returns
     -------
     tuple of ndarray
+        Masked where one of the blocks is.
 
     Examples
     --------
@@ -137,14 +138,20 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     >>> ensemble.concatenate([(np.array([1, 2]),), (np.array([3]),)])
     (array([1, 2, 3]),)
     """
-    kept = list(blocks)
+    kept = [as_block(block) for block in blocks]
     kinds = {tuple((a.dtype, a.shape[1:]) if a.ndim else None for a in block) for block in kept}
     if len(kinds) > 1 or any(None in kind for kind in kinds):
         raise ValueError(
             f"blocks must be the same arrays but for their lengths, and have a first axis to be joined along, got "
             f"{' and '.join(sorted(_described(kind) for kind in kinds))}"
         )
-    return tuple(np.concatenate(parts) for parts in zip(*kept, strict=True))
+    return tuple(_joined(parts) for parts in zip(*kept, strict=True))
+
+
+def _joined(parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Arrays one after another; NumPy's own function drops their masks."""
+    is_masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
+    return np.ma.concatenate(parts) if is_masked else np.concatenate(parts)  # type: ignore[no-untyped-call]
 
 
 def _described(kind: tuple[Any, ...]) -> str:

@@ -244,6 +244,20 @@ def test_streaming_reduction_never_holds_all_blocks(n_jobs):
     assert max(alive) <= (2 if n_jobs == 1 else 40)
 
 
+@pytest.mark.parametrize("first", [np.array([4.0, 5.0]), np.ma.masked_array([4.0, 5.0], mask=[True, False])])
+def test_concatenate_keeps_masks(first):
+    """Catches `np.concatenate`, after which masked values count."""
+    (joined,) = ensemble.concatenate([(first,), (np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False]),)])
+    assert np.ma.getmaskarray(joined).tolist() == [*np.ma.getmaskarray(first), False, True, False]
+    assert float(joined.sum()) == float(first.sum()) + 4.0
+
+
+@pytest.mark.parametrize("block", [1.0, (1.0,), ([1.0],), (np.array(["a"]),)])
+def test_concatenate_names_what_is_no_block(block):
+    with pytest.raises(TypeError, match="must return a tuple of numeric arrays, got"):
+        ensemble.concatenate([block])
+
+
 def test_concatenate_holds_all_blocks():
     """The twin of the test above: what it measures does rise to the number of blocks."""
     references, alive = [], []
