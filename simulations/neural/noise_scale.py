@@ -174,7 +174,8 @@ def population_gradient(operators: LossOperators, spread: GradientSpread | None 
     gradient = Estimate(gradient.value, error, n, gradient.skewness)
     of_trace = math.sqrt(max(norm.standard_error**2 + error**2 - 2 * both, 0.0))
     trace = Estimate(norm.value - gradient.value, of_trace, n, norm.skewness)
-    covariance = both - error**2
+    most = error * of_trace  # rounding may leave more, where one of the two is nothing but that
+    covariance = min(max(both - error**2, -most), most)
     if spread.vanishes:  # a difference that is made of rounding, whose sign would decide between a scale of zero and infinity
         trace, covariance = Estimate(0.0, max(of_trace, spread.rounding), n), 0.0
     return PopulationGradient(gradient, trace, NoiseScale(Quotient(gradient, trace, covariance)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gradnoise.simulations.statistics.estimates import Measured
+from gradnoise.simulations.statistics.estimates import Measured, as_measured
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.validity import as_level
 
@@ -35,6 +35,10 @@ class Difference:
     first: Measured
     second: Measured
 
+    def __post_init__(self) -> None:
+        as_measured(self.first, "first")
+        as_measured(self.second, "second")
+
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"
 
@@ -59,11 +63,17 @@ class Difference:
 
     def valid(self, level: float) -> bool:
         """Whether both intervals keep half the error each."""
-        half = (1 + as_level(level)) / 2
-        return self.first.valid(half) and self.second.valid(half)
+        half = _half_the_error(level)
+        return half < 1 and self.first.valid(half) and self.second.valid(half)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Both intervals at half the error, subtracted: it keeps its level by Bonferroni's inequality."""
-        half = (1 + as_level(level)) / 2
+        half = _half_the_error(level)
+        if half == 1:  # to the last digit
+            return -math.inf, math.inf
         (a, b), (c, d) = self.first.interval(half), self.second.interval(half)
         return a - d, b - c
+
+
+def _half_the_error(level: float) -> float:
+    return (1 + as_level(level)) / 2

@@ -8,7 +8,6 @@ proportion has its exact interval, and the mean of a bounded quantity one that h
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -19,10 +18,11 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
 from gradnoise.simulations.statistics.validity import as_level, as_sample_size, quantile, students_is_valid
-from gradnoise.theory._validation import as_array, as_flag, as_real, set_fields
+from gradnoise.theory._validation import as_array, as_flag, as_real, set_fields, shown
 
-__all__ = ["Estimate", "Measured", "Moments", "merge_moments"]
+__all__ = ["Estimate", "Measured", "Moments", "as_measured", "as_samples", "merge_moments"]
 
+_BLOCK_ROWS = 5  # n, mean, m2, m3 and powers
 _ROUNDING = 1e-12  # of what samples are computed from, relative to their mean: less than that is no spread
 
 
@@ -229,7 +229,8 @@ class Moments:
 
     @classmethod
     def of(cls, samples: np.ndarray) -> Moments:
-        """Moments of an (n, q) array, a row per sample."""
+        """Moments of an (n, q) array of finite numbers, a row per sample, n >= 1."""
+        samples = as_samples(samples)
         powers = exponents(samples)
         scaled = in_units(samples, powers)
         mean = scaled.mean(axis=0)
@@ -244,6 +245,9 @@ class Moments:
     @classmethod
     def from_block(cls, block: np.ndarray) -> Moments:
         """Moments from the array of `as_block`."""
+        block = as_array(block, "block", ndim=2)
+        if len(block) != _BLOCK_ROWS:
+            raise ValueError(f"block must have {_BLOCK_ROWS} rows, as those of as_block, got shape {block.shape}")
         return cls(int(block[0, 0]), block[1], block[2], block[3], block[4].astype(np.int32))
 
     def merge(self, other: Moments) -> Moments:
@@ -309,11 +313,25 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
     return total
 
 
+def as_samples(samples: np.ndarray) -> np.ndarray:
+    """Return samples of several quantities as a finite (n, q) array, n >= 1."""
+    array = as_array(samples, "samples", ndim=2)
+    if len(array) == 0:
+        raise ValueError(f"samples must not be empty, got shape {array.shape}")
+    return array
+
+
+def as_measured(value: Measured, name: str) -> Measured:
+    """Return `value` if it can tell what an estimate can."""
+    asked = ("value", "standard_error", "n", "interval", "valid", "resized")
+    if isinstance(value, type) or not all(hasattr(value, attribute) for attribute in asked):
+        raise TypeError(f"{name} must be an Estimate, a Proportion or the like, got {shown(value)}")
+    return value
+
+
 def _number(value: float, name: str) -> float:
     """Return a real number that is not NaN; it may be infinite."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isinf(value):
-        return float(value)
-    return as_real(value, name)
+    return float(value) if isinstance(value, float) and math.isinf(value) else as_real(value, name)
 
 
 def _as_support(support: tuple[float, float]) -> tuple[float, float]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gradnoise.simulations.statistics.estimates import Estimate
+from gradnoise.simulations.statistics.estimates import Estimate, as_samples
 from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
+from gradnoise.theory._validation import as_array
 
 __all__ = ["JointMoments", "merge_joint_moments"]
 
@@ -50,7 +51,8 @@ class JointMoments:
 
     @classmethod
     def of(cls, samples: np.ndarray) -> JointMoments:
-        """Moments of an (n, q) array, a row per sample."""
+        """Moments of an (n, q) array of finite numbers, a row per sample, n >= 1."""
+        samples = as_samples(samples)
         powers = exponents(samples)
         scaled = in_units(samples, powers)
         mean = scaled.mean(axis=0)
@@ -85,7 +87,9 @@ class JointMoments:
 
     def along(self, direction: np.ndarray) -> Estimate:
         """Estimate the mean of a linear combination of the quantities."""
-        a = np.asarray(direction, dtype=np.float64)
+        a = as_array(direction, "direction", ndim=1)
+        if a.shape != self.mean.shape:
+            raise ValueError(f"direction must have shape {self.mean.shape}, got {a.shape}")
         b = in_units(a, -self.powers)
         unit = exponents(b[:, np.newaxis])
         b = in_units(b, unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from gradnoise.simulations.statistics.estimates import Estimate, Measured
+from gradnoise.simulations.statistics.estimates import Estimate, Measured, as_measured
 from gradnoise.simulations.statistics.validity import as_level
 from gradnoise.theory._validation import as_real
 
@@ -69,7 +69,7 @@ def find_sample_size(pilot: Measured, margin: float, level: float) -> int | None
     >>> print(find_sample_size(Estimate.of([0.5, 0.5, 0.5]), margin=0.1, level=0.95))  # how they spread is not known
     None
     """
-    margin, level = as_real(margin, "margin", above=0), as_level(level)
+    margin, level, pilot = as_real(margin, "margin", above=0), as_level(level), as_measured(pilot, "pilot")
 
     # A pilot's skewness is a rough estimate, and the measurement's own must still pass.
     if isinstance(pilot, Estimate) and pilot.skewness is not None:

@@ -11,9 +11,11 @@ from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.scaling import exponents
 from gradnoise.simulations.statistics.validity import as_level, as_sample_size, quantile
-from gradnoise.theory._validation import as_real, set_fields
+from gradnoise.theory._validation import as_instance, as_real, set_fields
 
 __all__ = ["Quotient"]
+
+_ROUNDING = 1e-9  # of a correlation of one
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,12 @@ class Quotient:
     covariance: float = 0.0
 
     def __post_init__(self) -> None:
+        as_instance(self.numerator, "numerator", Estimate)
+        as_instance(self.denominator, "denominator", Estimate)
         set_fields(self, covariance=as_real(self.covariance, "covariance"))
+        (_, s_a, _, s_b, s_ab), _ = self._in_units()
+        if abs(s_ab) > (1 + _ROUNDING) * s_a * s_b:
+            raise ValueError(f"covariance must be at most the product of both standard errors, got {self.covariance:g}")
 
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"

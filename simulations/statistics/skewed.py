@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.validity import quantile
+from gradnoise.theory._validation import as_instance
 
 __all__ = ["SkewedEstimate"]
 
@@ -43,7 +44,7 @@ class SkewedEstimate(Estimate):
     @classmethod
     def like(cls, estimate: Estimate) -> SkewedEstimate:
         """Return the estimate with this interval."""
-        return cls(**vars(estimate))
+        return cls(**vars(as_instance(estimate, "estimate", Estimate)))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval for the mean, see `Estimate.interval`."""

@@ -12,7 +12,7 @@ from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.skewed import SkewedEstimate
 from gradnoise.simulations.statistics.validity import as_level
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_instance, as_real
 
 __all__ = ["TailIndex", "tail_index"]
 
@@ -44,6 +44,9 @@ class TailIndex:
     """
 
     inverse: Estimate
+
+    def __post_init__(self) -> None:
+        as_instance(self.inverse, "inverse", Estimate)
 
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error)"

@@ -24,6 +24,9 @@ from gradnoise.simulations.statistics import (
     Moments,
     Proportion,
     Quotient,
+    SkewedEstimate,
+    TailIndex,
+    find_sample_size,
     fit_order,
     merge_joint_moments,
     merge_moments,
@@ -300,6 +303,16 @@ def test_bad_level_is_named(call):
             call(level)
 
 
+def test_where_half_the_error_is_no_number_a_difference_may_be_anything():
+    """Catches a level of one, asked of the parts and never given: a judgement ends in a verdict."""
+    level, difference = 1 - 2.0**-53, Difference(Proportion(1, 9), Proportion(4, 9))
+    assert difference.interval(level) == (-math.inf, math.inf) and not difference.valid(level)
+    assert difference.valid(1 - 2.0**-50) and difference.interval(1 - 2.0**-50)[0] >= -1
+
+
+JOINT = JointMoments.of(np.eye(2))
+
+
 @pytest.mark.parametrize(("call", "error", "name"), [
     (lambda: Proportion(4, 3), ValueError, "successes"), (lambda: Proportion(-1, 3), ValueError, "successes"),
     (lambda: Proportion(0, 0), ValueError, "n"), (lambda: Proportion(cast(Any, 1.0), 3), TypeError, "successes"),
@@ -323,6 +336,21 @@ def test_bad_level_is_named(call):
     (lambda: Proportion(1, 2).resized(-3), ValueError, "n"), (lambda: Difference(PILOT, PILOT).resized(-3), ValueError, "n"),
     (lambda: Quotient(PILOT, PILOT).resized(-3), ValueError, "n"),
     (lambda: Quotient(PILOT, PILOT, math.nan), ValueError, "covariance"),
+    (lambda: Quotient(PILOT, PILOT, 1.001 * PILOT.standard_error**2), ValueError, "covariance"),
+    (lambda: Quotient(Estimate(1e-200, 1e-200, 9), PILOT, -1e-190), ValueError, "covariance"),
+    (lambda: Quotient(cast(Any, 1.0), PILOT), TypeError, "numerator"),
+    (lambda: Quotient(PILOT, cast(Any, Proportion(1, 2))), TypeError, "denominator"),
+    (lambda: Difference(PILOT, cast(Any, 1.0)), TypeError, "second"), (lambda: TailIndex(cast(Any, 0.5)), TypeError, "inverse"),
+    (lambda: SkewedEstimate.like(cast(Any, 1.0)), TypeError, "estimate"),
+    (lambda: find_sample_size(cast(Any, 1.0), 0.1, 0.9), TypeError, "pilot"),
+    (lambda: Estimate(10**400, 1.0, 5), ValueError, "value"), (lambda: Estimate(1.0, 10**400, 5), ValueError, "standard_error"),
+    *[(lambda kind=kind, samples=samples: kind.of(samples), error, "samples") for kind in (Moments, JointMoments)
+      for samples, error in ((np.ma.masked_less([[1.0, 2.0]], 1.5), TypeError), (np.array([[1.0, math.nan]]), ValueError),
+                             (np.ones((0, 2)), ValueError), (np.ones(3), ValueError), (np.ones((2, 2), complex), TypeError))],
+    (lambda: JOINT.along(np.ma.masked_less([1.0, 2.0], 1.5)), TypeError, "direction"),
+    (lambda: JOINT.along(np.ones(3)), ValueError, "direction"),
+    (lambda: merge_moments([(np.ma.masked_equal(np.ones((5, 2)), 1),)]), TypeError, "block"),
+    (lambda: merge_moments([(np.ones((4, 2)),)]), ValueError, "block"),
     (lambda: PILOT.transformed(0.0), ValueError, "factor"), (lambda: PILOT.transformed(1.0, math.nan), ValueError, "offset"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, error, name):
