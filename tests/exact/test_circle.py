@@ -120,6 +120,15 @@ def test_stationary_densities_known_in_closed_form():
     assert abs(student.probability(-0.2, 0.5) - 0.5 * normal.probability(-0.2, 0.5)) > 1e-3  # and is not any density
 
 
+@pytest.mark.parametrize("unit", [1e-150, 1e-60, 1e60, 1e150])
+def test_a_stationary_density_has_no_unit(unit):
+    """Catches squares of lengths on the way, which made a probability NaN."""
+    plain = StationaryDensity(lambda x: 1.5 * x, lambda x: np.full_like(x, 0.4), -6, 6)
+    scaled = StationaryDensity(lambda x: 1.5 * x, lambda x: np.full_like(x, 0.4 * unit**2), -6 * unit, 6 * unit)
+    assert scaled.probability(-0.2 * unit, 0.5 * unit) == pytest.approx(plain.probability(-0.2, 0.5), rel=1e-12)
+    np.testing.assert_allclose(scaled.density * unit, plain.density, rtol=1e-9, atol=1e-12)
+
+
 def test_stationary_density_refuses_what_is_none():
     with pytest.raises(ValueError, match="leave out nothing"):
         StationaryDensity(lambda x: x, lambda x: np.full_like(x, 1.0), -1, 1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
-from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._float_range import exponent_of, within_floats
 from gradnoise.theory._validation import FloatArray, as_interval, as_real, as_values
 
 __all__ = ["StationaryDensity"]
@@ -63,18 +63,22 @@ class StationaryDensity:
         noise = as_values(variance, self.nodes, "variance")
         if not (noise > 0).all():
             raise ValueError(f"variance must be finite and > 0 between low and high, got a least value of {noise.min():.6g}")
-        drift = as_values(gradient, self.nodes, "gradient") / noise
-        exponent = -2 * scipy.integrate.cumulative_simpson(drift, x=self.nodes, initial=0.0) - np.log(noise)
+        # In a unit, a power of two, in which squares and cubes of lengths are floats.
+        self._unit = exponent_of(self.nodes)
+        places = np.ldexp(self.nodes, -self._unit)
+        mantissa, power = np.frexp(noise)
+        drift = np.ldexp(as_values(gradient, self.nodes, "gradient") / mantissa, self._unit - power)
+        exponent = -2 * scipy.integrate.cumulative_simpson(drift, x=places, initial=0.0) - np.log(noise)
         density = np.exp(exponent - exponent.max())
         if max(density[0], density[-1]) > 1e-9:
             raise ValueError(f"low and high must leave out nothing, got a relative density of {max(density[0], density[-1]):.3g}")
         if np.abs(np.diff(density)).max() > _RESOLVED:
             raise ValueError(f"low and high must be so close that {_NODES} points resolve the density, got {low:g} and {high:g}")
-        mass = scipy.integrate.cumulative_simpson(density, x=self.nodes, initial=0.0)
-        self.density = density / mass[-1]
-        self._mass = scipy.interpolate.CubicSpline(self.nodes, mass / mass[-1])
+        mass = scipy.integrate.cumulative_simpson(density, x=places, initial=0.0)
+        self.density = density / np.ldexp(mass[-1], self._unit)
+        self._mass = scipy.interpolate.CubicSpline(places, mass / mass[-1])
 
     def probability(self, low: float, high: float) -> float:
         """P(low <= theta <= high), where the ends may be infinite."""
-        below = self._mass(np.clip(as_interval(low, high), self.nodes[0], self.nodes[-1]))
+        below = self._mass(np.ldexp(np.clip(as_interval(low, high), self.nodes[0], self.nodes[-1]), -self._unit))
         return float(np.clip(below[1] - below[0], 0.0, 1.0))  # the spline may fall by a rounding
