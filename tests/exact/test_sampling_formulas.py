@@ -106,6 +106,11 @@ def test_enhancement_reaches_twice_the_batch_and_no_further():
         compensating_alpha(8, 16.001)
 
 
+def test_batches_that_floats_do_not_tell_apart_are_compensated():
+    """Catches a whole batch size that becomes a float: no noise, for b = B, is then found for b = B - 1."""
+    assert compensating_noise_batch_size(2**60, 2**60 - 1) == 2.0**120
+
+
 @pytest.mark.parametrize(("B", "b"), [(8, 2), (8, 7), (8, 2.5), (100, 3)])
 @pytest.mark.parametrize("replacement", [True, False])
 def test_centred_gaussian_weights_compensate_exactly(B, b, replacement):

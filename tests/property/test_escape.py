@@ -288,7 +288,8 @@ def test_the_ratio_bound_is_attained_and_can_fail(D, k, decay):
     """Equality: noise along u_1 alone, all small eigenvalues at their limit."""
     ratio, alignment = _ratio_and_alignment(_ill_conditioned(D, k, decay), np.diag([1.0] + [0.0] * (D - 1)))
     assert math.isclose(ratio, indicator_ratio_bound(D, k, decay, alignment), rel_tol=CLOSE)
-    assert ratio < indicator_ratio_bound(D, k, decay, 1.001 * alignment)  # the least bit larger, and it is none
+    with pytest.raises(ValueError, match=r"^alignment must be at most"):  # the least bit larger, and there is none
+        indicator_ratio_bound(D, k, decay, 1.001 * alignment)
 
 
 @pytest.mark.parametrize(("decay", "exponent"), [(0.5, 0), (0.75, 0.5), (1, 1), (2, 1)])

@@ -185,6 +185,10 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "radius of large residuals": (lambda: curvature.printed_radius(1e300, 0.25, 1e-300, 1e100), 5e49),
     "quotient of large residuals": (lambda: curvature.printed_alignment_bound(1e300, 1e300, 0.25), 0.125),
     "a large start": (lambda: diffusion.geometric_motion.mean_square_gradient(1e-200, 0.1, 4, 2.0, 1e200), 1.0),
+    "growth beyond from a small start": (
+        lambda: math.log(diffusion.geometric_motion.mean_square_gradient(1.0, 3.0, 400, 1, 1e-200)),
+        400 * math.log(13) - 400 * math.log(10),  # 13 = (1 - 3)^2 + 3^2
+    ),
     "a bound with exp(1200)": (lambda: math.log(diffusion.sharp_strong_error_bound(1e-10, 400.0, 1.0, 1e-250)), EXPONENT),
     "trace beyond": (lambda: gradient_noise.match_trace(np.eye(2) * 1.7e308, 2.0), np.eye(2)),
 }
@@ -201,7 +205,6 @@ BEYOND: dict[str, Callable[[], object]] = {
     "trace": lambda: escape.indicator([[1e200]], [[1e200]]),
     "growth": lambda: escape.ou_covariance([[0.0]], [[1e300]], 1e300),
     "linear growth": lambda: escape.loss_increase_linear([[1e300]], [[1e300]], [0.0, 1.0]),
-    "alignment": lambda: escape.indicator_ratio_bound(1e300, 1, 2.0, 1e300),
     "branch": lambda: escape.two_basin.losses([1e200, 0.0], [[0.0, 0.0]]),
     "well": lambda: escape.PlanarLandscape(quartic=1.0).loss(1e80),
     "constants": lambda: _gaussian().risk_bound(1e-300, 4, 5, form="two-term"),

@@ -8,10 +8,9 @@ factors of different steps are independent, so the mean-square distance is a sum
 from __future__ import annotations
 
 import decimal
-import math
 from decimal import Decimal
 
-from gradnoise.theory._float_range import product, within_floats
+from gradnoise.theory._float_range import within_floats
 from gradnoise.theory._validation import as_count, as_real
 
 __all__ = ["mean_square_gradient", "strong_error"]
@@ -86,10 +85,10 @@ def mean_square_gradient(curvature: float, step_size: float, n_steps: int, batch
     36.0
     """
     a, eta, b = _arguments(curvature, step_size, batch_size)
-    growth = float((1 - a * eta) ** 2 + (a * eta) ** 2 / b)
-    (of_a, power), (of_start, more) = math.frexp(a), math.frexp(as_real(start, "start"))
-    largest = max(1.0, growth ** as_count(n_steps, "n_steps", at_least=0))
-    return float(product(of_a**2, of_start**2, largest, power=2 * (power + more)))
+    k, theta = as_count(n_steps, "n_steps", at_least=0), Decimal(as_real(start, "start"))
+    with decimal.localcontext(_context(a, eta, b, k)):
+        growth = (1 - a * eta) ** 2 + (a * eta) ** 2 / b
+        return float((a * theta) ** 2 * max(Decimal(1), growth**k))
 
 
 def _context(a: Decimal, eta: Decimal, b: Decimal, k: int) -> decimal.Context:

@@ -28,6 +28,7 @@ __all__ = [
     "ou_covariance",
 ]
 
+_ROUNDING = 1e-9  # of an alignment that is as large as it can be
 _SMALLEST = float(np.finfo(float).tiny)  # of a number with all its digits
 
 
@@ -340,7 +341,7 @@ def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignm
     decay : float
         d >= 0.
     alignment : float
-        a >= 0 with u_1' Sigma u_1 >= a lambda_1 Tr Sigma / Tr H.
+        a with u_1' Sigma u_1 >= a lambda_1 Tr Sigma / Tr H: between 0 and k + (D - k) D^-d, as Tr H / lambda_1 is at most that.
 
     Returns
     -------
@@ -366,6 +367,8 @@ def indicator_ratio_bound(dimension: float, n_leading: int, decay: float, alignm
         raise ValueError(f"n_leading must be <= dimension = {D:g}, got {k}")
     d, a = as_real(decay, "decay", at_least=0), as_real(alignment, "alignment", at_least=0)
     terms = k + (D - k) * D**-d
+    if a > terms * (1 + _ROUNDING):
+        raise ValueError(f"alignment must be at most k + (D - k) D^-d = {terms:g}, got {a:g}")
     unit = 2.0 ** math.floor(math.log2(terms))  # its square may be beyond a float
     return a * (D / unit / unit) / (terms / unit) ** 2
 

@@ -9,7 +9,7 @@ import math
 from fractions import Fraction
 
 from gradnoise.theory._float_range import root, within_floats, within_floats_or_infinite
-from gradnoise.theory._validation import as_count, as_flag, as_number, as_real
+from gradnoise.theory._validation import as_count, as_flag, as_number
 from gradnoise.theory.sampling.exchangeable import SamplingNoise
 from gradnoise.theory.sampling.noise_argument import as_noise
 
@@ -179,5 +179,5 @@ def check_batch(n: int, batch_size: int, name: str, replacement: bool) -> tuple[
 def _batch_pair(batch_size: int, target_batch_size: float, n: int | None) -> tuple[Fraction, Fraction]:
     limit = None if n is None else as_count(n, "n", at_least=2)
     B = as_count(batch_size, "batch_size", at_most=limit)
-    b = as_real(target_batch_size, "target_batch_size", above=0, at_most=math.inf if limit is None else limit)
+    b = as_number(target_batch_size, "target_batch_size", above=0, at_most=math.inf if limit is None else limit)
     return Fraction(B), Fraction(b)
