@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from types import CodeType
 from typing import Any
 
-__all__ = ["ABSENT", "Import", "Reach", "attribute_of", "found_by", "reach"]
+__all__ = ["ABSENT", "Import", "Reach", "attribute_of", "found_by", "reach", "without_line"]
 
 #: Stands for what is not there.
 ABSENT: Any = object()
@@ -117,6 +118,21 @@ def found_by(imported: Import, scope: dict[str, Any]) -> tuple[Any, str]:
         return attribute_of(module, imported.name), path
     except Exception:  # a module may raise anything; the function meets it too if it comes there
         return ABSENT, path
+
+
+def without_line(code: CodeType) -> tuple[bytes, tuple[Any, ...]]:
+    """Return bytecode and constants without the line at which a class begins, which is among them since Python 3.13."""
+    instructions, constants = bytearray(code.co_code), list(code.co_consts)
+    if "__firstlineno__" in code.co_names:
+        listed = list(dis.get_instructions(code))
+        for load, store in pairwise(listed):
+            if (store.opname, store.argval) != ("STORE_NAME", "__firstlineno__"):
+                continue
+            if load.opcode not in dis.hasconst:  # a small number stands in the instruction itself
+                instructions[load.offset + 1] = 0
+            elif sum(i.opcode in dis.hasconst and i.arg == load.arg for i in listed) == 1:  # and is no other constant, too
+                constants[load.arg or 0] = None
+    return bytes(instructions), tuple(constants)
 
 
 def _parts(code: CodeType) -> Iterator[CodeType]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
-from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach
+from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach, without_line
 from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, parts_of
 from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, plain_form
 
@@ -206,8 +206,9 @@ class Walk:
         """Form of bytecode, without its file and lines."""
         counts = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
         names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
-        tables = [code.co_code.hex(), code.co_exceptiontable.hex()]
-        return ["code", code.co_name, counts, names, tables, [self.form(c, name) for c in code.co_consts]]
+        instructions, constants = without_line(code)
+        tables = [instructions.hex(), code.co_exceptiontable.hex()]
+        return ["code", code.co_name, counts, names, tables, [self.form(c, name) for c in constants]]
 
     def _class(self, cls: type, name: str) -> Any:
         """Definition of a class: its bases and members."""
