@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,8 +30,9 @@ def as_block(result: Any) -> Block:
     if not isinstance(result, tuple):
         raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(result).__name__}")
     for i, array in enumerate(result):
-        if type(array) not in _KINDS or array.dtype.kind not in "biufc":
-            kind = f"{type(array).__name__} of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        below = type(array.data) if type(array) is np.ma.MaskedArray else type(array)
+        if type(array) not in _KINDS or below not in _KINDS or array.dtype.kind not in "biufc":
+            kind = f"{below.__name__} of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(f"kernel must return a tuple of numeric arrays, got {kind} at place {i}")
     return tuple(_laid_out(array) for array in result)
 
@@ -48,10 +49,12 @@ def packed(block: Block, study: str, index: int, size: int) -> dict[str, Any]:
     return {**parts, "sha256": np.array(_checksum(parts, study, index, size))}
 
 
-def unpacked(content: bytes, study: str, index: int, size: int) -> Block | None:
+def unpacked(file: BinaryIO, study: str, index: int, size: int) -> Block | None:
     """Return the block of a file; None where it is damaged, or is another one."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        with np.load(file, allow_pickle=False) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.zip.infolist()):  # not ours, and of any size
+                return None
             parts = {name: archive[name] for name in archive.files if name != "sha256"}
             whole = str(archive["sha256"]) == _checksum(parts, study, index, size)
         return tuple(_restored(parts, f"array_{i}") for i in range(sum(n.count("_") == 1 for n in parts))) if whole else None

@@ -9,6 +9,7 @@ sources. A block that fails its checksum, and so one that lies in another's plac
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import importlib
 import json
@@ -98,11 +99,14 @@ class BlockStore:
 
     def load(self, index: int, size: int) -> Block | None:
         """Return a finished block, or None where it is missing, damaged, or another one."""
+        path = self._path(index, size)
         try:
-            content = self._path(index, size).read_bytes()
+            if not path.is_file():  # a pipe would wait for its writer
+                return None
+            with open(path, "rb") as file:
+                return unpacked(file, self.folder.name, index, size)
         except OSError:
             return None
-        return unpacked(content, self.folder.name, index, size)
 
     def save(self, index: int, size: int, block: Block) -> None:
         """Write a block so that it is there whole or not at all, also after a power cut.
@@ -112,8 +116,11 @@ class BlockStore:
         ValueError
             If it cannot be written, as on a full disk.
         """
+        path = self._path(index, size)
         try:
-            with replacing(self._path(index, size), sweep=False) as file:
+            if path.exists() and not path.is_file():
+                raise FileExistsError(errno.EEXIST, "what is there is no file", os.fspath(path))
+            with replacing(path, sweep=False) as file:
                 np.savez(file, **packed(block, self.folder.name, index, size))
         except OSError as error:
             raise self._unwritable(index, str(error)) from None
@@ -154,7 +161,9 @@ def source_hash() -> str:
 def _describe(path: Path, text: str, is_new: bool) -> None:
     """Write for readers what the key of a study was made of; nothing depends on it."""
     try:
-        if is_new or path.read_text() != text:
+        if path.exists() and not path.is_file():
+            return
+        if is_new or path.stat().st_size != len(text) or path.read_text() != text:
             with replacing(path, sweep=False) as file:
                 file.write(text.encode())
     except (OSError, UnicodeDecodeError):

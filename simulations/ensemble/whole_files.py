@@ -101,6 +101,8 @@ def remove_leftovers(folder: Path) -> None:
     """
     for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
         try:
+            if not path.is_file():  # to open a pipe is to wait
+                continue
             if time.time() - path.stat().st_mtime > _OLD_SECONDS:
                 path.unlink()
             elif not _WINDOWS and path.name.startswith(f"{_PREFIX}{_host()}-"):

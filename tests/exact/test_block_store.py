@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, toy
-from gradnoise.simulations.ensemble import BlockStore, block_store, driver, replacing
+from gradnoise.simulations.ensemble import BlockStore, block_store, driver, replacing, whole_files
 from gradnoise.simulations.seeds import Stream
 
 
@@ -120,7 +120,9 @@ def _flip_data(path):
     lambda path: path.write_text("not a block\n"),
     lambda path: np.savez(path, sha256=np.array("0" * 64), array_0=np.zeros(4), array_1=np.arange(4, dtype=np.int32)),
     lambda path: path.unlink(),
-], ids=["flipped bit", "truncated", "stub", "empty", "text", "wrong checksum", "gone"])  # fmt: skip
+    lambda path: os.truncate(path, 10**13),
+    lambda path: np.savez_compressed(path, **np.load(path)),
+], ids=["flipped bit", "truncated", "stub", "empty", "text", "wrong checksum", "gone", "huge", "compressed"])  # fmt: skip
 @pytest.mark.parametrize("index", [0, 2])
 def test_damaged_block_is_computed_again(study, damage, index):
     whole, _ = study.run()
@@ -129,6 +131,32 @@ def test_damaged_block_is_computed_again(study, damage, index):
     assert computed == 1
     assert _same(whole, again)
     assert study.run()[1] == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes and links")
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "folder", "device"]
+)
+def test_what_is_no_file_in_the_place_of_a_block_is_named(study, make):
+    """A pipe would wait for ever, and a device fill the memory."""
+    study.run()
+    block = study.blocks()[1]
+    block.unlink()
+    make(block)
+    with pytest.raises(ValueError, match=rf"missing block 1 .* what is there is no file: .*{block.name}"):
+        study.run()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+@pytest.mark.parametrize("name", ["study.json", f".gradnoise-{whole_files._host()}-0.tmp"])
+def test_a_pipe_among_the_blocks_does_not_hold_up_a_study(study, name):
+    whole, _ = study.run()
+    pipe = study.blocks()[0].with_name(name)
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    again, computed = study.run()
+    assert computed == 0
+    assert _same(whole, again)
 
 
 def test_blocks_that_changed_places_are_computed_again(study):

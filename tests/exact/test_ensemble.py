@@ -369,8 +369,8 @@ def test_arguments_of_another_kind_are_named(changes, message):
 
 
 @pytest.mark.parametrize("returned", [
-    [np.zeros(4)], (np.array(["a"]),), (1.0,), (np.array([None]),),
-], ids=["list", "strings", "number", "objects"])  # fmt: skip
+    [np.zeros(4)], (np.ma.array(np.matrix(np.ones((4, 1)))),), (np.array(["a"]),), (1.0,), (np.array([None]),),
+], ids=["list", "masked matrix", "strings", "number", "objects"])  # fmt: skip
 def test_what_a_kernel_may_not_return_is_named(returned):
     with pytest.raises(TypeError, match=r"^kernel must return a tuple of numeric arrays"):
         _run(4, kernel=lambda n_paths, generator: returned)
