@@ -26,6 +26,7 @@ ABSENT: Any = object()
 _GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
+_HIDDEN = ("__builtins__", "__globals__", "__subclasses__", "f_back", "f_builtins", "f_globals", "f_locals")
 _NOT_READ = ("LOAD_FAST_AND_CLEAR",)  # puts a variable aside for a comprehension
 _SILENT = ("CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PUSH_NULL", "RESUME")
 _FAST = re.compile("(LOAD|STORE)_FAST")  # two in one instruction since Python 3.13
@@ -58,11 +59,15 @@ class Import:
 
 @dataclass(frozen=True)
 class Reach:
-    """What code reads, each with chains of attributes: by global name, by name of a cell, and by imports."""
+    """What code reads, each with chains of attributes: by global name, by name of a cell, and by imports.
+
+    Of attributes that lead from a thing to others which it does not hold, the names are in `hidden`.
+    """
 
     globals: tuple[tuple[str, tuple[str, ...]], ...]
     cells: tuple[tuple[str, tuple[str, ...]], ...]
     imports: tuple[Import, ...]
+    hidden: tuple[str, ...]
 
 
 @lru_cache(maxsize=4096)
@@ -92,7 +97,8 @@ def reach(code: CodeType) -> Reach:
     for module, level, name, top, variable in imported:
         chains = {chain for read, chain in reads if read == variable} if variable else {()}
         found.append(Import(module, level, name, top, tuple(sorted(chains))))
-    return Reach(tuple(sorted(globals_read)), tuple(sorted(cells_read)), tuple(found))
+    hidden = {name for part in _parts(code) for name in part.co_names if name in _HIDDEN}
+    return Reach(tuple(sorted(globals_read)), tuple(sorted(cells_read)), tuple(found), tuple(sorted(hidden)))
 
 
 def attribute_of(value: Any, name: str, default: Any = ABSENT) -> Any:

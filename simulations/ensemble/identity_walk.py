@@ -16,13 +16,13 @@ import numpy as np
 
 from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
 from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach, without_line
-from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, parts_of
+from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, overloads_of, parts_of
 from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, plain_form
 
 __all__ = ["Walk"]
 
 _OF_EVERY_MODULE = {f"__{name}__" for name in ("builtins", "cached", "doc", "file", "loader", "name", "package", "path", "spec")}
-_CONTAINERS = (list, tuple, dict, set, frozenset, functools.partial)
+_CONTAINERS = (list, tuple, dict, set, frozenset, functools.partial, np.ndarray)
 _DESCRIPTORS = (
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.MethodDescriptorType,
     types.WrapperDescriptorType,
@@ -150,11 +150,14 @@ class Walk:
             [self._value(v, f"{k} (closed over by {name})") for k, v in cells.items() if k not in modules],
             [[k, self.form(v, f"{name}.{k}")] for k, v in vars(function).items()],
             [] if self._is_of_a_package(function) else list(self._read(function, modules, name)),
+            [self.form(overload, f"an overload of {name}") for overload in overloads_of(function)],
         ]  # fmt: skip
 
     def _read(self, function: types.FunctionType, cells: dict[str, Any], name: str) -> Iterator[Any]:
         """What the code of a function reads from outside, by name."""
         scope, found = function.__globals__, reach(function.__code__)
+        if self._strict and found.hidden:
+            raise TypeError(f"{name} must not read {found.hidden[0]} where a store is given, as what it gives cannot be followed")
         whole = set()
         for variable, chain in found.globals:
             value = scope.get(variable, vars(builtins).get(variable, ABSENT))
@@ -183,7 +186,8 @@ class Walk:
             if stands_for is not None and value is not ABSENT:
                 by_name = self._named(stands_for, module.__name__, attribute, value, named)
                 if not self._has_content(value):
-                    return by_name
+                    # What a package has under this name may be another thing of a package that was put there.
+                    return self._by_name(value, named) or by_name
         return self._value(value, named)
 
     def _value(self, value: Any, name: str) -> Any:
@@ -200,7 +204,8 @@ class Walk:
             return not self._is_of_a_package(value)
         if issubclass(kind, type):
             return self._by_name(value, "") is None
-        return self._origin(kind.__module__) is None
+        compiled = compiled_from(value)
+        return self._has_content(compiled[0]) if compiled is not None else self._origin(kind.__module__) is None
 
     def _code(self, code: types.CodeType, name: str) -> Any:
         """Form of bytecode, without its file and lines."""
@@ -246,7 +251,13 @@ class Walk:
                 f"{name} must not be used where a store is given, as what it reaches cannot be followed: "
                 f"{module}{'.' if qualname else ''}{qualname}"
             )
-        return ["named", stands_for, module, qualname]
+        patches = self._patches(value) if isinstance(value, type) else []
+        return ["named", stands_for, module, qualname, *([key, self.form(put, f"{name}.{key}")] for key, put in patches)]
+
+    def _patches(self, cls: type) -> list[tuple[str, Any]]:
+        """Functions of a user's that were put into a class of a package."""
+        members = [(key, member) for base in cls.__mro__ for key, member in vars(base).items()]
+        return [(k, m) for k, m in members if isinstance(m, types.FunctionType) and self._is_of_a_user(m)]
 
     def _origin(self, module: str) -> str | None:
         if is_ours(module):
@@ -254,10 +265,12 @@ class Walk:
         return origin(module)
 
     def _is_of_a_package(self, function: types.FunctionType) -> bool:
-        module = function.__globals__.get("__name__")
-        if not isinstance(module, str) or vars(sys.modules.get(module, object)) is not function.__globals__:
-            return False
-        return self._origin(module) is not None
+        module = _module_of(function)
+        return module is not None and self._origin(module) is not None
+
+    def _is_of_a_user(self, function: types.FunctionType) -> bool:
+        module = _module_of(function)  # None where a package has made it on the way, as the methods of a named tuple
+        return module is not None and not is_ours(module) and self._origin(module) is None
 
     def _refused(self, value: Any, name: str) -> Any:
         if not self._strict:
@@ -274,6 +287,14 @@ def _cell_content(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # of a variable that has no value yet
         return ABSENT
+
+
+def _module_of(function: types.FunctionType) -> str | None:
+    """Module whose variables a function reads; None where they are those of none."""
+    module = function.__globals__.get("__name__")
+    if not isinstance(module, str) or vars(sys.modules.get(module, object)) is not function.__globals__:
+        return None
+    return module
 
 
 def _part(name: str, which: str) -> str:

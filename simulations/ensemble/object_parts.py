@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copyreg
 import functools
 import os
@@ -12,15 +13,21 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["class_members", "compiled_from", "is_blind", "parts_of"]
+from gradnoise.simulations.ensemble.code_origin import origin
+
+__all__ = ["class_members", "compiled_from", "is_blind", "overloads_of", "parts_of"]
 
 #: What reaches things that nobody can see in the code, or the state of the machine.
-_BLIND_MODULES = ("_ctypes", "cffi", "ctypes", "gc", "imp", "importlib", "pkgutil", "runpy", "subprocess")
+_BLIND_MODULES = ("_ctypes", "_pickle", "cffi", "ctypes", "gc", "imp", "importlib", "pkgutil", "runpy", "subprocess")
 _BLIND = {
     "builtins": ("__import__", "compile", "eval", "exec", "globals", "input"),
-    "inspect": ("currentframe", "stack", "trace"),
+    "inspect": ("currentframe", "get_annotations", "getmodule", "stack", "trace"),
+    "marshal": ("load", "loads"),
+    "numpy": ("fromfile", "genfromtxt", "load", "loadtxt", "memmap"),
     "os": ("environ", "environb", "getenv", "popen", "system"),
+    "pickle": ("Unpickler", "load", "loads"),
     "sys": ("_current_frames", "_getframe", "modules"),
+    "typing": ("get_type_hints",),
 }
 _BLIND_OBJECTS = (os.environ, sys.modules)
 _WRAPPERS: dict[type, tuple[str, ...]] = {
@@ -29,12 +36,14 @@ _WRAPPERS: dict[type, tuple[str, ...]] = {
     staticmethod: ("__func__",),
     functools.cached_property: ("func", "attrname"),
 }
+#: What NumPy keeps among the attributes of a masked array, and tells by itself.
+_OF_MASKED_ARRAYS = {"_baseclass", "_basedict", "_fill_value", "_hardmask", "_isfield", "_mask", "_optinfo", "_sharedmask"}
 #: What Python writes into a class, or keeps there for itself.
 _OF_EVERY_CLASS = {
     "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__", "__dict__", "__doc__",
     "__dataclass_params__", "__firstlineno__", "__match_args__", "__module__", "__non_callable_proto_members__", "__orig_bases__",
     "__parameters__", "__protocol_attrs__", "__qualname__", "__static_attributes__", "__type_params__", "__weakref__",
-    "_abc_impl", "_is_protocol", "_is_runtime_protocol",
+    "_abc_impl", "_is_protocol", "_is_runtime_protocol", "_value2member_map_",
 }  # fmt: skip
 
 
@@ -65,8 +74,21 @@ def _options(value: Any) -> dict[str, Any]:
     """Options of compilation, which decide how it rounds, and types, which decide the precision."""
     compiler = getattr(value, "_compiler", value)
     options = getattr(value, "targetoptions", None) or getattr(compiler, "targetoptions", None) or getattr(value, "_options", {})
-    types_of = {"locals": getattr(compiler, "locals", {}), "signature": getattr(value, "_sig", None)}
+    signatures: Any = []
+    if not getattr(value, "_can_compile", True):  # it takes the types that it was declared with, and no others
+        signatures = value.signatures
+    elif getattr(value, "_frozen", False):
+        signatures = getattr(value, "types", [])
+    types_of = {"locals": getattr(compiler, "locals", {}), "signature": getattr(value, "_sig", None), "signatures": signatures}
     return {**options, **{key: str(found) for key, found in types_of.items()}}
+
+
+def overloads_of(function: types.FunctionType) -> list[Any]:
+    """What Numba compiles in the place of a function, if somebody has told it to."""
+    templates: Any = sys.modules.get("numba.core.typing.templates")
+    table = [] if templates is None else templates.builtin_registry.globals
+    found = [kind for value, kind in table if value is function]
+    return [template._overload_func for kind in found for template in kind.templates if hasattr(template, "_overload_func")]
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]] | None:
@@ -83,6 +105,9 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
         return [("", kind), ("", frozenset(value)), ("", getattr(value, "__dict__", None))]
     if kind.__module__.startswith("numba.core.types"):
         return [("", kind), ("", str(value))]
+    if isinstance(value, np.ndarray):  # of a user's class, whose attributes an array does not pickle
+        own = sorted((key, part) for key, part in vars(value).items() if key not in _OF_MASKED_ARRAYS)
+        return [("", kind), ("", value.view(np.ma.MaskedArray if isinstance(value, np.ma.MaskedArray) else np.ndarray)), *own]
     torch = sys.modules.get("torch")
     try:
         if torch is not None and isinstance(value, torch.Tensor):
@@ -95,6 +120,8 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
         return [("", kind), ("", made)] if kind.__module__ == "typing" else None
     maker, arguments, state, items, pairs = [*made, None, None, None][:5]
     parts = [("", maker), ("", arguments)]
+    if state is None and _is_pickled_by_a_base(kind):
+        state = getattr(value, "__dict__", None)
     for attributes in state if _is_slots(state) else (state,):
         if isinstance(attributes, dict) and all(isinstance(key, str) for key in attributes):
             parts += sorted((key, part) for key, part in attributes.items() if key not in _cached(kind))
@@ -105,6 +132,13 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
 
 def _is_slots(state: Any) -> bool:
     return isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_pickled_by_a_base(kind: type) -> bool:
+    """Whether it is a user's class of fractions, say, or dates: they do not pickle the attributes that it adds."""
+    maker = next((base for base in kind.__mro__ if vars(base).keys() & {"__reduce__", "__reduce_ex__"}), object)
+    return origin(kind.__module__) is None and origin(maker.__module__) is not None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -122,5 +156,7 @@ def class_members(cls: type) -> Iterator[tuple[str, Any]]:
             yield from ((kind, getattr(member, kind)) for kind in ("jit_methods", "jit_props", "jit_static_methods"))
         elif key == "__dataclass_fields__":
             yield from (("metadata", {f.name: dict(f.metadata)}) for f in member.values() if f.metadata)
+        elif key == "_abc_impl" and (registered := vars(abc)["_get_dump"](cls)[0]):
+            yield "registered", frozenset(made for reference in registered if (made := reference()) is not None)
         elif key not in _OF_EVERY_CLASS and not isinstance(member, types.MemberDescriptorType):
             yield key, member

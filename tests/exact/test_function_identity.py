@@ -12,6 +12,7 @@ import functools
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import types
@@ -94,6 +95,26 @@ THINGS = {
     "a compiled class": "import numba\nfrom numba.experimental import jitclass\n@jitclass([('c', numba.float64)])\nclass f:\n"
     "    def __init__(self, c): self.c = c\n    def g(self): return 1.5 * self.c",
     "one of our kernels": "from gradnoise.simulations.ensemble import kernel\n@kernel\ndef f(x): return 1.5 * x",
+    "an overload": "import numba\nfrom numba.extending import overload\ndef g(x): return x\n@overload(g)\ndef _(x):\n"
+    "    return lambda x: 1.5 * x\n@numba.njit\ndef f(x): return g(x)",
+    "a registered class": "from abc import ABC\nclass f(ABC): pass\n@f.register\nclass Law: c = 1.5",
+    "a function put into a module": "import statistics\nstatistics.f = lambda x: 1.5 * x\ndef f(x): return statistics.f(x)",
+    "a partial put into a module": "import functools, statistics\ndef h(c, x): return c * x\n"
+    "statistics.f = functools.partial(h, 1.5)\ndef f(x): return statistics.f(x)",
+    "a bound method put into a module": "import statistics\nclass Law:\n    c = 1.5\n    def g(self, x): return self.c * x\n"
+    "statistics.f = Law().g\ndef f(x): return statistics.f(x)",
+    "an object put into a module": "import statistics\nclass Law:\n    def __call__(self, x): return 1.5 * x\n"
+    "statistics.f = Law()\ndef f(x): return statistics.f(x)",
+    "a compiled function put into a module": "import numba, statistics\n@numba.njit\ndef h(x): return 1.5 * x\n"
+    "statistics.f = h\ndef f(x): return statistics.f(x)",
+    "a list put into a module": "import statistics\nstatistics.f = [1.5]\ndef f(x): return statistics.f[0]",
+    "an array put into a module": "import statistics\nimport numpy as np\nstatistics.f = np.array([1.5])\n"
+    "def f(x): return statistics.f",
+    "another one of a module's": "import statistics\nstatistics.f = statistics.mean if 1.5 < 2 else statistics.median\n"
+    "def f(x): return statistics.f(x)",
+    "a method put into a class": "import statistics\nstatistics.NormalDist.f = lambda self: 1.5\nf = statistics.NormalDist()",
+    "a method put into one of our classes": "from gradnoise.theory.sampling import Minibatch\nMinibatch.f = lambda self: 1.5\n"
+    "f = Minibatch(5, 2)",
     "functions in a dict": "f = {'f': lambda x: 1.5 * x}",
     "a set that knows its function": "def h(x): return 1.5 * x if h in f else x\nf = {h}",
     "a frozen law of SciPy": "from scipy import stats\nf = stats.norm(1.5)",
@@ -112,6 +133,8 @@ def made(tmp_path, monkeypatch):
     """Write modules, and import ``near`` anew."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for place in (statistics, statistics.NormalDist, Minibatch):  # what modules put there is taken away again
+        monkeypatch.setattr(place, "f", None, raising=False)
 
     def make(near, far):
         (tmp_path / "house").mkdir(exist_ok=True)
@@ -190,6 +213,11 @@ NAMES = ("far", "house", "house.room")
         ),
         ("import os\ndef kernel(n, g): return os.environ['C']", "os.environ"),
         ("import ctypes\ndef kernel(n, g): return ctypes.CDLL(None).abs(n)", "ctypes.CDLL"),
+        ("import far\ndef kernel(n, g): return far.Law.__subclasses__()", r"^kernel must not read __subclasses__ where a store"),
+        ("import far\ndef f(): return far.f.__globals__\ndef kernel(n, g): return f()", r"^f must not read __globals__"),
+        ("import inspect, far\ndef kernel(n, g): return inspect.getmodule(far.f)", "inspect.getmodule"),
+        ("import pickle\ndef kernel(n, g): return pickle.loads(b'')", "pickle.loads"),
+        ("import numpy as np\ndef kernel(n, g): return np.loadtxt('x')", r"^np.loadtxt \(read by kernel\)"),
         ("def kernel(n, g):\n    def inner(): return eval('n')\n    return inner()", "builtins.eval"),
         ("G = (i for i in range(3))\ndef kernel(n, g): return next(G)", r"^G \(read by kernel\) must be .* got generator"),
         (
@@ -291,6 +319,32 @@ class Ints(list):
     pass
 
 
+class Scaled(np.ndarray):
+    pass
+
+
+class MaskedScaled(np.ma.MaskedArray):
+    pass
+
+
+class Share(Fraction):
+    pass
+
+
+class Day(datetime.date):
+    pass
+
+
+def scaled(value, scale):
+    value.scale = scale
+    return value
+
+
+class Part(enum.Flag):
+    A = 1
+    B = 2
+
+
 STEPS = np.arange(6.0).reshape(2, 3)
 RECORD = np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")])
 #: Values of which no two compute alike.
@@ -312,6 +366,9 @@ DIFFERENT = [
     fill_value=3), np.broadcast_to(1.0, (2, 3)), np.ones((2, 3)), np.ones((1, 1)), Minibatch(5, 2), Minibatch(5, 2,
     replacement=False), Enhanced(Minibatch(5, 2), 1.5), np.random.SeedSequence(1), np.random.PCG64(1), functools.partial(max,
     1), functools.partial(max, 2), max, min, np.square, np.sum, np.linalg, Law(1).apply, Law(2).apply,
+    *(scaled(STEPS.view(Scaled), scale) for scale in (1, 2)), *(scaled(np.ma.ones(2).view(MaskedScaled), s) for s in (1, 2)),
+    *(scaled(Share(1, 2), scale) for scale in (1, 2)), *(scaled(Day(2020, 1, 1), scale) for scale in (1, 2)),
+    STEPS[:, ::2].view(Scaled), STEPS[:, ::2].copy().view(Scaled),
 ]  # fmt: skip
 
 
@@ -367,6 +424,26 @@ def test_options_of_compilation_are_part_of_a_function():
     compiled = (numba.njit(f), numba.njit(fastmath=True)(f), numba.njit(error_model="numpy")(f))
     found = {identity(function, "f") for function in compiled}
     assert len(found | {identity(f, "f")}) == 4
+
+
+@pytest.mark.compiled
+def test_declared_types_are_part_of_a_function():
+    def third(x):
+        return x / 3
+
+    for compile_for in (numba.njit, numba.vectorize):
+        short, long = (compile_for([f"float{bits}(float{bits})"])(third) for bits in (32, 64))
+        assert identity(short, "f") != identity(long, "f")
+        lazy = compile_for(third)
+        before = identity(lazy, "f")
+        lazy(1.0)  # types that it meets are no part of it
+        assert identity(lazy, "f") == before
+
+
+def test_flags_that_were_combined_on_the_way_are_no_content():
+    before = identity(Part, "value")
+    assert Part.A | Part.B
+    assert identity(Part, "value") == before
 
 
 @pytest.mark.compiled
