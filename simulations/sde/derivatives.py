@@ -27,22 +27,25 @@ Losses = Callable[[FloatArray], FloatArray]
 
 
 @np.errstate(all="ignore")  # differences that are not finite are left out
-def check_derivatives(losses: Losses, gradients: FloatArray, theta: FloatArray) -> None:
+def check_derivatives(losses: Losses, gradients: FloatArray, theta: FloatArray, far_out: Losses | None = None) -> None:
     """Compare gradients (d, n) at a point with differences of the losses (n,) around it.
+
+    Where a doubt is left, the losses are those of `far_out`, which may be asked for at any point, however far away.
 
     Raises
     ------
     ValueError
         If they are not alike, or the losses are not finite around the point.
     """
-    for j, (length, claimed) in enumerate(zip(lengths(losses, gradients, theta), gradients, strict=True)):
-        line = _Line(losses, theta, j)
+    far_out = far_out or losses
+    for j, (length, claimed) in enumerate(zip(lengths(losses, gradients, theta, far_out), gradients, strict=True)):
+        line = _Line(far_out, theta, j)
         if not claimed.any():
             visible = line.visible(length)
             if visible is None:
                 continue  # the losses do not depend on it
             length = visible
-        elif (first := line.difference(_STEP * length)) is not None and first.agrees_with(claimed):
+        elif (first := _Line(losses, theta, j).difference(_STEP * length)) is not None and first.agrees_with(claimed):
             continue
         found = line.refutation(claimed, length)
         if found is not None:
@@ -54,9 +57,9 @@ def check_derivatives(losses: Losses, gradients: FloatArray, theta: FloatArray) 
 
 
 @np.errstate(all="ignore")
-def lengths(losses: Losses, gradients: FloatArray, theta: FloatArray) -> FloatArray:
+def lengths(losses: Losses, gradients: FloatArray, theta: FloatArray, far_out: Losses | None = None) -> FloatArray:
     """Return for each parameter the distance over which the losses change much: that of others, or one, where nothing tells."""
-    height = np.abs(losses(theta)).max() or np.abs(losses(theta + 1.0)).max()
+    height = np.abs(losses(theta)).max() or np.abs((far_out or losses)(theta + 1.0)).max()
     fall = height / np.abs(gradients).max(axis=1)
     found = np.maximum(np.abs(theta), np.where(np.isfinite(fall), fall, 0.0))
     return np.where(found > 0, found, found.max() or 1.0)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import callback, fingerprint, kernel
 from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
-from gradnoise.simulations.sde.trial import try_out
+from gradnoise.simulations.sde.trial import try_out, within_bounds
 from gradnoise.theory._validation import FloatArray, as_array, as_flag
 
 __all__ = ["Problem", "compiled", "first_call", "lanes", "written"]
@@ -98,7 +98,7 @@ class Problem:
             self._check_many_points()
         else:
             first_call(self.gradients, "gradients", self.start, self.data, (self.dimension, self.n))
-        check_derivatives(self.sample_losses, self.sample_gradients(self.start), self.start)
+        check_derivatives(self.sample_losses, self.sample_gradients(self.start), self.start, self._losses_far_out())
 
     @property
     def n(self) -> int:
@@ -127,7 +127,11 @@ class Problem:
 
     def lengths(self) -> FloatArray:
         """Distance over which the losses change much from the start, for each parameter; see `check_derivatives`."""
-        return lengths(self.sample_losses, self.sample_gradients(self.start), self.start)
+        return lengths(self.sample_losses, self.sample_gradients(self.start), self.start, self._losses_far_out())
+
+    def _losses_far_out(self) -> Callable[[FloatArray], FloatArray]:
+        """Losses of the samples where they may leave their arrays, which makes them NaN."""
+        return within_bounds(self.losses, self.data, (self.n,))
 
     def _gradients_at_many(self, thetas: FloatArray) -> FloatArray:
         shape = (self.dimension, self.n, thetas.shape[1])

@@ -10,13 +10,14 @@ import inspect
 import math
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["try_out"]
+__all__ = ["try_out", "within_bounds"]
 
 _MOST_IN_PYTHON = 200_000  # numbers that are written or read: from there on compiling is faster
 
@@ -62,6 +63,24 @@ def try_out(function: Callable[..., None], name: str, theta: FloatArray, data: F
             raise ValueError(f"{name} must leave theta and data as they are, got another {what} after the call")
     if not np.isfinite(out).all():
         raise ValueError(f"{name} must write finite numbers into all of out at the start, got NaN or infinity")
+
+
+def within_bounds(function: Callable[..., None], data: FloatArray, shape: tuple[int, ...]) -> Callable[[FloatArray], FloatArray]:
+    """Return what a function of a problem writes, as a function of theta: NaN where it leaves its arrays.
+
+    It is compiled with checks of bounds in its first call, as most problems need none.
+    """
+    checked = cache(lambda: _Rebuilt(in_python=False).function(function))
+
+    def written(theta: FloatArray) -> FloatArray:
+        out = np.full(shape, np.nan)
+        try:
+            checked()(np.ascontiguousarray(theta), data, out)
+        except (IndexError, ArithmeticError, ValueError):  # the last two in plain Python, of an index that is infinite
+            out[:] = np.nan
+        return out
+
+    return written
 
 
 class _Rebuilt:

@@ -350,6 +350,32 @@ def test_a_jump_is_no_derivative():
         check_derivatives(lambda t: np.array([1.0 if t[0] > 0.25 else 2.0]), np.array([[0.0]]), np.array([0.25]))
 
 
+def looked_up_losses(theta, data, out):
+    row = int(theta[1])
+    for i in range(data.shape[0]):
+        out[i] = 0.5 * (theta[0] - data[i, 0]) ** 2 + data[row, 1]
+
+
+def looked_up_gradients(theta, data, out):
+    for i in range(data.shape[0]):
+        out[0, i] = theta[0] - data[i, 0]
+        out[1, i] = 0.0
+
+
+def test_losses_that_leave_their_arrays_far_from_the_start_are_not_followed_there():
+    """Catches steps of 10^300 along a parameter without a gradient, at which a place in a table crashed the interpreter."""
+    here = Problem(looked_up_losses, looked_up_gradients, data=np.ones((4, 2)), start=np.array([0.3, 0.25]))
+    assert here.loss([0.0, 3.0]) == 1.5
+
+    def wrong(theta, data, out):
+        looked_up(theta, data, out)
+        out[1, 2] = 0.5
+
+    looked_up = numba.njit(looked_up_gradients)
+    with pytest.raises(ValueError, match=r"^gradients must be the derivatives of losses, got 0.5 for sample 2 and parameter 1"):
+        Problem(looked_up_losses, wrong, data=np.ones((4, 2)), start=np.array([0.3, 0.25]))
+
+
 def tiny_losses(theta, data, out):
     for i in range(data.shape[0]):
         out[i] = 0.5 * (theta[0] - data[i, 0]) ** 2
