@@ -39,8 +39,8 @@ def softmax_regression(away):
     return (x[:, :, np.newaxis] * residual[:, np.newaxis, :]).reshape(POPULATION, -1)
 
 
-class Rows:
-    """Operators of gradients that are known."""
+class Rows(LossOperators):
+    """Operators of gradients that are known, without a network."""
 
     def __init__(self, rows):
         self.rows, self.n = torch.as_tensor(rows), len(rows)
