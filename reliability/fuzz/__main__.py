@@ -93,6 +93,8 @@ def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
     if "neural" in floors and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     points = [p for p in entry_points.entry_points(doors) if grouping.floor_of(p.name) in floors and re.search(only, p.name)]
+    if not points:
+        return []
     # Examples of the upper floors call what stands on the lower ones; they take a minute.
     entry_points.record(
         points, entry_points.files(packages if only else entry_points.FLOORS), lambda name: _progress(f"examples of {name}")
@@ -108,7 +110,7 @@ def _groups(
     if "loaders" in floors and neural:
         yield from loaders.groups(only, seed, files)
     if "command line" in floors:
-        yield from command_line.groups(only, seed, neural)
+        yield from command_line.groups(only, seed, neural, files)
     for point in points:
         yield from calls.groups(point, seed)
 

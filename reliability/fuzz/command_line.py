@@ -1,16 +1,25 @@
-"""Command lines with one option that is wrong, two at random, or none at all."""
+"""Command lines with one option that is wrong, or two at random."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
+import os
+import pkgutil
 import random
 import re
+import shutil
 import sys
+import typing
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from .outcomes import end_of
 from .trials import Fault, Trial
@@ -31,109 +40,124 @@ _GOOD = {
 _NEURAL = {"train", "compare", "diagnose", "data"}
 #: What accepts its options here goes on to work, for longer than there is time.
 _LONG = {"verify", "figures", "study", "train", "compare", "diagnose"}
+_EXIT_CODES = {0, 1, 2, 3}
 
 _WHOLE = ("-1", "0", "1", str(10**20), "-" + "9" * 30, "9" * 5000, "1.5", "1e3", "nan", "inf", "x", "", "٣", "0x10")
 _REAL = ("nan", "inf", "-inf", "0", "-0.0", "-1", "1e300", "-1e300", "1e-300", "5e-324", "1e400", "x", "", "1,5", "1_0")
 _TEXT = ("nonsense", "", " ", "-", "--", "[red]", "[/red]", "%s", "é", "\udcff", "\n", "x" * 5000, "neural", "cpu:99", "cuda:x")
 # No device: who writes whole files by renaming would replace it.
 _PATHS = (
-    "",
-    "no/such/place",
-    "/proc/x",
-    "/proc/version",
-    "file",
-    "file/inside",
-    "folder",
-    "x" * 300,
-    "\udcff",
-    "\n",
-    "-",
-    "--",
-    "~",
-)
+    "", "no/such/place", "/proc/x", "/proc/version", "file", "file/inside", "folder", "x" * 300, "\udcff", "[/red]", "-", "--",
+)  # fmt: skip
 _PAIRS = 30
 
 
-def groups(only: str, seed: int, neural: bool) -> Iterator[list[Trial]]:
-    """Trials of all commands: a group for each option, and one of random pairs."""
-    import typer
+@dataclass(frozen=True)
+class _Option:
+    """An option or an argument of a command, and what it is given."""
 
-    from gradnoise.cli.main import app
+    name: str
+    is_option: bool
+    values: Sequence[str | None]
 
-    commands = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-    for name, command in commands.items():
+
+def groups(only: str, seed: int, neural: bool, files: Path) -> Iterator[list[Trial]]:
+    """Trials of all commands, each in a process of its own, as a command has; a training is kept in a folder."""
+    app = _loaded(neural).registered_commands
+    for command in app:
+        name = command.callback.__name__
         if not re.search(only, f"gradnoise {name}") or (name in _NEURAL and not neural):
             continue
-        table = {_shown(p): [(p, value) for value in _values(p)] for p in command.params if p.name != "help"}
-        for values in table.values():
-            yield [_trial(name, [chosen]) for chosen in values]
+        if name == "diagnose":
+            _train(files)
+        table = {option.name: option for option in _options(command.callback)}
+        names = {option.name for option in table.values()}
         chance = random.Random(zlib.crc32(name.encode()) + seed)
         pairs = [chance.sample(sorted(table), 2) for _ in range(_PAIRS if len(table) > 1 else 0)]
-        yield [_trial(name, [chance.choice(table[option]) for option in pair]) for pair in pairs]
-        yield [_line(name, argument, line) for argument, line in (
-            ("an unknown option", ["--nonsense"]), ("one argument more", ["more", "and", "more"]), ("no arguments", None),
-        )]  # fmt: skip
+        chosen = [[(option, value)] for option in table.values() for value in option.values]
+        chosen += [[(table[one], chance.choice(table[one].values)) for one in pair] for pair in pairs]
+        yield from ([_trial(name, one, names, files)] for one in chosen)
+        yield [_line(name, "a stranger", [name, *_GOOD[name], "--nonsense"], "--nonsense", {"nonsense"}, files)]
 
 
-def _shown(parameter: object) -> str:
-    """Name of an option as a user writes it, of an argument in capitals."""
-    return max(getattr(parameter, "opts"), key=len) if _is_option(parameter) else str(getattr(parameter, "name")).upper()  # noqa: B009
+def _loaded(neural: bool) -> Any:
+    """The commands, with all that they import, so that a forked process need not import it again."""
+    package = importlib.import_module("gradnoise.cli")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    registry = importlib.import_module("gradnoise.claims.registry")
+    for extra in (None, *(registry.EXTRAS if neural else ())):
+        registry.all_claims(extra)
+    return importlib.import_module("gradnoise.cli.commands").app
 
 
-def _is_option(parameter: object) -> bool:
-    return getattr(parameter, "param_type_name", "") == "option"
-
-
-def _values(parameter: object) -> Sequence[str | None]:
-    if getattr(parameter, "is_flag", False):
-        return (None,)
-    kind = type(getattr(parameter, "type", None)).__name__
-    for word, values in (("Int", _WHOLE), ("Float", _REAL), ("Path", _PATHS)):
-        if word in kind:
-            return values
-    return _TEXT
-
-
-def _trial(command: str, chosen: Sequence[tuple[object, str | None]]) -> Trial:
-    line = list(_GOOD[command])
-    for parameter, value in chosen:
-        if _is_option(parameter):
-            # As one word, so that a value that begins with a dash is one.
-            line.append(_shown(parameter) if value is None else f"{_shown(parameter)}={value}")
+def _options(callback: Any) -> Iterator[_Option]:
+    """What a command takes, read from its signature."""
+    hints = typing.get_type_hints(callback, include_extras=True)
+    for name in inspect.signature(callback).parameters:
+        kind, info = typing.get_args(hints[name])[:2]
+        kinds = {kind, *typing.get_args(kind), *(k for part in typing.get_args(kind) for k in typing.get_args(part))}
+        values = next(
+            (values for k, values in ((bool, (None,)), (int, _WHOLE), (float, _REAL), (Path, _PATHS)) if k in kinds), _TEXT
+        )
+        if isinstance(info, typer.models.OptionInfo):
+            yield _Option(max(info.param_decls or (f"--{name.replace('_', '-')}",), key=len), True, values)
         else:
-            line = ["--", str(value)] if not line or line[0].startswith("-") else [str(value), *line[1:]]
+            yield _Option(name, False, values)
+
+
+def _train(files: Path) -> None:
+    """Leave a training for `diagnose`, made in a process of its own."""
+    if (pid := os.fork()) == 0:
+        _called(["train", *_GOOD["train"], "--out", str(files / "run")])
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _trial(command: str, chosen: Sequence[tuple[_Option, str | None]], names: set[str], files: Path) -> Trial:
+    line = list(_GOOD[command])
+    for option, value in chosen:
+        if option.is_option:
+            # As one word, so that a value that begins with a dash is one.
+            line.append(option.name if value is None else f"{option.name}={value}")
+        elif not str(value).startswith("-"):
+            line = [str(value), *line[bool(line and not line[0].startswith("-")) :]]
     labels = " & ".join("given" if value is None else repr(value)[:40] for _, value in chosen)
-    return _line(command, " & ".join(_shown(parameter) for parameter, _ in chosen), line, labels)
+    return _line(command, " & ".join(option.name for option, _ in chosen), [command, *line], labels, names, files)
 
 
-def _line(command: str, argument: str, line: Sequence[str] | None, label: str = "") -> Trial:
-    whole = [command] if line is None else [command, *([] if label else _GOOD[command]), *line]
-    return Trial(f"gradnoise {command}", argument, label or " ".join(whole), lambda: _run(whole, argument), command in _LONG)
+def _line(command: str, argument: str, line: Sequence[str], label: str, names: set[str], files: Path) -> Trial:
+    return Trial(f"gradnoise {command}", argument, label, lambda: _run(line, names, files), command in _LONG)
 
 
-def _run(line: Sequence[str], argument: str) -> Fault | None:
+def _run(line: Sequence[str], names: set[str], files: Path) -> Fault | None:
     """Run a command line in a folder of its own, and judge its end."""
     Path("file").write_text("nothing")
-    Path("folder").mkdir(exist_ok=True)
-    if line[0] == "diagnose" and not Path("run").exists():
-        _called(["train", *_GOOD["train"], "--out", "run"])
+    Path("folder").mkdir()
+    if line[0] == "diagnose":
+        shutil.copytree(files / "run", "run")
     said, code, fault = _called(line)
     if fault is not None:
         return fault
-    if code == 2:
-        words = {argument, *(part.strip("- ") for part in argument.split(" & ")), *(a.strip() for a in argument.split("&"))}
-        plain = re.sub(r"[\s│╭╮╰╯─]+", " ", said).lower()
-        named = any(word.lower().replace("-", " ").strip() in plain.replace("-", " ").replace("_", " ") for word in words)
-        return None if named or " " in argument.replace(" & ", "") else Fault("does not name the argument", "", plain[-160:])
-    if code not in (0, 1):
-        return Fault("other exception", f"exit code {code}", said[-160:])
-    return Fault("NaN", "", said[-160:]) if re.search(r"(?<![\w-])nan(?![\w-])", said) and code == 0 else None
+    plain = re.sub(r"[\s│╭╮╰╯─]+", " ", said)
+    if code not in _EXIT_CODES or "Traceback" in said:
+        return Fault("other exception", f"exit code {code}", plain[-160:])
+    if code == 2 and not any(_names(plain, name) for name in names):
+        return Fault("does not name the argument", "", plain[-160:])
+    return Fault("NaN", "", plain[-160:]) if code == 0 and re.search(r"(?<![\w-])nan(?![\w-])", said) else None
+
+
+def _names(said: str, name: str) -> bool:
+    """Whether a message has the name of an option, as it is written or in plain words."""
+    forms = (name.strip("-"), name.strip("-").replace("-", "_"), name.strip("-").replace("-", " "))
+    return any(re.search(rf"\b{re.escape(form)}\b", said, re.I) for form in forms)
 
 
 def _called(line: Sequence[str]) -> tuple[str, int, Fault | None]:
     """What a command line prints, its exit code, and what is wrong with how it ends."""
     main = importlib.import_module("gradnoise.cli.main").main
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
     sys.argv = ["gradnoise", *line]
     code = 0
 
@@ -144,8 +168,9 @@ def _called(line: Sequence[str]) -> tuple[str, int, Fault | None]:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
 
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         _, fault = end_of(call, set())
     if fault is not None and fault.kind == "does not name the argument":  # it has not become a message
         fault = Fault("other exception", fault.where, fault.message)
-    return out.buffer.getvalue().decode(errors="replace"), code, fault  # pyright: ignore[reportAttributeAccessIssue]
+    said = b"".join(stream.buffer.getvalue() for stream in (out, err))  # pyright: ignore[reportAttributeAccessIssue]
+    return said.decode(errors="replace"), code, fault

@@ -41,7 +41,7 @@ def run(groups: Iterable[Sequence[Trial]], n_jobs: int = 1, limits: Limits | Non
     """Run groups of trials, each group in a process of its own, and yield each trial with what is wrong with its end."""
     limits = limits or Limits()
     waiting = (_Group(list(trials)) for trials in groups)
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, _no_survivors(selector):
 
         def begin(group: _Group | None) -> None:
             if group is not None:
@@ -69,6 +69,18 @@ def run(groups: Iterable[Sequence[Trial]], n_jobs: int = 1, limits: Limits | Non
                         group.left = [trial for trial in group.left if trial.argument != last.argument]
                         yield from ((trial, Fault(NOT_TRIED)) for trial in given_up)
                 begin(group if group.left else next(waiting, None))
+
+
+@contextlib.contextmanager
+def _no_survivors(selector: selectors.BaseSelector) -> Iterator[None]:
+    """Context that ends the workers which are still at work, as after an interruption."""
+    try:
+        yield
+    finally:
+        for key in list(selector.get_map().values()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(key.data.pid, signal.SIGKILL)
+            key.data.end(Limits())
 
 
 @dataclass
