@@ -27,6 +27,7 @@ _GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
 _HIDDEN = ("__builtins__", "__globals__", "__subclasses__", "f_back", "f_builtins", "f_globals", "f_locals")
+_OPEN_STORES = ("STORE_GLOBAL", "STORE_NAME")  # of a variable of the module, or of a class
 _NOT_READ = ("LOAD_FAST_AND_CLEAR",)  # puts a variable aside for a comprehension
 _SILENT = ("CACHE", "EXTENDED_ARG", "NOP", "NOT_TAKEN", "PUSH_NULL", "RESUME")
 _FAST = re.compile("(LOAD|STORE)_FAST")  # two in one instruction since Python 3.13
@@ -188,8 +189,8 @@ def _imports(instructions: list[dis.Instruction]) -> Iterator[tuple[str, int, st
 
 
 def _stored(instruction: dis.Instruction | None) -> str | None:
-    """Variable that an instruction stores into; None where it is none, and all of the value counts."""
-    if instruction is None or not instruction.opname.startswith("STORE_"):
+    """Variable that an instruction stores into; None where it is none that others do not read, and all of the value counts."""
+    if instruction is None or not instruction.opname.startswith("STORE_") or instruction.opname in _OPEN_STORES:
         return None
     value = instruction.argval
     return str(value[0] if isinstance(value, tuple) else value)

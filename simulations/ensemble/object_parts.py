@@ -106,7 +106,7 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
     if kind.__module__.startswith("numba.core.types"):
         return [("", kind), ("", str(value))]
     if isinstance(value, np.ndarray):  # of a user's class, whose attributes an array does not pickle
-        own = sorted((key, part) for key, part in vars(value).items() if key not in _OF_MASKED_ARRAYS)
+        own = sorted((key, part) for key, part in getattr(value, "__dict__", {}).items() if key not in _OF_MASKED_ARRAYS)
         return [("", kind), ("", value.view(np.ma.MaskedArray if isinstance(value, np.ma.MaskedArray) else np.ndarray)), *own]
     torch = sys.modules.get("torch")
     try:
@@ -119,10 +119,11 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(made, str):  # the name of a type variable is all that it is
         return [("", kind), ("", made)] if kind.__module__ == "typing" else None
     maker, arguments, state, items, pairs = [*made, None, None, None][:5]
-    parts = [("", maker), ("", arguments)]
+    parts = [("", kind if origin(kind.__module__) is None else None), ("", maker), ("", arguments)]  # a maker may be another's
     if state is None and _is_pickled_by_a_base(kind):
         state = getattr(value, "__dict__", None)
-    for attributes in state if _is_slots(state) else (state,):
+    both: Any = state if _is_slots(state) else (state,)
+    for attributes in both:
         if isinstance(attributes, dict) and all(isinstance(key, str) for key in attributes):
             parts += sorted((key, part) for key, part in attributes.items() if key not in _cached(kind))
         else:

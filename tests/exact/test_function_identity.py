@@ -46,12 +46,15 @@ WAYS = {
     "a chain of packages": "import house.room\ndef kernel(n, g): return house.room.far.C * n",
     "an import that fails": "def kernel(n, g):\n    try: import none as m\n    except: import far as m\n    return m.C",
     "an import for inside": "def kernel(n, g):\n    import far\n    def inner(x): return far.C * x\n    return inner(n)",
-    "a global import inside": "def kernel(n, g):\n    global far\n    import far\n    return far.C * n",
     "a comprehension": "import far\ndef kernel(n, g): return [far.f(x) for x in range(n)]",
     "a class inside": "import far\ndef kernel(n, g):\n    class Law:\n        c = far.C\n    return Law.c",
     "a callback of a library": "import functools, far\ndef kernel(n, g): return functools.reduce(far.f, range(n))",
 }
 OF_ALL = {
+    "a global import inside": "def kernel(n, g):\n    global far\n    import far\n    return far.C * n",
+    "a global import elsewhere": "def load():\n    global far\n    import far\ndef use(): return far.C\n"
+    "def kernel(n, g):\n    load()\n    return use()",
+    "an import inside a class": "def kernel(n, g):\n    class Law:\n        import far as m\n    return Law.m.C * n",
     "a module by another name": "import far as near\nit = near\ndef kernel(n, g):\n    m = it\n    return m.C * n",
     "a module as an argument": "import far\ndef f(m, n): return m.C * n\ndef kernel(n, g): return f(far, n)",
     "a module as a default": "import far\ndef kernel(n, g, m=far): return m.C * n",
@@ -118,6 +121,7 @@ THINGS = {
     "functions in a dict": "f = {'f': lambda x: 1.5 * x}",
     "a set that knows its function": "def h(x): return 1.5 * x if h in f else x\nf = {h}",
     "a frozen law of SciPy": "from scipy import stats\nf = stats.norm(1.5)",
+    "one that is pickled as another": "class Law:\n    c = 1.5\n    def __reduce__(self): return object, ()\nf = Law()",
     "a logger and a pattern": "import logging, re\nlog, word = logging.getLogger('x'), re.compile('1.5')\ndef f(): log, word",
 }
 CALL = "import far\ndef kernel(n, g): return far.f"
@@ -323,6 +327,10 @@ class Scaled(np.ndarray):
     pass
 
 
+class Bare(np.ndarray):
+    __slots__ = ()
+
+
 class MaskedScaled(np.ma.MaskedArray):
     pass
 
@@ -368,7 +376,7 @@ DIFFERENT = [
     1), functools.partial(max, 2), max, min, np.square, np.sum, np.linalg, Law(1).apply, Law(2).apply,
     *(scaled(STEPS.view(Scaled), scale) for scale in (1, 2)), *(scaled(np.ma.ones(2).view(MaskedScaled), s) for s in (1, 2)),
     *(scaled(Share(1, 2), scale) for scale in (1, 2)), *(scaled(Day(2020, 1, 1), scale) for scale in (1, 2)),
-    STEPS[:, ::2].view(Scaled), STEPS[:, ::2].copy().view(Scaled),
+    STEPS[:, ::2].view(Scaled), STEPS[:, ::2].copy().view(Scaled), STEPS.view(Bare),
 ]  # fmt: skip
 
 
