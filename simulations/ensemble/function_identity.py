@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from gradnoise.simulations.ensemble.identity_walk import Walk
 
-__all__ = ["fingerprint", "identity"]
+__all__ = ["fingerprint", "identity", "renew"]
 
 _FROZEN: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
 
@@ -78,6 +78,42 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     return _hashed(parts), tuple(_SameObject(value) for value in walk.unknown)
 
 
+def renew(function: Callable[..., Any]) -> None:
+    """Compile anew what Numba has compiled of all that a function calls, where something that it reads has changed since.
+
+    Parameters
+    ----------
+    function : callable
+        Which is about to be compiled itself.
+
+    Examples
+    --------
+    >>> import numba
+    >>> from gradnoise.simulations.ensemble.function_identity import renew
+    >>> scale = 2.0
+    >>> @numba.njit
+    ... def scaled(x):
+    ...     return scale * x
+    >>> def twice(x):
+    ...     return 2 * scaled(x)
+    >>> renew(twice)
+    >>> scaled(1.0)
+    2.0
+    >>> scale = 3.0
+    >>> renew(twice)
+    >>> scaled(1.0)
+    3.0
+    """
+    walk = Walk(strict=False, ours_by_content=True)
+    walk.form(getattr(function, "py_func", function), "function")
+    walk.definitions()
+    for compiled in walk.compiled:
+        if compiled is not function and _is_outdated(compiled):
+            _FROZEN[compiled] = fingerprint(compiled)  # first, as functions may call each other
+            renew(compiled)  # what it calls becomes a part of it
+            compiled.recompile()
+
+
 class _SameObject:
     """A key that is equal for one object only, and keeps it alive."""
 
@@ -95,14 +131,19 @@ def _hashed(form: Any) -> str:
     return hashlib.sha256(json.dumps(form).encode()).hexdigest()
 
 
-def _check_frozen(compiled: Any) -> None:
-    """Refuse a function of Numba that was compiled before a change: it computes with what it read then, in this process only."""
+def _is_outdated(compiled: Any) -> bool:
+    """Whether it is a function of Numba that was compiled before a change of something that it reads."""
     if not hasattr(compiled, "recompile"):  # a `Kernel` is compiled anew by itself
-        return
+        return False
     now = fingerprint(compiled)
     if not compiled.signatures:
         _FROZEN[compiled] = now
-    elif _FROZEN.setdefault(compiled, now) != now:
+    return _FROZEN.setdefault(compiled, now) != now
+
+
+def _check_frozen(compiled: Any) -> None:
+    """Refuse a function of Numba that was compiled before a change: it computes with what it read then, in this process only."""
+    if _is_outdated(compiled):
         raise TypeError(
             f"{compiled.__name__} must be compiled anew, as something that it reads has changed since: call "
             f"{compiled.__name__}.recompile() first"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradnoise.simulations.ensemble.code_origin import is_ours
-from gradnoise.simulations.ensemble.function_identity import fingerprint
+from gradnoise.simulations.ensemble.function_identity import fingerprint, renew
 from gradnoise.simulations.ensemble.machine_code import keep_on_disk
 
 __all__ = ["Kernel", "kernel", "part"]
@@ -111,6 +111,8 @@ class Kernel:
         frozen = None if is_ours(self.py_func.__module__) else fingerprint(self.py_func)
         with _LOCK:
             if self._compiled is None or frozen != self._frozen:
+                if frozen is not None:
+                    renew(self.py_func)
                 self._compiled, self._frozen = _dispatcher(self.py_func, self._options), frozen
             return self._compiled
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from gradnoise.simulations.ensemble.function_identity import identity
+from gradnoise.simulations.ensemble.function_identity import identity, renew
 
 __all__ = ["callback", "keep_on_disk"]
 
@@ -72,6 +72,7 @@ def callback(function: Callable[..., Any], signature: str, **options: Any) -> An
     from numba.core import sigutils
     from numba.core.ccallback import CFunc  # what numba.cfunc makes, and compiles before a cache could be given to it
 
+    renew(function)
     made = CFunc(function, sigutils.normalize_signature(signature), locals={}, options=options)
     keep_on_disk(made, function, options)
     made.compile()

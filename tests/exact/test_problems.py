@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradnoise.simulations.ensemble import kernel
 from gradnoise.simulations.sde import Problem, weak_error
 from gradnoise.simulations.sde.derivatives import check_derivatives
 from gradnoise.simulations.sde.standard_problems import STANDARD, logistic, tanh_network, two_basin
@@ -156,6 +157,38 @@ def test_a_change_in_another_module_is_seen(monkeypatch, module, name, value):
     monkeypatch.setattr(module, name, value)
     after = Problem(read_from_far, read_from_far_gradients, DATA, np.array([1.0]))
     assert after.loss([1.0]) == before.loss([1.0]) == 3 and after.sample_gradients([1.0])[0, 0] == 3
+
+
+@numba.njit
+def inner_factor():
+    return SCALE
+
+
+@numba.njit
+def outer_factor():
+    return 0.5 * inner_factor()
+
+
+def read_through_two(theta, data, out):
+    out[:] = outer_factor() * theta[0]
+
+
+def read_through_two_gradients(theta, data, out):
+    out[:] = outer_factor()
+
+
+@pytest.mark.compiled
+def test_compiled_functions_between_are_compiled_anew(monkeypatch):
+    """Numba keeps what each of them has read; one kernel and one problem call them, and each is asked first once."""
+    factor = kernel(lambda: outer_factor())
+    problem = Problem(read_through_two, read_through_two_gradients, DATA, np.array([1.0]))
+    assert (problem.loss([1.0]), factor()) == (1.0, 1.0)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert (problem.loss([1.0]), factor()) == (1.5, 1.5)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 5.0)
+    assert (factor(), problem.loss([1.0])) == (2.5, 2.5)
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert (problem.loss([1.0]), factor()) == (1.5, 1.5)
 
 
 def at_many_points(theta, data, out):
