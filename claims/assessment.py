@@ -102,7 +102,9 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
                 for label, q in found.quantities.items()
             )
             twins = tuple(_twin(found, name, p, level) for name, p in found.twins)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             verdict, components, found = Judgement(ERROR), (), Failure.of(error)
     return Entry(
         id=id,
@@ -124,7 +126,9 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
 def _twin(found: Measured, name: str, predictions: Predictions, level: float) -> Twin:
     try:
         return Twin(name, dict(predictions), _judge(found, predictions, level).verdict)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Twin(name, {}, ERROR, Failure.of(error))
 
 

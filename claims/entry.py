@@ -98,10 +98,14 @@ class Failure:
     traceback: str
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: BaseException) -> Failure:
         """Describe an exception."""
-        as_instance(error, "error", Exception)
-        texts = (type(error).__name__, str(error), "".join(traceback.format_exception(error)))
+        as_instance(error, "error", BaseException)
+        try:
+            message = str(error)
+        except BaseException:  # it may raise anything, as any method of somebody else's class
+            message = "<its message cannot be made>"
+        texts = (type(error).__name__, message, "".join(traceback.format_exception(error)))
         return cls(*(text.encode(errors="backslashreplace").decode() for text in texts))  # names of files may be no UTF-8
 
     def __str__(self) -> str:

@@ -360,6 +360,28 @@ def test_a_claim_that_raises_is_an_error_and_the_others_are_judged(method, monke
     assert "could not be judged" in page.read_text(encoding="utf-8")
 
 
+class Speechless(Exception):
+    def __str__(self):
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), GeneratorExit(), Speechless(), BaseException("text")], ids=lambda e: type(e).__name__
+)
+@pytest.mark.parametrize("method", ["measure", "published", "sabotaged"])
+def test_whatever_a_claim_raises_is_an_error_of_it_alone(error, method, monkeypatch):
+    """A SystemExit(0) would end the run as if all had been judged."""
+
+    def leave(*args):
+        raise error
+
+    monkeypatch.setattr(CLAIMS["zhu2019.d1"], method, leave)
+    report = registry.verify(["zhu2019.d1", "zhu2019.trace-norm"], sabotage=True)
+    failed, judged = sorted(report.entries, key=lambda entry: entry.id)
+    assert (judged.verdict, failed.verdict, report.as_expected) == ("holds", "error", False)
+    assert failed.error is not None and failed.error.type == type(error).__name__
+
+
 def test_a_correction_that_raises_leaves_the_verdict_on_what_was_published(monkeypatch):
     monkeypatch.setattr(CLAIMS["zhu2019.d1"], "corrected", lambda: {"nothing": 1.0})
     published, corrected = registry.verify(["zhu2019.d1", "zhu2019.d1.corrected"]).entries
