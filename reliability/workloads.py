@@ -47,7 +47,7 @@ def dask(folder: str) -> Any:
     """The same on two dask workers, processes of this machine."""
     from distributed import Client, LocalCluster  # pyright: ignore[reportMissingImports]
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster):
         return processes(folder, "dask")
 
 

@@ -322,7 +322,7 @@ def test_the_error_budget_covers_all_comparisons():
         sampled = {label for label, q in quantities.items() if not isinstance(q, Computed)}
         twins = [p for _, p in claim.sabotaged()] * (2 if claim.corrected() else 1)
         total += sum(len(sampled & set(p)) for p in (claim.published(), claim.corrected(), *twins))
-    assert 0 < total <= registry.COMPARISONS
+    assert 0 < total <= assessment.COMPARISONS
 
 
 def test_the_json_report_has_its_promised_shape(tmp_path):

@@ -8,6 +8,7 @@ fails.
 import errno
 import io
 import json
+import os
 import shutil
 import zipfile
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.cli.main import main
-from gradnoise.simulations.neural import checkpoints, experiments
+from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
 from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, PREVIOUS, load_checkpoint
@@ -291,14 +292,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         save(content, file)
         saved.append(content)
         if len(saved) == 3:
-            monkeypatch.setattr(checkpoints.os, "fsync", no_room)
+            monkeypatch.setattr(os, "fsync", no_room)
 
     def no_room(handle):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", full)
-        patched.setattr(checkpoints.os, "fsync", checkpoints.os.fsync)
+        patched.setattr(os, "fsync", os.fsync)
         with pytest.raises(OSError, match=r"no checkpoint of step 4 could be written to .*cut.*No space left"):
             in_folder(tmp_path / "cut")
     monkeypatch.undo()

@@ -288,7 +288,7 @@ BAD = [
     (lambda: GOOD.risk_bound(-1.0, 2, 5), ValueError, "step_size must be > 0"),
     (lambda: GOOD.excess_risk(0.1, 2, [1, 2**63]), (TypeError, ValueError), "n_steps must be"),
     (lambda: GOOD.excess_risk(0.1, 2, 10**400), ValueError, "n_steps must be within the range of floats"),
-    (lambda: GOOD.excess_risk(0.1, 2, np.ma.masked_array([1, 2], mask=[0, 1])), TypeError, "n_steps must not be masked"),
+    (lambda: GOOD.excess_risk(0.1, 2, np.ma.masked_array([1, 2], mask=[False, True])), TypeError, "n_steps must not be masked"),
     (lambda: bound_constants(cast(Any, 1), START, 0.1, WeightMoments.of(2), "two-term"), TypeError, "assumptions must be of"),
     (lambda: bound_constants(GOOD.assumptions(), START, 0.1, WeightMoments.of(2), "sharp"), ValueError, "form must be one of"),
     (
