@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["draw_into_files", "needs_torch", "seed_of", "worker_count"]
+__all__ = ["draw_into_files", "named_as_options", "needs_torch", "seed_of", "worker_count"]
 
 
 def needs_torch() -> None:
@@ -41,6 +43,26 @@ def seed_of(seed: int | None) -> int:
     from gradnoise.theory._validation import as_count
 
     return DEFAULT_SEED if seed is None else as_count(seed, "--seed", at_least=0)
+
+
+@contextmanager
+def named_as_options(**options: str) -> Iterator[None]:
+    """Context in which an error that begins with the name of an argument begins with that of the option.
+
+    Examples
+    --------
+    >>> with named_as_options(n_steps="--steps"):
+    ...     raise ValueError("n_steps must be >= 0, got -1")
+    Traceback (most recent call last):
+    ValueError: --steps must be >= 0, got -1
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        name, space, rest = str(error).partition(" ")
+        if name not in options:
+            raise
+        raise type(error)(f"{options[name]}{space}{rest}") from error
 
 
 def draw_into_files() -> None:

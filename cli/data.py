@@ -30,7 +30,7 @@ def run(*, name: str | None, folder: Path | None, download: bool) -> None:
         table.add_column(column, justify=side, overflow="fold")  # type: ignore[arg-type]
     for found in fetch.available(folder):
         if name in (None, found.name):
-            table.add_row(found.name, str(found.n_train or ""), str(found.n_test or ""), found.problem or "ready")
+            table.add_row(found.name, str(found.n_train or ""), str(found.n_test or ""), escape(found.problem or "ready"))
     if not table.row_count:
         raise ValueError(f"name must be one of {', '.join(('digits', *fetch.SOURCES))}, got {name!r}")
     console.print(table)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gradnoise.cli import interruption
-from gradnoise.cli.common import draw_into_files, seed_of
+from gradnoise.cli.common import draw_into_files, named_as_options, seed_of
 from gradnoise.cli.console import console, errors, say, write_json_text
 from gradnoise.cli.files import Files, check_file, goes_to_stdout, json_into
 from gradnoise.simulations import sde
@@ -56,7 +56,8 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
     steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps", at_most=_MOST_STEP_SIZES))]
     seed = seed_of(seed)
     measure = sde.strong_error if settings.kind == "strong" else sde.weak_error
-    with interruption.working(interruption.resume(store)):
+    named = named_as_options(step_sizes="--largest-step and its halves", n_paths="--paths")
+    with interruption.working(interruption.resume(store)), named:
         study = measure(
             standard.build(),
             steps,

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gradnoise.cli import interruption
-from gradnoise.cli.common import needs_torch, seed_of
+from gradnoise.cli.common import named_as_options, needs_torch, seed_of
 from gradnoise.cli.console import console, say, write_json_text
 from gradnoise.cli.files import Files, check_writable, goes_to_stdout, json_into
 
@@ -44,7 +44,7 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
     from gradnoise.simulations.neural import experiments
 
     chosen = seed_of(seed)
-    with interruption.working(interruption.resume(out, "--out")):
+    with interruption.working(interruption.resume(out, "--out")), named_as_options(n_steps="--steps"):
         records = experiments.run(
             settings.experiment,
             settings.dynamics,

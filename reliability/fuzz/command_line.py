@@ -101,7 +101,9 @@ def _options(callback: Any) -> Iterator[_Option]:
             (values for k, values in ((bool, (None,)), (int, _WHOLE), (float, _REAL), (Path, _PATHS)) if k in kinds), _TEXT
         )
         if isinstance(info, typer.models.OptionInfo):
-            yield _Option(max(info.param_decls or (f"--{name.replace('_', '-')}",), key=len), True, values)
+            written = [info.default, *(info.param_decls or ())]  # where it is annotated, the first one is found as default
+            names = [n for n in written if isinstance(n, str)] or [f"--{name.replace('_', '-')}"]
+            yield _Option(max(names, key=len), True, values)
         else:
             yield _Option(name, False, values)
 

@@ -267,7 +267,10 @@ def run(
     settings: dict[str, Any] = {"experiment": experiment, "stream": asdict(stream), "data": task.facts}
     noise = stream
     if start is not None:
-        content, other = load_checkpoint(as_folder(start, "start"))
+        try:
+            content, other = load_checkpoint(as_folder(start, "start"))
+        except ValueError as error:
+            raise ValueError(f"start must be the folder of a run: {error}") from None
         if other.get("experiment") != experiment or other.get("stream") != json.loads(json.dumps(settings["stream"])):
             raise ValueError(f"start must be a run of {experiment} with the same seed, got {os.fspath(start)!r}")
         _load(task, content, other, start)

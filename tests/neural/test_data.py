@@ -353,6 +353,14 @@ def test_the_command_lists_what_is_there(fashion, monkeypatch, capsys):
     assert any("svhn" in line and "folder must hold" in line for line in lines)
 
 
+def test_the_name_of_a_folder_is_no_markup(tmp_path, monkeypatch, capsys):
+    """It would catch a path that is printed as rich's markup, which a bracket makes a traceback of."""
+    monkeypatch.setattr("sys.argv", ["gradnoise", "data", "--data-dir", str(tmp_path / "[/red]")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code and "[/red]" in "".join(capsys.readouterr().out.split())
+
+
 def test_sizes_of_the_networks():
     def count(model):
         return sum(p.numel() for p in model.parameters())
