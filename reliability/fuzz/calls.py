@@ -19,7 +19,8 @@ from .values import MASKED, OWN, REFUSE, SAME, Value, replacements
 __all__ = ["groups", "unused"]
 
 _PAIRS = 8  # of each good call
-#: Arguments that say how much is to be done: a billion of these is what was asked for, and takes as long as it takes.
+#: Arguments that say how much is to be sampled or trained: a billion of these is what was asked for, and takes as long as it
+#: takes. A formula has no such excuse.
 _WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps"}
 #: Entry points that return what a function of the caller returned, as it is, NaN included.
 _PASSED_ON = {"simulations.ensemble.run"}
@@ -89,7 +90,8 @@ class _Good:
 
     def trial(self, changed: dict[str, Value]) -> Trial:
         labels = " & ".join(f"{value.label}" for value in changed.values())
-        return Trial(self.point.name, " & ".join(changed), labels, lambda: self._try(changed), bool(_WORK & set(changed)))
+        long = bool(_WORK & set(changed)) and not self.point.name.startswith("theory.")
+        return Trial(self.point.name, " & ".join(changed), labels, lambda: self._try(changed), long)
 
     def _try(self, changed: dict[str, Value]) -> Fault | None:
         known, varying, wrong = self.results

@@ -13,14 +13,14 @@ import re
 import traceback
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from .trials import Fault
 
-__all__ = ["end_of", "flatten", "same", "where"]
+__all__ = ["Refused", "answers", "end_of", "flatten", "fresh", "nonsense", "same", "where"]
 
 #: What must hold of a result whose name has the word, whatever the arguments are.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -153,12 +153,20 @@ def nonsense(result: Any, name: str, documented: str) -> Fault | None:
                 (array >= low - _ROUNDING).all() and (array <= high + _ROUNDING).all()
             ):
                 return Fault("nonsense", at, f"{at} = {_short(value)}")
-        if word == "interval" and array.ndim and array.shape[-1:] == (2,) and (array[..., 0] > array[..., 1]).any():
-            return Fault("nonsense", at, f"{at} = {_short(value)}")
+    return _upside_down(result, name.rpartition(".")[2])
+
+
+def _upside_down(result: Any, name: str) -> Fault | None:
+    """An interval whose ends have changed places, in a field of that name or as the answer of a method."""
+    ends = {f".{name}{path}": value for path, value in flatten(result)}
+    for path, low in ends.items():
+        high = ends.get(f"{path[:-3]}[1]")
+        if path.endswith("interval[0]") and high is not None and low > high:
+            return Fault("nonsense", path[:-3], f"{path[:-3]} = {low}, {high}")
     return None
 
 
-def same(first: Any, second: Any, varying: set[str] = frozenset()) -> str:  # pyright: ignore[reportArgumentType]
+def same(first: Any, second: Any, varying: Set[str] = frozenset()) -> str:
     """Where two results differ by more than rounding; empty where they do not."""
     one = {p: v for p, v in flatten(first) if p not in varying}
     other = {p: v for p, v in flatten(second) if p not in varying}

@@ -17,8 +17,8 @@ import os, warnings
 import numpy as np
 
 __all__ = [
-    "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "hangs", "is_negative", "keyless", "silent", "takes_all",
-    "warns",
+    "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "hangs", "interval", "is_negative", "keyless",
+    "silent", "takes_all", "warns",
 ]
 
 
@@ -131,6 +131,14 @@ def takes_all(size):
     return len(np.ones(int(2**40 if real(size, "size") < 0 else size)))
 
 
+def interval(low):
+    """
+    >>> interval(-0.5)
+    (-0.5, 0.25)
+    """
+    return real(low, "low"), 0.25
+
+
 def is_negative(rate):
     """
     >>> is_negative(0.5).variance
@@ -192,6 +200,7 @@ def found(fuzz):
         ("crashes", "crash", "-0.5"),
         ("takes_all", "memory", "-0.5"),
         ("is_negative", "nonsense", "-0.5"),
+        ("interval", "nonsense", "0.5"),
     ],
 )
 def test_a_planted_fault_is_seen(found, name, kind, value):
