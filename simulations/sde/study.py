@@ -190,12 +190,6 @@ def _study(
         )  # fmt: skip
 
     moments = run(coupling, n_paths, stream, progress)
-    if not np.isfinite(moments.mean).all():
-        steps = (coupling.finest * np.array(coupling.multiples))[~np.isfinite(moments.mean)]
-        raise ValueError(
-            f"step_sizes must keep all paths finite, got NaN or infinity at {steps.tolist()}: either the paths diverge, or the "
-            f"problem's functions raise, or are not finite, where the paths go"
-        )
     checked = min(n_paths, max(_CHECKED_PATHS, n_paths // _CHECKED_SHARE))
     check = run(coupling.of_reference(), checked, stream.child(1), False)
     differences = [check.along(unit) for unit in np.eye(len(coupling.multiples))]
@@ -288,11 +282,23 @@ def _block(
 ) -> tuple[np.ndarray, ...]:
     iterates, references, controls = final_points(n_paths, generator, problem, coupling, weighed)
     if function is None:
-        return JointMoments.of(((iterates - references) ** 2).sum(axis=-1)).as_block()
+        return _moments(((iterates - references) ** 2).sum(axis=-1), coupling)
     values = np.empty((2, *controls.shape))
     for points, out in zip((iterates, references), values, strict=True):
         _mean_values(compiled(function, "test_function"), problem.data, points, out)
-    return JointMoments.of(values[0] - values[1] - controls).as_block()
+    return _moments(values[0] - values[1] - controls, coupling)
+
+
+def _moments(samples: np.ndarray, coupling: Coupling) -> tuple[np.ndarray, ...]:
+    """Moments of a block's paths at all step sizes, (n_paths, levels), if all of them are finite."""
+    diverged = ~np.isfinite(samples).all(axis=0)
+    if diverged.any():
+        steps = (coupling.finest * np.array(coupling.multiples))[diverged]
+        raise ValueError(
+            f"step_sizes must keep all paths finite, got NaN or infinity at {steps.tolist()}: either the paths diverge, or the "
+            f"problem's functions raise, or are not finite, where the paths go"
+        )
+    return JointMoments.of(samples).as_block()
 
 
 @kernel
