@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.simulations.neural import tails, traces
+from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.theory.sampling import Minibatch
 
 from .architectures import BUILDERS, N
@@ -24,18 +25,28 @@ from .test_architectures import B, exact
 SEEDS, LEAST, DIRECTIONS = 200, 177, 30
 
 
-class Dense:
-    """Operators of matrices."""
+class Dense(LossOperators):
+    """Operators of matrices, without a network."""
 
     def __init__(self, true):
         self.H, self.G, self.n = torch.as_tensor(true.H), torch.as_tensor(true.G), N
-        self.parameters = torch.zeros(len(true.H), dtype=torch.float64)
-        self.device, self.dimension = self.parameters.device, len(self.parameters)
+
+    @property
+    def parameters(self):
+        return torch.zeros(len(self.H), dtype=torch.float64)
+
+    @property
+    def device(self):
+        return self.H.device
+
+    @property
+    def dimension(self):
+        return len(self.H)
 
     def hessian_product(self, u):
         return self.H @ u
 
-    def hessian_here(self):
+    def hessian_here(self, n_products=None):
         return self.hessian_product
 
     def matrix_product(self, v):
