@@ -39,7 +39,7 @@ from gradnoise.simulations.sde.coupled_kernel import (
     Study,
     follow_paths,
 )
-from gradnoise.simulations.sde.problem import Problem, compiled, lanes, written
+from gradnoise.simulations.sde.problem import Problem, compiled, gradient_matrices, lanes, writer
 from gradnoise.theory._validation import FloatArray
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise
 
@@ -201,11 +201,13 @@ def sensitivities(problem: Problem, function: Callable[..., None], coupling: Cou
     check_fits(8 * n_numbers, f"step_sizes, time and {d} parameters make sensitivities")
     result = np.zeros((len(coupling.multiples), n_finest, d))
 
+    values, gradients = writer(function, "test_function", problem.data, (problem.n,)), gradient_matrices(problem)
+
     def value(theta: FloatArray) -> float:
-        return float(written(function, "test_function", theta, problem.data, (problem.n,)).mean())
+        return float(values(theta).mean())
 
     def gradient(theta: FloatArray) -> FloatArray:
-        return problem.sample_gradients(theta).mean(axis=1)
+        return gradients(theta).mean(axis=1)
 
     def differences(f: Callable[[FloatArray], Any], theta: FloatArray) -> FloatArray:
         moves = np.diag(steps)

@@ -16,7 +16,7 @@ from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
 from gradnoise.simulations.sde.trial import try_out, within_bounds
 from gradnoise.theory._validation import FloatArray, as_array, as_flag
 
-__all__ = ["Problem", "compiled", "first_call", "lanes", "written"]
+__all__ = ["Problem", "compiled", "first_call", "gradient_matrices", "lanes", "writer", "written"]
 
 #: Numba's signatures, of (theta, data, out).
 _LOSSES = "void(float64[::1], float64[:, ::1], float64[::1])"
@@ -116,10 +116,7 @@ class Problem:
 
     def sample_gradients(self, theta: ArrayLike) -> FloatArray:
         """Gradient matrix G, (d, n)."""
-        at = self._point(theta)
-        if self.vectorized:
-            return self._gradients_at_many(at[:, np.newaxis])[:, :, 0]
-        return written(self.gradients, "gradients", at, self.data, (self.dimension, self.n))
+        return gradient_matrices(self)(self._point(theta))
 
     def loss(self, theta: ArrayLike) -> float:
         """Empirical risk."""
@@ -156,6 +153,15 @@ class Problem:
         sizes = np.abs(apart).max(axis=(1, 2), keepdims=True)  # each parameter has units of its own
         if not (np.abs(together - apart) <= _ROUNDING * sizes).all():
             raise ValueError("gradients must write those of each theta into out[:, :, k], got others for several thetas at once")
+
+
+def gradient_matrices(problem: Problem) -> Callable[[FloatArray], FloatArray]:
+    """Return G (d, n) of a problem as a function of theta, for many points: its machine code is looked up once."""
+    shape = (problem.dimension, problem.n)
+    if not problem.vectorized:
+        return writer(problem.gradients, "gradients", problem.data, shape)
+    at_many = writer(problem.gradients, "gradients", problem.data, (*shape, 1), vectorized=True)
+    return lambda theta: at_many(theta[:, np.newaxis])[:, :, 0]
 
 
 def lanes(problem: Problem) -> int:
@@ -227,9 +233,21 @@ def written(
     vectorized: bool = False,
 ) -> FloatArray:
     """Return what a function of a problem writes at a point; NaN is what it does not write."""
-    out = np.full(shape, np.nan)
-    _call(compiled(function, name, vectorized), np.ascontiguousarray(theta), data, out)
-    return out
+    return writer(function, name, data, shape, vectorized=vectorized)(theta)
+
+
+def writer(
+    function: Callable[..., None], name: str, data: FloatArray, shape: tuple[int, ...], *, vectorized: bool = False
+) -> Callable[[FloatArray], FloatArray]:
+    """Return `written` as a function of theta; to see whether a function has changed takes longer than to call it."""
+    machine_code = compiled(function, name, vectorized)
+
+    def at(theta: FloatArray) -> FloatArray:
+        out = np.full(shape, np.nan)
+        _call(machine_code, np.ascontiguousarray(theta), data, out)
+        return out
+
+    return at
 
 
 @kernel
