@@ -164,7 +164,7 @@ def _is_worker(pid: int) -> bool:
 
 def damaged_blocks(flips: int, cuts: int) -> Iterator[Outcome]:
     """Bits flipped in blocks, blocks cut off, exchanged, and taken from another study."""
-    name, chance = "ensemble, loky", random.Random(1)
+    chance = random.Random(1)
     with tempfile.TemporaryDirectory() as scratch:
         store = Path(scratch) / "store"
         reference = workloads.processes(str(store), "threading")
@@ -190,7 +190,7 @@ def damaged_blocks(flips: int, cuts: int) -> Iterator[Outcome]:
             "a block of another study": (cuts, lambda whole: dict.fromkeys(list(whole)[:1], foreign)),
         }
         for kind, (times, damage) in kinds.items():
-            outcome = Outcome(f"{name}: {kind}")
+            outcome = Outcome(f"ensemble, threads: {kind}")
             for _ in range(times):
                 outcome.count(again(damage))
             yield outcome
