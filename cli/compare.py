@@ -9,8 +9,8 @@ from rich.table import Table
 from gradnoise.claims.judgement import HOLDS, placed
 from gradnoise.cli import interruption
 from gradnoise.cli.common import needs_torch, seed_of
-from gradnoise.cli.console import console, write_json_text
-from gradnoise.cli.files import Files, goes_to_stdout, json_into
+from gradnoise.cli.console import console
+from gradnoise.cli.files import check_json, deliver
 from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
 from gradnoise.theory._validation import as_choice, as_count
 
@@ -35,21 +35,15 @@ def run(
     as_choice(figure, "FIGURE", tuple(PROTOCOLS))
     as_choice(budget, "--budget", ("quick", "full"))
     as_count(seeds, "--seeds")
-    to_stdout = goes_to_stdout(json)
+    check_json(json)
     needs_torch()
     from gradnoise.simulations.neural.comparison import compare
 
     chosen = seed_of(seed)
     with interruption.working(interruption.resume(store)):
         found = compare(PROTOCOLS[figure][budget], seeds, rng=chosen, device=device, data_folder=data, n_jobs=jobs, store=store)
-    files = Files()
-    with interruption.saving():
-        files.write(None if to_stdout else json, json_into(found))
-    if to_stdout:
-        write_json_text(found.to_json())
-    else:
-        console.print(_table(found, f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"))
-    files.tell()
+    title = f"{figure}, {found.protocol.experiment}, {seeds} repetitions, seed {chosen}"
+    deliver(found, json, lambda: console.print(_table(found, title)))
 
 
 def _table(found: Comparison, title: str) -> Table:

@@ -13,10 +13,11 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 
-from gradnoise.cli.console import console, say
+from gradnoise.cli import interruption
+from gradnoise.cli.console import console, errors, say, write_json_text
 from gradnoise.cli.gate import NotSaved
 
-__all__ = ["Files", "WithJson", "check_file", "check_writable", "goes_to_stdout", "json_into"]
+__all__ = ["Files", "check_file", "check_json", "check_writable", "deliver", "is_stdout"]
 
 
 class WithJson(Protocol):
@@ -71,19 +72,21 @@ def _not_writable(name: str, kind: str, path: Path, error: Exception) -> ValueEr
     return ValueError(f"{name} must be a {kind} that can be written, got {str(path)!r}: {reason}")
 
 
-def goes_to_stdout(json: Path | None) -> bool:
-    """Return whether JSON is to be written to stdout, for "-"; see that a file for it can be written.
+def check_json(json: Path | None) -> None:
+    """See that a file for ``--json`` can be written, before anything is computed.
 
     Raises
     ------
     ValueError
         If it cannot.
     """
-    if json is not None and str(json) == "-":
-        return True
-    if json is not None:
+    if json is not None and not is_stdout(json):
         check_file(json, "--json")
-    return False
+
+
+def is_stdout(json: Path | None) -> bool:
+    """Whether ``--json`` stands for stdout, by "-"."""
+    return json is not None and str(json) == "-"
 
 
 class Files:
@@ -112,7 +115,27 @@ class Files:
             raise failure
 
 
-def json_into(result: WithJson) -> Callable[[Path], None]:
+def deliver(
+    result: WithJson,
+    json: Path | None,
+    show: Callable[[], None],
+    plots: Iterable[tuple[Path | None, Callable[[Path], None]]] = (),
+) -> None:
+    """Write a result to its files, as JSON and as each of the plots; then print it, by `show` or as JSON for "-"."""
+    to_stdout = is_stdout(json)
+    files = Files()
+    with interruption.saving():
+        files.write(None if to_stdout else json, _json_into(result))
+        for path, draw in plots:
+            files.write(path, draw)
+    if to_stdout:
+        write_json_text(result.to_json())
+    else:
+        show()
+    files.tell(errors if to_stdout else console)
+
+
+def _json_into(result: WithJson) -> Callable[[Path], None]:
     """Return a function that writes a result as JSON to a file, for `Files.write`."""
 
     def write(path: Path) -> None:

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from gradnoise.cli import interruption
 from gradnoise.cli.common import draw_into_files, named_as_options, seed_of
-from gradnoise.cli.console import console, errors, say, write_json_text
-from gradnoise.cli.files import Files, check_file, goes_to_stdout, json_into
+from gradnoise.cli.console import console, say
+from gradnoise.cli.files import check_file, check_json, deliver
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde import OrderStudy
 from gradnoise.simulations.sde.standard_problems import STANDARD
@@ -46,7 +46,7 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
     as_choice(settings.kind, "KIND", ("strong", "weak"))
     as_choice(settings.problem, "--problem", tuple(STANDARD))
     as_count(settings.paths, "--paths")
-    to_stdout = goes_to_stdout(json)
+    check_json(json)
     if plot is not None:
         check_file(plot, "--plot")
         if plot.suffix not in _PICTURES:
@@ -70,15 +70,8 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
             n_jobs=jobs,
             store=store,
         )
-    files = Files()
-    with interruption.saving():
-        files.write(None if to_stdout else json, json_into(study))
-        files.write(plot, lambda path: _draw(study, settings, path))
-    if to_stdout:
-        write_json_text(study.to_json())
-    else:
-        _print(study, settings, seed)
-    files.tell(errors if to_stdout else console)
+    plots = [(plot, lambda path: _draw(study, settings, path))]
+    deliver(study, json, lambda: _print(study, settings, seed), plots)
 
 
 def _print(study: OrderStudy, settings: Settings, seed: int) -> None:

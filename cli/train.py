@@ -10,8 +10,8 @@ from rich.table import Table
 
 from gradnoise.cli import interruption
 from gradnoise.cli.common import named_as_options, needs_torch, seed_of
-from gradnoise.cli.console import console, say, write_json_text
-from gradnoise.cli.files import Files, check_writable, goes_to_stdout, json_into
+from gradnoise.cli.console import console, say
+from gradnoise.cli.files import check_json, check_writable, deliver
 
 __all__ = ["Settings", "diagnose", "train"]
 
@@ -84,7 +84,7 @@ def diagnose(
     json: Path | None,
 ) -> None:
     """Diagnose the network of a run; print the numbers, or write them as JSON."""
-    to_stdout = goes_to_stdout(json)
+    check_json(json)
     needs_torch()
     from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose_operators
@@ -97,11 +97,4 @@ def diagnose(
             rng=seed_of(seed),
             n_probes=probes,
         )
-    files = Files()
-    with interruption.saving():
-        files.write(None if to_stdout else json, json_into(found))
-    if to_stdout:
-        write_json_text(found.to_json())
-    else:
-        console.print(escape(str(found)), highlight=False)
-    files.tell()
+    deliver(found, json, lambda: console.print(escape(str(found)), highlight=False))

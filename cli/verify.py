@@ -18,7 +18,7 @@ from gradnoise.claims.report import Report
 from gradnoise.cli import interruption
 from gradnoise.cli.common import seed_of
 from gradnoise.cli.console import console, errors, write_json_text
-from gradnoise.cli.files import Files, check_writable, goes_to_stdout
+from gradnoise.cli.files import Files, check_json, check_writable, is_stdout
 from gradnoise.cli.gate import FAILED, UNEXPECTED
 
 __all__ = ["run"]
@@ -43,7 +43,8 @@ def run(
     for paper in papers:
         if paper not in registry.PAPERS:
             raise ValueError(f"--paper must be one of {', '.join(registry.PAPERS)}, got {paper!r}")
-    to_stdout = goes_to_stdout(json)
+    check_json(json)
+    to_stdout = is_stdout(json)
     if out is not None:
         check_writable(out, "--out")
     screen = errors if to_stdout else console
