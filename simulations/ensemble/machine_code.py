@@ -31,9 +31,25 @@ def keep_on_disk(compiled: Any, function: Callable[..., Any], options: dict[str,
         cache._cache_file = IndexDataCacheFile(cache.cache_path, f"{cache._impl.filename_base}-{kind}", stamp)
         # Numba would warn of what it cannot keep, as code with a large array in it.
         cache._impl.check_cachable = lambda result: not (getattr(result, "lifted", ()) or result.library.has_dynamic_globals)
+        cache.load_overload, cache.save_overload = _or_none(cache.load_overload), _or_none(cache.save_overload)
     except (RuntimeError, TypeError, AttributeError, ImportError, OSError):  # the last but one are another version of Numba
         return
     compiled._cache = cache
+
+
+def _or_none(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of Numba's cache that gives None, as where nothing is kept, for files that cannot be read or written.
+
+    They may be damaged, the disk full, or the module of a function one that another process cannot import.
+    """
+
+    def tried(*args: Any) -> Any:
+        try:
+            return method(*args)
+        except Exception:  # damaged pickles raise nearly anything
+            return None
+
+    return tried
 
 
 def callback(function: Callable[..., Any], signature: str, **options: Any) -> Any:

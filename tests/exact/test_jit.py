@@ -116,6 +116,44 @@ def test_machine_code_on_disk_is_good_until_a_file_that_it_was_not_made_from_is_
     assert edited == ([13.0, 4.0] if edit[0][0] == "2" else [10.0, 4.0]) and hits == ["0", "0"]
 
 
+TYPED = """
+import builtins, errno, sys
+from gradnoise.simulations.ensemble import callback, kernel
+file, name, full = sys.argv[1], sys.argv[2], sys.argv[3] == "full"
+if full:
+    real = builtins.open
+    def no_room(path, mode="r", *args, **options):
+        if "w" in mode: raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, mode, *args, **options)
+    import numba, numba.core.caching
+    numba.core.caching.open = no_room
+names = {"__name__": name}
+exec(compile(open(file).read(), file, "exec"), names)
+@kernel
+def applied(f, x): return f(x)
+print(applied(callback(names["half"], "float64(float64)"), 3.0), kernel(names["half"])(3.0))
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("damage", ["none", "cut off", "full"])
+def test_machine_code_that_cannot_be_read_or_written_is_compiled_anew(tmp_path, damage):
+    """Catches a function of a module that no process can import, damaged files, and a full disk, in each of two processes."""
+    (tmp_path / "half.py").write_text("def half(x): return x / 2\n")
+
+    def run():
+        variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, "-c", TYPED, str(tmp_path / "half.py"), "no_such_module", damage]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout.split()
+
+    assert run() == ["1.5", "1.5"]
+    kept = [path for path in (tmp_path / "cache").rglob("*.nb*") if path.is_file()]
+    assert bool(kept) == (damage != "full")
+    for path in kept if damage == "cut off" else []:
+        path.write_bytes(path.read_bytes()[:-20])
+    assert run() == ["1.5", "1.5"]
+
+
 CONSTANT, LARGE = 2.0, np.ones((400, 400))
 
 
