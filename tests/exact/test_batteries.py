@@ -91,6 +91,25 @@ def test_what_repeated_runs_found_is_counted(battery):
     assert repeated.shown_flakes(orders) == "2 orders, 14 tests run: 1 failed.\n- seed 2: `tests/a.py::test_b`"
 
 
+def test_a_seed_is_run_again_when_the_code_has_changed_and_only_then(battery, monkeypatch, tmp_path):
+    repeated = battery("repeated")
+    (tmp_path / "theory").mkdir()
+    module = tmp_path / "theory" / "a.py"
+    module.write_text("1")
+    ran = []
+    monkeypatch.setattr(repeated, "RESULTS", tmp_path)
+    monkeypatch.setattr(
+        repeated, "keep", lambda name, found, _: (tmp_path / f"{name}.json").write_text(json.dumps({"found": found}))
+    )
+    monkeypatch.setitem(repeated.BATTERIES, "flakes", (lambda seed: ran.append(seed) or {}, str, ("theory",)))
+    monkeypatch.setattr(repeated, "ROOT", tmp_path)
+    for text, last in (("1", 2), ("1", 3), ("2", 1)):
+        module.write_text(text)
+        monkeypatch.setattr(sys, "argv", ["repeated.py", "flakes", "1", str(last)])
+        assert repeated.main() == 0
+    assert ran == [1, 2, 3, 1]
+
+
 def test_the_page_shows_what_was_kept(battery, monkeypatch, tmp_path):
     page = battery("page")
     text = tmp_path / "page.md"
