@@ -30,6 +30,7 @@ class Limits:
     """What a call may take."""
 
     cpu_seconds: float = 10.0
+    long_cpu_seconds: float = 5.0  # what takes longer by right is given up
     wall_seconds: float = 120.0  # long, as others may have the processors
     memory: int = 3 << 30  # beyond what the process has at its start
     file: int = 256 << 20
@@ -110,6 +111,8 @@ class _Worker:
         """What ended it, and where."""
         os.close(self.pipe)
         _, status = os.waitpid(self.pid, 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)  # processes that a call has left
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         where = _last_words(Path(self.folder) / "fault")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -133,6 +136,7 @@ def _said(line: bytes) -> Fault | None:
 
 def _work(trials: Sequence[Trial], pipe: int, folder: str, limits: Limits) -> None:
     """Work on trials, in the child, which ends here."""
+    os.setsid()
     os.chdir(folder)
     os.environ["HOME"] = folder
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -151,7 +155,7 @@ def _work(trials: Sequence[Trial], pipe: int, folder: str, limits: Limits) -> No
     for trial in trials:
         fault, began = Fault(NOT_TRIED), time.process_time()
         if spent[trial.argument] < limits.argument_seconds:
-            signal.setitimer(signal.ITIMER_PROF, limits.cpu_seconds)
+            signal.setitimer(signal.ITIMER_PROF, limits.long_cpu_seconds if trial.long else limits.cpu_seconds)
             signal.setitimer(signal.ITIMER_REAL, limits.wall_seconds)
             fault = _ran(trial)
             signal.setitimer(signal.ITIMER_PROF, 0)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -217,3 +218,12 @@ def test_what_a_faulty_call_leaves_behind_does_not_reach_the_next(fuzz):
     trials = [fuzz.trials.Trial("f", "x", str(k), lambda k=k: os._exit(1) if k == 1 else None) for k in range(4)]
     ends = [(trial.value, fault and fault.kind) for trial, fault in fuzz.workers.run([trials])]
     assert ends == [("0", None), ("1", "crash"), ("2", None), ("3", None)]
+
+
+def test_processes_that_a_call_has_left_are_ended(fuzz, tmp_path):
+    def leave():
+        (tmp_path / "pid").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+
+    assert [fault for _, fault in fuzz.workers.run([[fuzz.trials.Trial("f", "x", "1", leave)]])] == [None]
+    state = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
