@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,14 +44,14 @@ def main(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     floors = floor or list(grouping.FLOORS)
-    points = _points(floors, only)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as files:
+        tempfile.tempdir = files  # what examples write there, calls find there
+        points = _points(floors, only)
         trials = [group[:limit] for group in _groups(points, floors, only, seed, Path(files))]
         finds, counts = _run(trials, jobs)
     groups, not_tried = grouping.grouped(finds), sum(fault.kind == NOT_TRIED for _, fault in finds)
     print(grouping.text(groups))
-    alone = {trial.name for trial, fault in finds if fault.kind == NO_GOOD_CALL}
-    without_call = sorted({*calls.unused(points), *alone})
+    without_call = sorted({*calls.unused(points), *_without_good_call(trials, finds)})
     print(f"\nno example calls: {', '.join(without_call) or 'none'}")
     found = {
         "calls": dict(counts), "not_tried": not_tried, "without_call": without_call, "groups": grouping.as_records(groups),
@@ -68,24 +69,48 @@ def main(
     raise typer.Exit(1 if groups else 0)
 
 
+def _without_good_call(trials: Sequence[Sequence[Trial]], finds: Sequence[tuple[Trial, Fault]]) -> set[str]:
+    """Names none of whose calls can be repeated; an example that shows a refusal is one that cannot."""
+    once = Counter(trial.name for trial, fault in finds if fault.kind == NO_GOOD_CALL)
+    return {name for name, n in Counter(trial.name for group in trials for trial in group).items() if once[name] == n}
+
+
 def _run(trials: Sequence[Sequence[Trial]], jobs: int) -> tuple[list[tuple[Trial, Fault]], Counter[str]]:
     """Run trials; return what is wrong, and how many there were on each floor."""
-    total, finds, counts = sum(map(len, trials)), [], Counter()
+    total, finds, counts, progress = sum(map(len, trials)), [], Counter(), _Progress()
     with contextlib.suppress(KeyboardInterrupt):  # what was found until then is shown, and not kept
         for done, (trial, fault) in enumerate(workers.run(trials, jobs), 1):
             counts[grouping.floor_of(trial.name)] += 1
             if fault is not None:
                 finds.append((trial, fault))
-            _progress(f"{done} of {total} calls, {len(finds)} finds: {trial.name}", done % 50 == 0)
-    _progress("")
+            progress(f"{done:,} of {total:,} calls, {len(finds):,} finds: {trial.name}")
+    progress.end()
     return finds, counts
 
 
-def _progress(said: str, wanted: bool = True) -> None:
-    """A line that overwrites itself on a terminal. No thread writes it, as what follows forks."""
-    if wanted and sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{said[:120]}")
-        sys.stderr.flush()
+class _Progress:
+    """A line that overwrites itself on a terminal, and elsewhere one every half minute.
+
+    No thread writes it, as what follows forks.
+    """
+
+    def __init__(self) -> None:
+        self.on_terminal = sys.stderr.isatty()
+        self.due = time.monotonic() + self.pause
+
+    @property
+    def pause(self) -> float:
+        return 0.1 if self.on_terminal else 30.0
+
+    def __call__(self, said: str) -> None:
+        if time.monotonic() >= self.due:
+            self.due = time.monotonic() + self.pause
+            sys.stderr.write(f"\r\033[K{said[:120]}" if self.on_terminal else f"{said}\n")
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        if self.on_terminal:
+            sys.stderr.write("\r\033[K")
 
 
 def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
@@ -98,9 +123,10 @@ def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
     if not points:
         return []
     # Examples of the upper floors call what stands on the lower ones; they take a minute.
-    entry_points.record(
-        points, entry_points.files(packages if only else entry_points.FLOORS), lambda name: _progress(f"examples of {name}")
-    )
+    progress = _Progress()
+    documented = entry_points.files(packages if only else entry_points.FLOORS)
+    entry_points.record(points, documented, lambda name: progress(f"examples of {name}"))
+    progress.end()
     return points
 
 

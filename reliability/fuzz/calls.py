@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from .entry_points import Call, EntryPoint
-from .outcomes import Refused, answers, end_of, fresh, nonsense, same
+from .outcomes import Refused, answers, documents, end_of, fresh, nonsense, same
 from .trials import NO_GOOD_CALL, Fault, Trial
 from .values import MASKED, OWN, REFUSE, SAME, Value, replacements
 
@@ -21,7 +21,9 @@ __all__ = ["groups", "unused"]
 _PAIRS = 8  # of each good call
 #: Arguments that say how much is to be sampled or trained: a billion of these is what was asked for, and takes as long as it
 #: takes. A formula has no such excuse.
-_WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps"}
+_WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps", "time"}
+#: Functions that check for others, and the arguments that tell them what their messages shall name.
+_CHECK, _TELLING = re.compile(r"(as|check)_"), ("name", "what")
 #: Entry points that return what a function of the caller returned, as it is, NaN included.
 _PASSED_ON = {"simulations.ensemble.run"}
 
@@ -119,21 +121,24 @@ class _Good:
     def _call(self, changed: dict[str, Any]) -> tuple[Any, Fault | None]:
         arguments = fresh(self.call.arguments) | changed
         paths = any(isinstance(self.call.arguments[name], str | os.PathLike | None) for name in changed)
-        return end_of(lambda: self.point.invoke(arguments), self.names, paths=paths)
+        names = set(self.names)
+        if _CHECK.match(self.point.name.rpartition(".")[2]):
+            names |= {arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)}
+        return end_of(lambda: self.point.invoke(arguments), names, paths=paths)
 
     def _asked(self, found: Any) -> Fault | None:
         """What is wrong with a result, and with what it answers."""
         if self.point.name in _PASSED_ON:
             return None
-        parts = found if isinstance(found, list | tuple) else [found]
-        kinds = {type(part) for part in parts if type(part).__module__ != "builtins"}
-        documented = "\n".join([self.documented, *(inspect.getdoc(kind) or "" for kind in kinds)])
-        if fault := nonsense(found, self.point.name, documented):
+        package = self.point.function.__module__.partition(".")[0]
+        if fault := nonsense(found, self.point.name, self.documented, package):
             return fault
-        for name, ask in answers(found):
-            answer, fault = end_of(ask, {*self.names, *getattr(found, "__dict__", {})})
+        documented = "\n".join([self.documented, *(text for _, text in documents(found, package))])
+        for name, ask in answers(found, package):
+            # What an object is asked without an argument is about the object.
+            answer, fault = end_of(ask, {*self.names, *getattr(found, "__dict__", {}), type(found).__name__})
             text = f"{documented}\n{inspect.getdoc(inspect.getattr_static(type(found), name, None)) or ''}"
-            fault = fault or nonsense(answer, name, text)
+            fault = fault or nonsense(answer, name, text, package)
             if fault is not None:
                 return Fault(f"{fault.kind}", f".{name}: {fault.where}", fault.message)
         return None
@@ -144,5 +149,5 @@ def _short(value: Any) -> str:
 
 
 def unused(points: Sequence[EntryPoint]) -> list[str]:
-    """Names of entry points that no example calls."""
-    return sorted(point.name for point in points if not point.calls)
+    """Names of entry points that no example calls, but for results, which only the package makes, and what takes no argument."""
+    return sorted(p.name for p in points if not (p.calls or p.is_result) and {*p.signature.parameters} - {"self"})

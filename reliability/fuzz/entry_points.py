@@ -116,17 +116,17 @@ def entry_points(doors: Iterable[types.ModuleType], package: str = "gradnoise.")
     for door in doors:
         for name in getattr(door, "__all__", ()):
             value = getattr(door, name)
-            value = getattr(value, "py_func", value)  # of a compiled one
-            if not _is_of(value, package) or id(value) in found:
+            if not _is_of(value, package) or id(value) in found or hasattr(value, "py_func"):  # a kernel checks nothing
                 continue
             public = f"{door.__name__.removeprefix(package)}.{name}"
             if inspect.isfunction(value):
                 found[id(value)] = EntryPoint(public, value, "function")
             elif inspect.isclass(value) and not getattr(value, "_is_protocol", False) and not issubclass(value, BaseException):
-                found[id(value)] = EntryPoint(public, value, "class")
+                if not inspect.isabstract(value):
+                    found[id(value)] = EntryPoint(public, value, "class")
                 above = public_classes & set(value.__mro__[1:])  # whose methods are their own
                 for point in _methods(value, public, package):
-                    if not any(getattr(base, point.name.rpartition(".")[2], None) is point.function for base in above):
+                    if not any(_is_same(getattr(base, point.name.rpartition(".")[2], None), point.function) for base in above):
                         found[id(point)] = point
     return list(found.values())
 
@@ -135,12 +135,19 @@ def _is_of(value: Any, package: str) -> bool:
     return f"{getattr(value, '__module__', '')}.".startswith(package)
 
 
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two methods are one; those of a class are bound anew each time."""
+    return getattr(one, "__func__", one) is getattr(other, "__func__", other)
+
+
 def _methods(owner: type, public: str, package: str) -> Iterator[EntryPoint]:
     for name in dir(owner):
         value = inspect.getattr_static(owner, name)
         inner = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         ours = _is_of(inner, package)
         if not inspect.isfunction(inner) or not ours or (name.startswith("_") and name not in _OPERATORS):
+            continue
+        if getattr(inner, "__isabstractmethod__", False):
             continue
         if isinstance(value, classmethod | staticmethod):
             kind = "classmethod" if isinstance(value, classmethod) else "function"
@@ -186,10 +193,23 @@ class _Recorder:
         if event != "call" or frame.f_code not in self.by_code:
             return
         for point in self.by_code[frame.f_code]:
-            shown = frame.f_back is not None and frame.f_back.f_code.co_filename.startswith("<doctest")
+            wrappers = _wrappers(point)
+            caller = frame.f_back
+            while caller is not None and (caller.f_code in wrappers or caller.f_globals.get("__name__") == "contextlib"):
+                caller = caller.f_back
+            shown = caller is not None and caller.f_code.co_filename.startswith("<doctest")
             kept = point.calls if shown else point.inner
             if len(kept) < _CALLS and (arguments := _arguments(point, frame)) is not None:
                 kept.append(Call(arguments))
+
+
+def _wrappers(point: EntryPoint) -> set[types.CodeType]:
+    """Code of the decorators of an entry point, which stand between it and its caller."""
+    found, function = set(), point.function.__init__ if point.kind == "class" else point.function
+    while (inner := getattr(function, "__wrapped__", None)) is not None:
+        found.add(getattr(function, "__code__", None))
+        function = inner
+    return found
 
 
 def _arguments(point: EntryPoint, frame: types.FrameType) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .trials import Fault
 
-__all__ = ["Refused", "answers", "end_of", "flatten", "fresh", "nonsense", "same", "where"]
+__all__ = ["Refused", "answers", "documents", "end_of", "flatten", "fresh", "nonsense", "same", "where"]
 
 #: What must hold of a result whose name has the word, whatever the arguments are.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -105,22 +105,40 @@ def flatten(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, A
     elif type(value).__module__.partition(".")[0] == "torch":
         if hasattr(value, "detach"):
             yield path, np.asarray(value.detach().cpu().double() if value.is_floating_point() else value.detach().cpu())
-    elif isinstance(value, Mapping):
-        for key in list(value)[:_ITEMS]:
-            yield from flatten(value[key], f"{path}[{key!r}]", depth + 1)
+    else:
+        for inner, part in _parts(value, path):
+            yield from flatten(part, inner, depth + 1)
+
+
+def documents(value: Any, package: str, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """What the docstrings of a package say of the objects within a result, and under which names these stand there."""
+    if depth > _DEPTH or isinstance(value, type):
+        return
+    yield from ((path, inspect.getdoc(kind) or "") for kind in type(value).__mro__ if _is_of(kind, package))
+    for inner, part in _parts(value, path):
+        yield from documents(part, package, inner, depth + 1)
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a container or a record holds, with the names under which it stands there."""
+    if isinstance(value, Mapping):
+        yield from ((f"{path}[{key!r}]", value[key]) for key in list(value)[:_ITEMS])
     elif isinstance(value, list | tuple):
         names = getattr(value, "_fields", None) or [f"[{i}]" for i in range(len(value))]
         for name, item in list(zip(names, value, strict=True))[:_ITEMS]:
-            yield from flatten(item, f"{path}{name}" if name.startswith("[") else f"{path}.{name}", depth + 1)
-    elif dataclasses.is_dataclass(value):
-        for f in dataclasses.fields(value):
-            yield from flatten(getattr(value, f.name, None), f"{path}.{f.name}", depth + 1)
+            yield (f"{path}{name}" if name.startswith("[") else f"{path}.{name}"), item
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield from ((f"{path}.{f.name}", getattr(value, f.name, None)) for f in dataclasses.fields(value))
 
 
-def answers(result: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _is_of(kind: type, package: str) -> bool:
+    return kind.__module__.partition(".")[0] == package
+
+
+def answers(result: Any, package: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Properties of an object of the package, and its methods that need no argument."""
     owner = type(result)
-    if owner.__module__.partition(".")[0] in ("builtins", "numpy", "torch", "types", "collections"):
+    if not any(_is_of(kind, package) for kind in owner.__mro__):
         return
     for name in dir(owner):
         if name.startswith("_") or _NOT_ASKED.search(name):
@@ -134,16 +152,18 @@ def answers(result: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
                 yield name, lambda name=name: getattr(result, name)()
 
 
-def nonsense(result: Any, name: str, documented: str) -> Fault | None:
+def nonsense(result: Any, name: str, documented: str, package: str) -> Fault | None:
     """What is wrong with numbers of a result: NaN and infinity that nobody announced, and values that cannot be."""
+    said = list(documents(result, package))
     for path, value in flatten(result):
         array = np.asarray(value)
         if array.dtype.kind not in "fc" and not (array.dtype.kind in "iu" and array.ndim):
             continue
         at = path or "result"
-        if np.isnan(array).any() and not re.search(r"\bnan\b", documented, re.I):
+        announced = "\n".join([documented, *(text for above, text in said if path.startswith(above))])
+        if np.isnan(array).any() and not re.search(r"\bnan\b", announced, re.I):
             return Fault("NaN", at, f"{at} = {_short(value)}")
-        if np.isinf(array).any() and not re.search(r"\binf|∞|infinit", documented, re.I):
+        if np.isinf(array).any() and not re.search(r"\binf|∞|infinit", announced, re.I):
             return Fault("infinite", at, f"{at} = {_short(value)}")
         word = re.sub(r"\[.*?\]", "", path).rpartition(".")[2] or name.rpartition(".")[2]
         if array.dtype.kind == "c" or not array.size:

@@ -8,7 +8,7 @@ import math
 import numbers
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ __all__ = ["ANY", "MASKED", "OWN", "REFUSE", "SAME", "Value", "replacements"]
 ANY, REFUSE, SAME, MASKED, OWN = "any answer", "no answer", "the same answer", "no masked value", "its own error"
 
 _HUGE, _TINY = 1e300, 1e-300
+#: Types of what is there to be called, and no more than that.
+_FUNCTIONS = {
+    "function", "method", "builtin_function_or_method", "ufunc", "_ArrayFunctionDispatcher", "CPUDispatcher", "Kernel",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def replacements(good: Any, name: str, described: str, optional: bool) -> Iterat
         yield Value("None", None, ANY if "None" in described or "optional" in described else REFUSE)
     if good is None:
         yield from _foreign(ANY)
-        yield from _numbers(1.0, "", ANY)
+        yield from (replace(v, allowed=ANY) if v.allowed == SAME else v for v in _numbers(1.0, "", ANY))  # the same as what?
         yield from (Value(label, v) for label, v in (("2", 2), ("[1.0, 2.0]", [1.0, 2.0]), ("'x'", "x"), ("b'x'", b"x")))
     elif name == "rng":
         yield from _seeds()
@@ -54,10 +58,10 @@ def replacements(good: Any, name: str, described: str, optional: bool) -> Iterat
         yield from _numbers(good, described, REFUSE)
     elif _is_numbers(good):
         yield from _foreign(REFUSE)
-        yield from _arrays(np.asarray(good))
+        yield from _arrays(np.asarray(good), ANY if "nan" in described.lower() else REFUSE)
     elif isinstance(good, str):
         yield from _strings(good)
-    elif callable(good) and not isinstance(good, type) and type(good).__name__ in ("function", "method", "CPUDispatcher"):
+    elif callable(good) and type(good).__name__ in _FUNCTIONS:
         yield from _foreign(REFUSE, callables=False)
         yield from _functions()
     elif type(good).__module__.partition(".")[0] == "torch" and hasattr(good, "detach"):
@@ -147,10 +151,10 @@ def _is_numbers(value: Any) -> bool:
     return array.size > 0 and array.dtype.kind in "iuf"
 
 
-def _arrays(good: np.ndarray) -> Iterator[Value]:
+def _arrays(good: np.ndarray, nan: str) -> Iterator[Value]:
     real = good.astype(float)
     yield from _layouts(good, real)
-    yield from _elements(good, real)
+    yield from _elements(good, real, nan)
     yield from (Value(f"shape {a.shape}", a) for a in (
         np.zeros(0), np.zeros((0, 0)), np.zeros((0, 3)), real[..., None], real[None], real.T.copy(), real[:-1], real[..., :-1],
         np.concatenate([real, real]), np.zeros((2, 2, 2, 2)),
@@ -159,7 +163,7 @@ def _arrays(good: np.ndarray) -> Iterator[Value]:
     yield Value("0-d array", np.array(1.0))
     yield from (Value(f"all {v}", np.full(real.shape, v)) for v in (0.0, 1.0, -1.0, _HUGE, _TINY, 5e-324, 1e-165, 1e16))
     yield from (Value(f"{v} times good", real * v) for v in (-1, 1e150, 1e-150, 1e8, 1e-8))
-    yield Value("NaN all over", np.full(real.shape, np.nan), REFUSE)
+    yield Value("NaN all over", np.full(real.shape, np.nan), nan)
     yield Value("10**400 all over", _objects(real, 10**400))
     yield Value("complex", real + 1j, REFUSE)
     yield Value("complex NaN", np.full(real.shape, complex(0, np.nan)), REFUSE)
@@ -174,7 +178,7 @@ def _arrays(good: np.ndarray) -> Iterator[Value]:
     yield Value("a set", set(real.ravel().tolist()), REFUSE)
 
 
-def _elements(good: np.ndarray, real: np.ndarray) -> Iterator[Value]:
+def _elements(good: np.ndarray, real: np.ndarray, nan: str) -> Iterator[Value]:
     """One element in the middle replaced."""
     if not real.size:
         return
@@ -182,7 +186,7 @@ def _elements(good: np.ndarray, real: np.ndarray) -> Iterator[Value]:
     for element in (np.nan, np.inf, -np.inf, -1.0, 0.0, -0.0, _HUGE, -_HUGE, _TINY, 5e-324, 0.5, 2.0, 1e9):
         changed = real.copy()
         changed[middle] = element
-        yield Value(f"one element {element}", changed, REFUSE if np.isnan(element) else ANY)
+        yield Value(f"one element {element}", changed, nan if np.isnan(element) else ANY)
     for label, element in (("10**400", 10**400), ("None", None), ("'x'", "x"), ("nan Decimal", decimal.Decimal("NaN"))):
         changed = real.astype(object)
         changed[middle] = element
