@@ -122,8 +122,13 @@ def _checked(function: Callable[P, R], is_right: Callable[[FloatArray], bool]) -
                 return result
         name = function.__qualname__.removesuffix(".__init__").rpartition("<locals>.")[2]
         given = inspect.signature(function).bind(*args, **kwargs).arguments
+        if list(given) == ["self"]:
+            owner = type(given["self"])  # which is all that there is to blame
+            got = "" if owner.__repr__ is object.__repr__ else f", got {shown(given['self'])}"
+            asked = f"{owner.__name__} must keep {function.__name__}"
+            raise BeyondFloatsError(f"{asked} within the range of floats, up to 1.8e308{got}")
         # An object that does not say what it holds helps nobody, and one that is just being made cannot.
-        if len(given) > 1 and (function.__name__ == "__init__" or type(given.get("self")).__repr__ is object.__repr__):
+        if function.__name__ == "__init__" or type(given.get("self")).__repr__ is object.__repr__:
             given.pop("self", None)
         got = ", ".join(f"{argument} = {shown(value)}" for argument, value in given.items())
         raise BeyondFloatsError(f"arguments of {name} must keep it within the range of floats, up to 1.8e308, got {got}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import reprlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -200,6 +202,26 @@ def as_function(value: Any, name: str) -> Callable[..., Any]:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name} must be callable, and no class, got {shown(value)}")
     return value
+
+
+def as_iterable(value: Any, name: str, what: str) -> Iterable[Any]:
+    """Return `value` if it can be iterated over, and is no text, bytes or dictionary; `what` is what it must be."""
+    if not np.iterable(value) or isinstance(value, (str, bytes, bytearray, memoryview, Mapping)):
+        raise TypeError(f"{name} must be {what}, got {shown(value)}")
+    return value
+
+
+def as_path(value: object, name: str) -> Path:
+    """Return `value` as a path that a file can have."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {shown(value)}")
+    try:
+        is_possible = b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        is_possible = False
+    if not is_possible:
+        raise ValueError(f"{name} must be a path that a file can have, got {shown(value)}")
+    return Path(os.fsdecode(value))
 
 
 def as_interval(low: object, high: object, names: tuple[str, str] = ("low", "high")) -> tuple[float, float]:

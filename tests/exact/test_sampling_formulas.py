@@ -403,6 +403,9 @@ def test_a_cumulant_that_is_no_number_is_named(stated):
     ("call", "says"),
     [
         (lambda: as_noise(2, n=5, default=cast(Any, "Minibatch")), "default must be a class of noise, got 'Minibatch'"),
+        (lambda: as_noise(2, n=5, default=cast(Any, float)), "default must be a class of noise, got <class 'float'>"),
+        (lambda: as_noise(2, n=5, default=cast(Any, lambda *_, **more: 3)), "what default makes must be of class SamplingNoise"),
+        (lambda: as_noise(2, cast(Any, 3), n=5, default=Minibatch), "name must be a string, got 3"),
         (lambda: as_noise(2, n=5, default=Minibatch, at_most=cast(Any, "3")), "at_most must be an integer, got '3'"),
         (lambda: as_noise(2, n=5, default=Minibatch, some=cast(Any, None)), "some must be True or False, got None"),
         (lambda: as_noise(cast(Any, np.timedelta64(3)), n=5, default=Minibatch), "noise must be an integer or a SamplingNoise"),

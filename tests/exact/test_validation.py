@@ -6,6 +6,7 @@ from collections import UserList
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,22 @@ def test_times_that_are_no_number_of_steps_are_refused(time: float, step: float)
     with pytest.raises(ValueError, match="time must be"):
         check.as_whole_steps(time, step)
     assert check.as_whole_steps(3 * step, step) == 3
+
+
+@pytest.mark.parametrize("value", [None, 3, "ab", b"ab", bytearray(b"ab"), memoryview(b"ab"), {"a": 1}, np.float64(1.0)])
+def test_what_is_iterated_over_is_no_text_and_no_dictionary(value: Any) -> None:
+    """Catches bytes, whose elements are integers, in the place of counts."""
+    with pytest.raises(TypeError, match=f"^{NAME} must be a row of counts, got "):
+        check.as_iterable(value, NAME, "a row of counts")
+    for good in ([1, 2], (1, 2), range(1, 3), iter([1, 2]), np.array([1, 2])):
+        assert list(check.as_iterable(good, NAME, "a row of counts")) == [1, 2]
+
+
+@pytest.mark.parametrize("value", [None, 3, 1.5, b"x", [], object(), "\0", "a\0b", "\ud800"])
+def test_what_no_file_can_be_named_is_refused(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{NAME} must be a path"):
+        check.as_path(value, NAME)
+    assert check.as_path("a/b", NAME) == check.as_path(Path("a/b"), NAME) == Path("a/b")
 
 
 def test_tensors_are_taken_or_refused_by_name() -> None:

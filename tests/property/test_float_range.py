@@ -238,7 +238,7 @@ BEYOND: dict[str, Callable[[], object]] = {
 
 @pytest.mark.parametrize("case", BEYOND)
 def test_what_is_beyond_a_float_is_an_error_that_shows_the_arguments(case: str) -> None:
-    with pytest.raises(ValueError, match=r"must keep it within the range of floats, up to 1.8e308, got \w+ = "):
+    with pytest.raises(ValueError, match=r"must keep \w+ within the range of floats, up to 1.8e308, got \w+( = |\()"):
         BEYOND[case]()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable
 
-from gradnoise.theory._validation import as_count, as_flag, is_number, shown
+from gradnoise.theory._validation import as_count, as_flag, as_instance, as_text, is_number, shown
 from gradnoise.theory.sampling.exchangeable import SamplingNoise
 
 __all__ = ["as_noise"]
@@ -60,19 +60,21 @@ def as_noise(
     ...
     ValueError: batch_size must be a noise over the 11 samples, got Gaussian(n=7, batch_size=2.5, centered=True, replacement=True)
     """
+    name = as_text(name, "name")
     if isinstance(value, SamplingNoise):
         noise = value
     elif default is None:
         raise TypeError(f"{name} must be a SamplingNoise, got {shown(value)}")
     elif not is_number(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer or a SamplingNoise, got {shown(value)}")
-    elif not callable(default):
+    elif not callable(default) or (isinstance(default, type) and not issubclass(default, SamplingNoise)):
         raise TypeError(f"default must be a class of noise, got {shown(default)}")
     else:
         n, at_most = as_count(n, "n"), None if at_most is None else as_count(at_most, "at_most")
         if not as_flag(replacement, "replacement"):
             at_most = n if at_most is None else min(n, at_most)
         noise = default(n, as_count(value, name, at_most=at_most), replacement=replacement)
+        as_instance(noise, "what default makes", SamplingNoise)
     if n is not None and noise.n != n:
         raise ValueError(f"{name} must be a noise over the {n} samples, got {shown(noise)}")
     if as_flag(some, "some") and noise.centred_power <= 0:
