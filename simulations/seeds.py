@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gradnoise.theory._validation import as_count
+
 __all__ = ["RNG", "Stream"]
 
 _MOST_BITS = 4096  # of a seed: Python writes no much larger numbers, and a result tells its seed
@@ -85,7 +87,8 @@ class Stream:
 
     def child(self, *key: int) -> Stream:
         """Return the family at a place of its own below this one."""
-        return Stream(self.entropy, self.spawn_key + key, self.bit_generator)
+        places = tuple(as_count(place, "key", at_least=0) for place in key)
+        return Stream(self.entropy, self.spawn_key + places, self.bit_generator)
 
     def sequence(self) -> np.random.SeedSequence:
         """Return the seed sequence at this place."""
@@ -98,7 +101,7 @@ class Stream:
     def generator(self, block: int) -> np.random.Generator:
         """Generator of one block."""
         bit_generator = getattr(np.random, self.bit_generator)
-        return np.random.Generator(bit_generator(self.child(block).sequence()))
+        return np.random.Generator(bit_generator(self.child(as_count(block, "block", at_least=0)).sequence()))
 
 
 #: What every ``rng`` may be (SPEC 7), see `Stream.of`; a Stream itself is for our own use.

@@ -16,11 +16,11 @@ Block = tuple[np.ndarray, ...]
 _KINDS = (np.ndarray, np.memmap, np.ma.MaskedArray)  # all that is in them is known; a subclass may have more
 
 
-def as_block(result: Any) -> Block:
+def as_block(result: Any, what: str = "kernel must return") -> Block:
     """Check what a kernel returned, and lay it out in memory as files and processes do.
 
     Sums round by the order in memory, and a file has C or Fortran order. So an array of any other order is copied to C order,
-    whether it will be stored or not.
+    whether it will be stored or not. Messages begin with `what`.
 
     Raises
     ------
@@ -28,12 +28,12 @@ def as_block(result: Any) -> Block:
         If it is no tuple of arrays of numbers.
     """
     if not isinstance(result, tuple):
-        raise TypeError(f"kernel must return a tuple of numeric arrays, got {type(result).__name__}")
+        raise TypeError(f"{what} a tuple of numeric arrays, got {type(result).__name__}")
     for i, array in enumerate(result):
         below = type(array.data) if type(array) is np.ma.MaskedArray else type(array)
         if type(array) not in _KINDS or below not in _KINDS or array.dtype.kind not in "biufc":
             kind = f"{below.__name__} of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(f"kernel must return a tuple of numeric arrays, got {kind} at place {i}")
+            raise TypeError(f"{what} a tuple of numeric arrays, got {kind} at place {i}")
     return tuple(_laid_out(array) for array in result)
 
 

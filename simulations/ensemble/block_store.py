@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.ensemble.block import Block, packed, unpacked
+from gradnoise.simulations.ensemble.block import Block, as_block, packed, unpacked
 from gradnoise.simulations.ensemble.code_origin import OURS
 from gradnoise.simulations.ensemble.function_identity import identity
 from gradnoise.simulations.ensemble.provenance import versions
 from gradnoise.simulations.ensemble.whole_files import remove_leftovers, replacing
 from gradnoise.simulations.seeds import Stream
+from gradnoise.theory._validation import as_count, as_function, as_instance, as_path, set_fields, shown
 
 __all__ = ["BlockStore", "source_hash"]
 
@@ -50,20 +51,24 @@ class BlockStore:
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from gradnoise.simulations.ensemble import BlockStore
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = BlockStore(Path(folder))
-    ...     store.save(0, 2, (np.array([1.0, 2.0]),))
-    ...     print(store.load(0, 2), store.load(1, 2))
-    (array([1., 2.]),) None
+    >>> store = BlockStore(Path(tempfile.mkdtemp()))
+    >>> store.save(0, 2, (np.array([1.0, 2.0]),))
+    >>> store.load(0, 2), store.load(1, 2)
+    ((array([1., 2.]),), None)
+    >>> store.kept(1, 2, lambda: (np.array([3.0, 4.0]),)), store.load(1, 2)
+    ((array([3., 4.]),), (array([3., 4.]),))
     """
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        set_fields(self, folder=as_path(self.folder, "folder"))
+
     @classmethod
     def open(
-        cls, root: str | os.PathLike[str], kernel: Callable[..., Any], params: tuple[Any, ...], stream: Stream, block_size: int
+        cls, store: str | os.PathLike[str], kernel: Callable[..., Any], params: tuple[Any, ...], stream: Stream, block_size: int
     ) -> BlockStore:
-        """Open the folder of the study below `root`, creating it where it is new; where it is not, nothing need be written.
+        """Open the folder of the study below `store`, creating it where it is new; where it is not, nothing need be written.
 
         Raises
         ------
@@ -71,11 +76,28 @@ class BlockStore:
             If the folder cannot be made.
         TypeError
             If something that the kernel or a parameter reaches cannot be known.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from gradnoise.simulations.ensemble import BlockStore
+        >>> from gradnoise.simulations.seeds import Stream
+        >>> def kernel(n_paths, generator, scale):
+        ...     return (scale * generator.standard_normal(n_paths),)
+        >>> below = tempfile.mkdtemp()
+        >>> first = BlockStore.open(below, kernel, (2.0,), Stream.of(1), 4096)
+        >>> first == BlockStore.open(below, kernel, (2.0,), Stream.of(1), 4096)
+        True
+        >>> first == BlockStore.open(below, kernel, (3.0,), Stream.of(1), 4096)  # another study
+        False
         """
         if not callable(kernel):
-            raise TypeError(f"kernel must be a function, got {kernel!r}")
-        if not isinstance(root, (str, os.PathLike)):
-            raise TypeError(f"store must be the path of a folder, got {root!r}")
+            raise TypeError(f"kernel must be a function, got {shown(kernel)}")
+        if not isinstance(store, (str, os.PathLike)):
+            raise TypeError(f"store must be the path of a folder, got {shown(store)}")
+        if not isinstance(params, (tuple, list)):
+            raise TypeError(f"params must be a tuple, got {shown(params)}")
+        stream, block_size = as_instance(stream, "stream", Stream), as_count(block_size, "block_size")
         found = versions()
         study = {
             "format": _FORMAT,
@@ -88,13 +110,13 @@ class BlockStore:
         }
         key = hashlib.sha256(json.dumps(study, sort_keys=True).encode()).hexdigest()[:32]
         try:
-            folder = Path(root).resolve() / key  # workers have working directories of their own
+            folder = Path(store).resolve() / key  # workers have working directories of their own
             is_new = not folder.is_dir()
             folder.mkdir(parents=True, exist_ok=True)
             remove_leftovers(folder)
             _describe(folder / "study.json", json.dumps(study, indent=1, sort_keys=True) + "\n", is_new)
         except (OSError, ValueError, RuntimeError) as error:  # a null byte; a circle of links
-            raise ValueError(f"store must be a folder that can be written, got {os.fspath(root)!r}: {error}") from None
+            raise ValueError(f"store must be a folder that can be written, got {os.fspath(store)!r}: {error}") from None
         return cls(folder)
 
     def load(self, index: int, size: int) -> Block | None:
@@ -115,8 +137,10 @@ class BlockStore:
         ------
         ValueError
             If it cannot be written, as on a full disk.
+        TypeError
+            If it is no block, a tuple of arrays of numbers.
         """
-        path = self._path(index, size)
+        path, block = self._path(index, size), as_block(block, "block must be")
         try:
             if path.exists() and not path.is_file():
                 raise FileExistsError(errno.EEXIST, "what is there is no file", os.fspath(path))
@@ -127,15 +151,17 @@ class BlockStore:
 
     def kept(self, index: int, size: int, compute: Callable[[], Block]) -> Block:
         """Return a block, which is computed and saved where it is missing."""
+        as_function(compute, "compute")
         block = self.load(index, size)
         if block is None:
             if not os.access(self.folder, os.W_OK):  # as on a read-only disk, of which all that is there can be read
                 raise self._unwritable(index, "the folder cannot be written")
-            block = compute()
+            block = as_block(compute(), "compute must return")
             self.save(index, size, block)
         return block
 
     def _path(self, index: int, size: int) -> Path:
+        index, size = as_count(index, "index", at_least=0), as_count(size, "size")
         return self.folder / f"block-{index:08d}-{size}.npz"
 
     def _unwritable(self, index: int, reason: str) -> ValueError:

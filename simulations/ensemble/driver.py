@@ -21,7 +21,7 @@ from gradnoise.simulations.ensemble.memory import check_fits
 from gradnoise.simulations.ensemble.progress import Progress, as_progress, reporter
 from gradnoise.simulations.ensemble.workers import as_workers, watched
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, as_iterable
 
 __all__ = ["BLOCK_SIZE", "MOST_PATHS", "concatenate", "run"]
 
@@ -131,6 +131,11 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     tuple of ndarray
         Masked where one of the blocks is.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no blocks, or cannot be joined.
+
     Examples
     --------
     >>> import numpy as np
@@ -138,7 +143,7 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     >>> ensemble.concatenate([(np.array([1, 2]),), (np.array([3]),)])
     (array([1, 2, 3]),)
     """
-    kept = [as_block(block) for block in blocks]
+    kept = [as_block(block, "blocks must each be") for block in as_iterable(blocks, "blocks", "a sequence of blocks")]
     kinds = {tuple((a.dtype, a.shape[1:]) if a.ndim else None for a in block) for block in kept}
     if len(kinds) > 1 or any(None in kind for kind in kinds):
         raise ValueError(

@@ -12,12 +12,14 @@ as do Numba's for compiled functions. Both are made to be loaded again, not to b
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from gradnoise.simulations.ensemble.identity_walk import Walk
+from gradnoise.theory._validation import shown
 
 __all__ = ["fingerprint", "identity", "renew"]
 
@@ -62,6 +64,11 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     tuple
         Hashable.
 
+    Raises
+    ------
+    TypeError
+        If it is no such function.
+
     Examples
     --------
     >>> from gradnoise.simulations.ensemble import fingerprint
@@ -73,8 +80,11 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     >>> fingerprint(scaled) == before
     False
     """
+    source = getattr(function, "py_func", function)
+    if not inspect.isfunction(source):
+        raise TypeError(f"function must be written in Python, or compiled from it, got {shown(function)}")
     walk = Walk(strict=False, ours_by_content=True)
-    parts = [walk.form(getattr(function, "py_func", function), "function"), walk.definitions()]
+    parts = [walk.form(source, "function"), walk.definitions()]
     return _hashed(parts), tuple(_SameObject(value) for value in walk.unknown)
 
 

@@ -7,10 +7,12 @@ loads the old code. Here its stamp holds the identity of all that the function r
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from gradnoise.simulations.ensemble.function_identity import identity, renew
+from gradnoise.theory._validation import as_text, shown
 
 __all__ = ["callback", "keep_on_disk"]
 
@@ -71,6 +73,8 @@ def callback(function: Callable[..., Any], signature: str, **options: Any) -> An
 
     Raises
     ------
+    TypeError, ValueError
+        If it is no function written in Python, or Numba does not know the types.
     numba.NumbaError
         If it cannot be compiled.
 
@@ -88,8 +92,15 @@ def callback(function: Callable[..., Any], signature: str, **options: Any) -> An
     from numba.core import sigutils
     from numba.core.ccallback import CFunc  # what numba.cfunc makes, and compiles before a cache could be given to it
 
+    if not inspect.isfunction(function):
+        raise TypeError(f"function must be a Python function, got {shown(function)}")
+    signature = as_text(signature, "signature")
+    try:
+        types = sigutils.normalize_signature(signature)
+    except Exception as error:  # Numba evaluates it as Python, which may raise anything
+        raise ValueError(f"signature must be one of Numba's, got {shown(signature)}: {error}") from None
     renew(function)
-    made = CFunc(function, sigutils.normalize_signature(signature), locals={}, options=options)
+    made = CFunc(function, types, locals={}, options=options)
     keep_on_disk(made, function, options)
     made.compile()
     return made

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gradnoise.theory._validation import as_count, as_text
+
 __all__ = ["check_fits"]
 
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNKNOWN = 2**34  # bytes, where the system does not say
+_LARGEST = 10**100  # bytes; more than any three counts make, and a float
 
 
 def check_fits(n_bytes: int, what: str) -> None:
@@ -25,6 +28,8 @@ def check_fits(n_bytes: int, what: str) -> None:
     ------
     ValueError
         If they do not fit.
+    TypeError
+        If they are no integer.
 
     Examples
     --------
@@ -35,6 +40,7 @@ def check_fits(n_bytes: int, what: str) -> None:
     ...
     ValueError: n_paths = 1000000000000000000 makes results of 7450580596.9 GiB, allowed are ... GiB, half of the memory
     """
+    n_bytes, what = as_count(n_bytes, "n_bytes", at_least=0, at_most=_LARGEST), as_text(what, "what")
     allowed = _memory() // 2
     if n_bytes > allowed:
         raise ValueError(f"{what} of {n_bytes / 2**30:.1f} GiB, allowed are {allowed / 2**30:.1f} GiB, half of the memory")

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from gradnoise.theory._validation import as_count, as_text, shown
+
 __all__ = ["Progress", "as_progress", "reporter", "without_bars"]
 
 Progress = bool | Callable[[int, int], None] | None
@@ -61,7 +63,8 @@ def reporter(progress: Progress, total: int, description: str, unit: str = "path
     1 of 3
     3 of 3
     """
-    progress = as_progress(progress)
+    progress, total = as_progress(progress), as_count(total, "total", at_least=0)
+    description, unit = as_text(description, "description"), as_text(unit, "unit")
     if callable(progress):
         done = 0
 
@@ -81,7 +84,7 @@ def reporter(progress: Progress, total: int, description: str, unit: str = "path
 def as_progress(progress: Progress) -> Progress:
     """Return `progress`, or raise where it is nothing that says how progress is shown."""
     if not (progress is None or isinstance(progress, (bool, np.bool_)) or callable(progress)):
-        raise TypeError(f"progress must be True, False, None or a function, got {progress!r}")
+        raise TypeError(f"progress must be True, False, None or a function, got {shown(progress)}")
     return bool(progress) if isinstance(progress, np.bool_) else progress
 
 

@@ -81,6 +81,12 @@ class Result(JsonResult):
     >>> {name: value for name, value in found.to_dict().items() if name != "versions"}
     {'result': 'Risk', 'risk': 0.25, 'arguments': {'n_steps': 10}, 'stream': {'entropy': 7, 'spawn_key': [], \
 'bit_generator': 'PCG64'}}
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> file = Path(tempfile.mkdtemp()) / "risk.json"
+    >>> found.save(file)
+    >>> file.read_text() == found.to_json()
+    True
     """
 
     arguments: dict[str, Any]
@@ -131,9 +137,9 @@ class Result(JsonResult):
     @staticmethod
     def _axes(ax: Any) -> Any:
         """Return the matplotlib Axes to draw into: new ones where none are given."""
-        from matplotlib import pyplot  # here, as its import takes long
+        from matplotlib import axes, pyplot  # here, as their import takes long
 
-        return pyplot.subplots(layout="constrained")[1] if ax is None else ax
+        return pyplot.subplots(layout="constrained")[1] if ax is None else as_instance(ax, "ax", axes.Axes)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from gradnoise.theory._validation import as_path
+
 __all__ = ["remove_leftovers", "replacing", "sync_folder"]
 
 _WINDOWS = sys.platform == "win32"
@@ -42,6 +44,8 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
     ------
     OSError
         If the file cannot be written.
+    TypeError, ValueError
+        If the path is none.
 
     Examples
     --------
@@ -58,7 +62,7 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
     >>> file.read_text()
     '0.25'
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path(path, "path")))
     if target.exists() and not target.is_file():
         with open(target, "wb") as file:
             yield file

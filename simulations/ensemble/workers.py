@@ -18,7 +18,7 @@ from typing import Any
 from joblib import Parallel, cpu_count
 from joblib.parallel import get_active_backend
 
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, as_text
 
 __all__ = ["as_workers", "watched"]
 
@@ -56,7 +56,7 @@ def as_workers(n_jobs: int | None, name: str = "n_jobs") -> Any:
     Traceback (most recent call last):
     ValueError: --jobs must be between 1 and ..., got 2147483648
     """
-    backend, configured = get_active_backend()
+    name, (backend, configured) = as_text(name, "name"), get_active_backend()
     kind = type(backend).__name__
     if not getattr(backend, "supports_return_generator", True):
         raise ValueError(

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, sampling, toy
-from gradnoise.simulations.seeds import RNG
+from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.sampling import GaussianMinibatch
 
 H, SIGMA = [[2.0, 0.3], [0.3, 1.0]], [[1.0, -0.4], [-0.4, 0.5]]
@@ -254,7 +254,7 @@ def test_concatenate_keeps_masks(first):
 
 @pytest.mark.parametrize("block", [1.0, (1.0,), ([1.0],), (np.array(["a"]),)])
 def test_concatenate_names_what_is_no_block(block):
-    with pytest.raises(TypeError, match="must return a tuple of numeric arrays, got"):
+    with pytest.raises(TypeError, match=r"^blocks must each be a tuple of numeric arrays, got"):
         ensemble.concatenate([block])
 
 
@@ -366,6 +366,33 @@ def test_arguments_of_another_kind_are_named(changes, message):
     arguments = {"kernel": normals, "params": (), "n_paths": 3, "rng": 1, "reduce": list} | changes
     with pytest.raises(TypeError, match=message):
         ensemble.run(**arguments)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: ensemble.as_workers(2, cast(Any, None)), "name must be a string"),
+    (lambda: ensemble.callback(cast(Any, None), "float64(float64)"), "function must be a Python function"),
+    (lambda: ensemble.callback(cast(Any, np.sin), "float64(float64)"), "function must be a Python function"),
+    (lambda: ensemble.callback(normals, "nonsense"), "signature must be one of Numba's, got 'nonsense'"),
+    (lambda: ensemble.callback(normals, cast(Any, 3)), "signature must be a string"),
+    (lambda: ensemble.check_fits(cast(Any, 1.5), "it"), "n_bytes must be an integer"),
+    (lambda: ensemble.check_fits(-1, "it"), "n_bytes must be between 0 and"),
+    (lambda: ensemble.check_fits(10**99, "it"), "it of 9"),
+    (lambda: ensemble.check_fits(1, cast(Any, None)), "what must be a string"),
+    (lambda: ensemble.concatenate(cast(Any, None)), "blocks must be a sequence of blocks"),
+    (lambda: ensemble.concatenate(cast(Any, "ab")), "blocks must be a sequence of blocks"),
+    (lambda: ensemble.fingerprint(cast(Any, None)), "function must be written in Python"),
+    (lambda: ensemble.fingerprint(len), "function must be written in Python"),
+    (lambda: ensemble.reporter(None, cast(Any, 1.5), "it").__enter__(), "total must be an integer"),
+    (lambda: ensemble.reporter(None, 3, cast(Any, 1)).__enter__(), "description must be a string"),
+    (lambda: ensemble.reporter(None, 3, "it", cast(Any, 1)).__enter__(), "unit must be a string"),
+    (lambda: ensemble.replacing(cast(Any, 3)).__enter__(), "path must be a path, got 3"),
+    (lambda: ensemble.replacing("\0").__enter__(), "path must be a path that a file can have"),
+    (lambda: Stream.of(1).child(cast(Any, None)), "key must be an integer"), (lambda: Stream.of(1).child(-1), "key must be >= 0"),
+    (lambda: Stream.of(1).generator(cast(Any, "3")), "block must be an integer"),
+])  # fmt: skip
+def test_what_other_parts_hand_over_is_checked_too(call, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        call()
 
 
 @pytest.mark.parametrize("returned", [
