@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.joint_moments import JointMoments
 from gradnoise.simulations.statistics.rounding import with_error
+from gradnoise.simulations.statistics.scaling import exponents, in_units
 from gradnoise.simulations.statistics.validity import as_level, quantile
-from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_matching, as_nonnegative
+from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_instance, as_matching, as_nonnegative
 
 __all__ = ["Order", "fit_order"]
 
@@ -55,6 +58,8 @@ class Order(Estimate):
     >>> order = fit_order([0.4, 0.2, 0.1], [3.2, 0.8, 0.2], [0.0, 0.0, 0.0])
     >>> [round(slope, 10) for slope in order.local_slopes]
     [2.0, 2.0]
+    >>> order.valid(0.95)  # nothing was sampled
+    True
     >>> order.predict([0.05]).round(10)
     array([0.05])
     """
@@ -76,9 +81,12 @@ class Order(Estimate):
             return bool(as_level(level))  # nothing was sampled
         return super().valid(level) and quantile(1 - as_level(level)) * self.largest_relative_error <= _LINEAR
 
+    @within_floats
     def predict(self, step_size: ArrayLike) -> FloatArray:
-        """Fitted |error| at step sizes."""
+        """Fitted |error| at step sizes > 0."""
         eta = as_array(step_size, "step_size")
+        if (eta <= 0).any():
+            raise ValueError(f"step_size must be > 0, got {eta.min():g}")
         return np.exp(self.log_constant + self.next_term * eta) * eta**self.value
 
 
@@ -136,10 +144,16 @@ def fit_order(
     as_matching(e, se, ("errors", "standard_errors"))
     if len(eta) < _FEWEST or (eta <= 0).any() or len(np.unique(eta)) < len(eta):
         raise ValueError(f"step_sizes must be at least {_FEWEST} different numbers > 0, got {eta.tolist()}")
-    bias = np.broadcast_to(as_nonnegative(as_array(floor, "floor", ndim=(0, 1)), "floor"), eta.shape)
+    bias = as_nonnegative(as_array(floor, "floor", ndim=(0, 1)), "floor")
+    if bias.shape not in ((), eta.shape):
+        raise ValueError(f"floor must be a number, or one for each of {len(eta)} step sizes, got shape {bias.shape}")
+    if moments is not None and as_instance(moments, "moments", JointMoments).mean.shape != eta.shape:
+        raise ValueError(f"moments must be of {len(eta)} errors, got {len(moments.mean)}")
+    bias = np.broadcast_to(bias, eta.shape)
     order = np.argsort(-eta)
     eta, e, se, bias = eta[order], e[order], se[order], bias[order]
-    lowest = np.maximum(_ABOVE_NOISE * se, _ABOVE_FLOOR * bias)
+    with np.errstate(over="ignore"):
+        lowest = np.minimum(np.maximum(_ABOVE_NOISE * se, _ABOVE_FLOOR * bias), sys.float_info.max)
     used = (np.abs(e) > lowest) & (e != 0)
     fewest = _FEWEST + as_flag(next_term, "next_term")
     if used.sum() < fewest:
@@ -154,14 +168,15 @@ def fit_order(
         )
     x, y = np.log(eta[used]), np.log(np.abs(e[used]))
     relative = se[used] / np.abs(e[used])
-    weight = np.ones_like(x) if not relative.any() else 1 / np.maximum(relative, 1e-3 * relative.max()) ** 2
+    scaled = in_units(relative, exponents(relative))  # weights are relative, too
+    weight = np.ones_like(x) if not relative.any() else 1 / np.maximum(scaled, 1e-3 * scaled.max()) ** 2
     design = np.column_stack([np.ones_like(x), x, *([eta[used]] if next_term else [])])
     root = np.sqrt(weight)
     solution = np.linalg.pinv(design * root[:, np.newaxis]) * root  # from log errors to the coefficients
     constant, value, *rest = (float(c) for c in solution @ y)
     response = solution[1]
     slopes = [
-        math.log(abs(e[i] / e[i + 1])) / math.log(eta[i] / eta[i + 1]) if used[i] and used[i + 1] else math.nan
+        _log_ratio(e[i], e[i + 1]) / _log_ratio(eta[i], eta[i + 1]) if used[i] and used[i + 1] else math.nan
         for i in range(len(eta) - 1)
     ]
     if moments is None:
@@ -183,3 +198,10 @@ def fit_order(
         next_term=rest[0] if rest else 0.0,
         largest_relative_error=float(relative.max()),
     )
+
+
+def _log_ratio(one: float, other: float) -> float:
+    """log|one / other|, also where the ratio itself is beyond a float."""
+    with np.errstate(over="ignore", under="ignore"):
+        ratio = abs(one / other)
+    return math.log(ratio) if 0 < ratio < math.inf else math.log(abs(one)) - math.log(abs(other))

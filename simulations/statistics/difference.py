@@ -30,6 +30,8 @@ class Difference:
     >>> low, high = difference.interval(0.95)  # from both intervals at 0.975
     >>> round(low, 3), round(high, 3)
     (0.436, 0.56)
+    >>> difference.valid(0.95), round(difference.resized(4_000).standard_error / difference.standard_error, 3)
+    (True, 0.5)
     """
 
     first: Measured

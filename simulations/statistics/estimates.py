@@ -18,11 +18,21 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
 from gradnoise.simulations.statistics.validity import as_level, as_sample_size, quantile, students_is_valid
-from gradnoise.theory._validation import as_array, as_flag, as_real, set_fields, shown
+from gradnoise.theory._validation import (
+    as_array,
+    as_flag,
+    as_instance,
+    as_iterable,
+    as_matching,
+    as_real,
+    set_fields,
+    shown,
+)
 
 __all__ = ["Estimate", "Measured", "Moments", "as_measured", "as_samples", "merge_moments"]
 
 _BLOCK_ROWS = 5  # n, mean, m2, m3 and powers
+_MOST_POWERS = 1100  # of two, that the unit of a double may be
 _ROUNDING = 1e-12  # of what samples are computed from, relative to their mean: less than that is no spread
 
 
@@ -145,9 +155,9 @@ class Estimate:
 
     def transformed(self, factor: float, offset: float = 0.0) -> Estimate:
         """Estimate of factor * mean + offset, for instance in other units; the factor is not zero."""
-        if as_real(factor, "factor") == 0:
+        factor, offset = as_real(factor, "factor"), as_real(offset, "offset")
+        if factor == 0:
             raise ValueError("factor must not be zero")
-        offset = as_real(offset, "offset")
         ends = None if self.support is None else sorted(factor * end + offset for end in self.support)
         return replace(
             self,
@@ -177,9 +187,10 @@ class Estimate:
         -------
         (float, float)
             Student's interval; where that does not keep its level and the support is known, the empirical Bernstein interval of
-            Maurer and Pontil (2009), which holds for every n.
+            Maurer and Pontil (2009), which holds for every n. Infinite, or the support, of one sample.
         """
-        alpha = 1 - as_level(level)
+        level = as_level(level)
+        alpha = 1 - level
         if self.n < 2:
             return self.support or (-math.inf, math.inf)
         if self.support is None or self._students(level):
@@ -246,12 +257,19 @@ class Moments:
     def from_block(cls, block: np.ndarray) -> Moments:
         """Moments from the array of `as_block`."""
         block = as_array(block, "block", ndim=2)
-        if len(block) != _BLOCK_ROWS:
+        if len(block) != _BLOCK_ROWS or block.shape[1] == 0:
             raise ValueError(f"block must have {_BLOCK_ROWS} rows, as those of as_block, got shape {block.shape}")
-        return cls(int(block[0, 0]), block[1], block[2], block[3], block[4].astype(np.int32))
+        n, _, m2, m3, powers = block
+        with np.errstate(over="ignore"):
+            largest = np.maximum(m2, 0.0) ** 1.5  # of all third moments to this second one
+        is_one = (n == n[0]) & (n >= 1) & (n % 1 == 0) & (m2 >= 0) & np.isfinite(largest) & (np.abs(powers) <= _MOST_POWERS)
+        if not (is_one & (np.abs(m3) <= largest * (1 + _ROUNDING)) & (powers % 1 == 0)).all():
+            raise ValueError(f"block must be one that as_block made, got {shown(block)}")
+        return cls(int(n[0]), block[1], m2, m3, powers.astype(np.int32))
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both samples together (Pebay 2008)."""
+        as_matching(self.mean, as_instance(other, "other", Moments).mean, ("self.mean", "other.mean"))
         powers = np.maximum(self.powers, other.powers)
         one, two = self._in(powers), other._in(powers)
         n = self.n + other.n
@@ -293,20 +311,22 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
 
     Raises
     ------
-    ValueError
-        If there is no block.
+    TypeError, ValueError
+        If there is no block, or one that `Moments.as_block` did not make.
 
     Examples
     --------
     >>> import numpy as np
     >>> from gradnoise.simulations.statistics import Moments, merge_moments
-    >>> blocks = (Moments.of(np.array(samples)).as_block() for samples in ([[1.0], [3.0]], [[5.0]]))
+    >>> blocks = [Moments.of(np.array(samples)).as_block() for samples in ([[1.0], [3.0]], [[5.0]])]
     >>> [estimate.value for estimate in merge_moments(blocks).estimates()]
     [3.0]
     """
     total: Moments | None = None
-    for (block,) in blocks:
-        moments = Moments.from_block(block)
+    for block in as_iterable(blocks, "blocks", "a sequence of blocks"):
+        if not isinstance(block, (tuple, list)) or len(block) != 1:
+            raise TypeError(f"blocks must be tuples of one array, as those of as_block, got {shown(block)}")
+        moments = Moments.from_block(block[0])
         total = moments if total is None else total.merge(moments)
     if total is None:
         raise ValueError("blocks must not be empty")

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from gradnoise.simulations.statistics.estimates import Estimate, as_samples
 from gradnoise.simulations.statistics.scaling import Exponents, exponents, in_units
-from gradnoise.theory._validation import as_array
+from gradnoise.theory._validation import as_array, as_instance, as_iterable, as_matching, shown
 
 __all__ = ["JointMoments", "merge_joint_moments"]
+
+_BLOCK_ARRAYS = 5  # n, mean, second, third and powers
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class JointMoments:
 
     def merge(self, other: JointMoments) -> JointMoments:
         """Moments of both samples together (Pebay 2008)."""
+        as_matching(self.mean, as_instance(other, "other", JointMoments).mean, ("self.mean", "other.mean"))
         powers = np.maximum(self.powers, other.powers)
         one, two = self._in(powers), other._in(powers)
         n, share = self.n + other.n, other.n / (self.n + other.n)
@@ -80,10 +83,11 @@ class JointMoments:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """Covariance of the means, (q, q); infinite for one sample, whose spread is not known."""
+        """Covariance of the means, (q, q); infinite for one sample, whose spread is not known, and where it is beyond floats."""
         if self.n < 2:
             return np.full_like(self.second, math.inf)
-        return in_units(self.second / (self.n - 1) / self.n, -np.add.outer(self.powers, self.powers))
+        with np.errstate(over="ignore"):
+            return in_units(self.second / (self.n - 1) / self.n, -np.add.outer(self.powers, self.powers))
 
     def along(self, direction: np.ndarray) -> Estimate:
         """Estimate the mean of a linear combination of the quantities."""
@@ -106,6 +110,18 @@ class JointMoments:
         second, third = in_units(self.second, pairs), in_units(self.third, np.add.outer(pairs, change))
         return replace(self, second=second, third=third, powers=powers)
 
+    @classmethod
+    def _from_block(cls, block: tuple[np.ndarray, ...]) -> JointMoments:
+        """Moments from the arrays of `as_block`."""
+        if not isinstance(block, (tuple, list)) or len(block) != _BLOCK_ARRAYS:
+            raise TypeError(f"blocks must be tuples of {_BLOCK_ARRAYS} arrays, as those of as_block, got {shown(block)}")
+        n, *moments = (as_array(part, "blocks") for part in block)
+        q = moments[0].size
+        if n.shape or n < 1 or [part.shape for part in moments] != [(q,), (q, q), (q, q, q), (q,)]:
+            raise ValueError(f"blocks must be those that as_block made, got {shown(block)}")
+        mean, second, third, powers = moments
+        return cls(int(n), mean, second, third, powers.astype(np.int32))
+
 
 def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoments:
     """Merge blocks made by `JointMoments.as_block`, in their order; a reduction for `gradnoise.simulations.ensemble.run`.
@@ -120,6 +136,11 @@ def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoment
     JointMoments
         Of all samples together.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no block, or one that `JointMoments.as_block` did not make.
+
     Examples
     --------
     >>> import numpy as np
@@ -128,5 +149,8 @@ def merge_joint_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> JointMoment
     >>> merge_joint_moments(blocks).mean
     array([2., 3.])
     """
-    parts = (JointMoments(int(n), *moments) for n, *moments in blocks)
-    return functools.reduce(JointMoments.merge, parts)
+    parts = map(JointMoments._from_block, as_iterable(blocks, "blocks", "a sequence of blocks"))
+    first = next(parts, None)
+    if first is None:
+        raise ValueError("blocks must not be empty")
+    return functools.reduce(JointMoments.merge, parts, first)

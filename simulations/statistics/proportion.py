@@ -9,7 +9,7 @@ import scipy
 
 from gradnoise.simulations.statistics.rounding import with_error
 from gradnoise.simulations.statistics.validity import as_level, as_sample_size
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, set_fields
 
 __all__ = ["Proportion"]
 
@@ -37,8 +37,8 @@ class Proportion:
     n: int
 
     def __post_init__(self) -> None:
-        as_sample_size(self.n)
-        as_count(self.successes, "successes", at_least=0, at_most=self.n)
+        n = as_sample_size(self.n)
+        set_fields(self, n=n, successes=as_count(self.successes, "successes", at_least=0, at_most=n))
 
     def __str__(self) -> str:
         return f"{with_error(self.value, self.standard_error)} (standard error), {self.successes:,} of {self.n:,}"

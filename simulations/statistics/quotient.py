@@ -43,8 +43,11 @@ class Quotient:
     --------
     >>> from gradnoise.simulations.statistics import Estimate, Quotient
     >>> well_known, hardly = Estimate(2.0, 0.02, 1_000), Estimate(2.0, 0.8, 1_000)
-    >>> [round(end, 2) for end in Quotient(Estimate(6.0, 0.06, 1_000), well_known).interval(0.95)]
+    >>> quotient = Quotient(Estimate(6.0, 0.06, 1_000), well_known)
+    >>> [round(end, 2) for end in quotient.interval(0.95)]
     [2.92, 3.08]
+    >>> quotient.valid(0.95), round(quotient.resized(4_000).standard_error / quotient.standard_error, 3)  # how skew are they?
+    (False, 0.5)
     >>> [round(end, 2) for end in Quotient(Estimate(6.0, 0.06, 1_000), hardly).interval(0.95)]  # 6/3.57 and 6/0.43
     [1.68, 13.95]
     """

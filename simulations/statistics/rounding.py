@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from decimal import Decimal, localcontext
 
+from gradnoise.theory._validation import as_real
+
 __all__ = ["with_error"]
 
 _DIGITS = 17  # of a double
@@ -21,10 +23,16 @@ def with_error(value: float, error: float) -> str:
     Parameters
     ----------
     value, error : float
+        NaN and infinity are written as they are.
 
     Returns
     -------
     str
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is no number, or the error is negative.
 
     Examples
     --------
@@ -40,7 +48,9 @@ def with_error(value: float, error: float) -> str:
     >>> with_error(0.5, float("inf"))
     '0.5 ± inf'
     """
-    value, error = float(value), float(error)
+    value, error = _number(value, "value"), _number(error, "error")
+    if error < 0:
+        raise ValueError(f"error must be >= 0, got {error:g}")
     if not (math.isfinite(value) and math.isfinite(error)) or error == 0:
         return f"{value} ± {error}"
     with localcontext(prec=_EXACT):
@@ -57,3 +67,8 @@ def with_error(value: float, error: float) -> str:
         if exponent in _PLAIN and place <= 0:  # else zeros would look like digits
             return " ± ".join(f"{x:zf}" for x in rounded)
         return f"({' ± '.join(f'{x.scaleb(-exponent):zf}' for x in rounded)})e{exponent:+03d}"
+
+
+def _number(value: float, name: str) -> float:
+    """Return a real number, which need not be finite."""
+    return float(value) if isinstance(value, float) else as_real(value, name)

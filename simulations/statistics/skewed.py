@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gradnoise.simulations.statistics.estimates import Estimate
-from gradnoise.simulations.statistics.validity import quantile
+from gradnoise.simulations.statistics.validity import as_level, quantile
 from gradnoise.theory._validation import as_instance
 
 __all__ = ["SkewedEstimate"]
@@ -39,6 +39,8 @@ class SkewedEstimate(Estimate):
     >>> plain, skewed = Estimate(1.0, 0.1, 30, 2.0), SkewedEstimate(1.0, 0.1, 30, 2.0)
     >>> [round(end, 3) for end in plain.interval(0.95)], [round(end, 3) for end in skewed.interval(0.95)]
     ([0.795, 1.205], [0.795, 1.262])
+    >>> SkewedEstimate.like(plain) == skewed
+    True
     """
 
     @classmethod
@@ -48,6 +50,7 @@ class SkewedEstimate(Estimate):
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval for the mean, see `Estimate.interval`."""
+        level = as_level(level)
         low, high = super().interval(level)
         if not self.skewness or self.n < 2 or not math.isfinite(self.standard_error):
             return low, high

@@ -41,6 +41,8 @@ class TailIndex:
     >>> found = TailIndex(Estimate(0.48, 0.05, 1_000))
     >>> found.value, [round(end, 2) for end in found.interval(0.95)]
     (2.0, [1.73, 2.0])
+    >>> found.valid(0.95), round(found.resized(4_000).standard_error / found.standard_error, 3)  # how skew are they?
+    (False, 0.5)
     """
 
     inverse: Estimate

@@ -109,11 +109,33 @@ def test_errors_on_the_same_paths_are_correlated():
         (([0.1, 0.2, 0.4], [-1, 1, 2], [0, 0, 0]), "one sign"),
         (([0.1, 0.2, 0.4], [1, 1, 2], [0, -1, 0]), "standard_errors must be >= 0"),
         (([0.1, 0.2, 0.4], [1, 1], [0, 0, 0]), "step_sizes and errors must have equal shapes"),
+        (([0.1, 0.2, 0.4], [1, 1, 2], [0, 0, 0], {"floor": []}), "floor must be a number, or one for each of 3"),
+        (([0.1, 0.2, 0.4], [1, 2, 4], [0, 0, 0], {"floor": 1.7e308}), "got 0 of 3; take more paths"),
+        (([0.1, 0.2, 0.4], [1, 2, 4], [0, 0, 0], {"moments": {}}), "moments must be of class JointMoments"),
+        (([0.1, 0.2, 0.4], [1, 2, 4], [0, 0, 0], {"moments": JointMoments.of(np.ones((3, 2)))}), "moments must be of 3 errors"),
     ],
 )
 def test_it_refuses(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        fit_order(*arguments)
+    options = arguments[3] if len(arguments) > 3 else {}
+    with pytest.raises((ValueError, TypeError), match=message):
+        fit_order(*arguments[:3], **options)
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0, 1e300])
+def test_no_error_is_predicted_where_there_is_none(step):
+    with pytest.raises(ValueError, match=r"step_size (must be > 0|= )"):
+        fit_order(ETA, ETA**2, np.zeros(4)).predict([step])
+
+
+def test_tiny_numbers_do_not_overflow_on_the_way():
+    """Ratios of 5e-324, and squares of standard errors of 1e-300: the fit is that of the same numbers in other units."""
+    eta, e = np.array([1.0, 1e-160, 5e-324]), np.array([1.0, 1e-160, 5e-324])
+    order = fit_order(eta, e, np.zeros(3))
+    assert order.local_slopes == pytest.approx((1.0, 1.0), rel=1e-12) and order.value == pytest.approx(1.0, rel=1e-9)
+    errors, se = ETA**2, np.array([1.0, 2.0, 1.0, 3.0]) * 1e-3 * ETA**2
+    here, tiny = (fit_order(ETA, errors * [1.0, 1.1, 1.0, 1.2], scale * se) for scale in (1.0, 1e-290))
+    assert tiny.value == pytest.approx(here.value, rel=1e-12)
+    assert tiny.standard_error == pytest.approx(1e-290 * here.standard_error, rel=1e-9)
 
 
 def test_it_refuses_a_next_term_for_three_errors():

@@ -8,6 +8,7 @@ digits that are shown but not known, or known but not shown.
 import math
 import re
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -310,7 +311,7 @@ def test_where_half_the_error_is_no_number_a_difference_may_be_anything():
     assert difference.valid(1 - 2.0**-50) and difference.interval(1 - 2.0**-50)[0] >= -1
 
 
-JOINT = JointMoments.of(np.eye(2))
+JOINT, MOMENTS = JointMoments.of(np.eye(2)), Moments.of(np.eye(3))
 
 
 @pytest.mark.parametrize(("call", "error", "name"), [
@@ -351,11 +352,41 @@ JOINT = JointMoments.of(np.eye(2))
     (lambda: JOINT.along(np.ones(3)), ValueError, "direction"),
     (lambda: merge_moments([(np.ma.masked_equal(np.ones((5, 2)), 1),)]), TypeError, "block"),
     (lambda: merge_moments([(np.ones((4, 2)),)]), ValueError, "block"),
+    *[(lambda block=block: Moments.from_block(block), ValueError, "block") for block in (
+        np.ones((5, 0)), -np.ones((5, 1)), *(np.array([[3.0], [1.0], m2, m3, power]) for m2, m3, power in (
+            ([1.0], [1.1], [0.0]), ([1e-300], [1.0], [0.0]), ([1e300], [0.0], [0.0]), ([1.0], [0.0], [0.5]),
+            ([1.0], [0.0], [1e300]),
+        )), np.array([[3.0, 4.0], *np.zeros((4, 2))]), np.array([[2.5], *np.zeros((4, 1))]),
+    )],
+    (lambda: MOMENTS.merge(cast(Any, None)), TypeError, "other"), (lambda: JOINT.merge(cast(Any, MOMENTS)), TypeError, "other"),
+    (lambda: MOMENTS.merge(Moments.of(np.ones((2, 1)))), ValueError, r"self\.mean and other\.mean"),
+    (lambda: JOINT.merge(JointMoments.of(np.ones((2, 3)))), ValueError, r"self\.mean and other\.mean"),
+    (lambda: merge_moments(cast(Any, [np.ones((5, 1))])), TypeError, "blocks"),
+    (lambda: merge_moments(cast(Any, b"ab")), TypeError, "blocks"), (lambda: merge_joint_moments([]), ValueError, "blocks"),
+    (lambda: merge_joint_moments(cast(Any, {"a": 1})), TypeError, "blocks"),
+    (lambda: merge_joint_moments([MOMENTS.as_block()]), TypeError, "blocks"),
+    (lambda: merge_joint_moments([(*JOINT.as_block()[:4], np.zeros(3))]), ValueError, "blocks"),
+    (lambda: with_error(cast(Any, "3"), 1.0), TypeError, "value"), (lambda: with_error(1.0, cast(Any, True)), TypeError, "error"),
+    (lambda: with_error(10**400, 1.0), ValueError, "value"), (lambda: with_error(1.0, -1e-9), ValueError, "error"),
     (lambda: PILOT.transformed(0.0), ValueError, "factor"), (lambda: PILOT.transformed(1.0, math.nan), ValueError, "offset"),
 ])  # fmt: skip
 def test_bad_input_is_named(call, error, name):
     with pytest.raises(error, match=rf"^{name} must "):
         call()
+
+
+def test_numbers_of_few_bits_and_fractions_are_the_numbers_that_they_are():
+    """Catches arithmetic in the type that was given: uint8(255) overflows, float16 rounds, SciPy takes no fraction."""
+    few = Proportion(cast(Any, np.uint8(255)), 1_000)
+    assert few.interval(0.95) == Proportion(255, 1_000).interval(0.95) and type(few.successes) is int
+    for factor in (np.int8(-128), np.float16(0.1)):
+        assert PILOT.transformed(cast(Any, factor)) == PILOT.transformed(float(factor))
+    skewed = SkewedEstimate(1.0, 0.1, 30, 2.0)
+    assert skewed.interval(cast(Any, Fraction(3, 4))) == skewed.interval(0.75)
+
+
+def test_a_covariance_beyond_floats_is_infinite_without_a_warning():
+    assert np.isinf(JointMoments.of(np.array([[1e300], [0.0], [2.0]])).covariance).all()
 
 
 def test_an_estimate_in_other_units_is_that_of_the_samples_in_them():
