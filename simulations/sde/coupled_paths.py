@@ -40,12 +40,13 @@ from gradnoise.simulations.sde.coupled_kernel import (
     follow_paths,
 )
 from gradnoise.simulations.sde.problem import Problem, compiled, gradient_matrices, lanes, writer
-from gradnoise.theory._validation import FloatArray
+from gradnoise.theory._validation import FloatArray, as_count, as_counts, as_flag, as_instance, as_real, set_fields, shown
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise
 
 __all__ = ["Coupling", "final_points", "sensitivities"]
 
 _SENSITIVITY_STEP = 1e-5  # of a length near one
+_FEWEST_SUBSTEPS = 4  # of the reference: one with twice its step is still finer than M-SGD
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,22 @@ class Coupling:
     shared: bool = True
     substeps: int = 1
 
+    def __post_init__(self) -> None:
+        multiples = as_counts(self.multiples, "multiples", at_least=1)
+        counts = {name: as_count(getattr(self, name), name) for name in ("n_finest", "refinement", "substeps")}
+        if multiples.ndim != 1 or len(np.unique(multiples)) < len(multiples) or (counts["n_finest"] % multiples).any():
+            raise ValueError(
+                f"multiples must be different divisors of n_finest = {counts['n_finest']}, got {shown(self.multiples)}"
+            )
+        if counts["refinement"] < _FEWEST_SUBSTEPS or counts["refinement"] % 2:
+            raise ValueError(f"refinement must be even, and at least {_FEWEST_SUBSTEPS}, got {counts['refinement']}")
+        if counts["refinement"] % counts["substeps"]:
+            raise ValueError(f"substeps must divide refinement = {counts['refinement']}, got {counts['substeps']}")
+        flags = {name: as_flag(getattr(self, name), name) for name in ("modified", "shared")}
+        finest = as_real(self.finest, "finest", above=0)
+        as_instance(self.noise, "noise", SamplingNoise)
+        set_fields(self, finest=finest, multiples=tuple(multiples.tolist()), **counts, **flags)
+
     def of_reference(self) -> Coupling:
         """Return the coupling of the reference with one of twice its step."""
         return replace(self, substeps=self.refinement // 2, shared=True)
@@ -111,6 +128,14 @@ class Coupling:
 
     def study(self, dimension: int, sensitivities: FloatArray | None = None) -> Study:
         """Return what the kernel takes; without sensitivities there are no controls."""
+        dimension, levels = as_count(dimension, "dimension"), len(self.multiples)
+        if sensitivities is None:
+            sensitivities = np.empty((levels, 0, dimension))
+        elif not isinstance(sensitivities, np.ndarray) or sensitivities.dtype != np.float64 or np.ma.isMA(sensitivities):
+            raise TypeError(f"sensitivities must be an array of floats without a mask, got {shown(sensitivities)}")
+        if sensitivities.ndim != 3 or (sensitivities.shape[0], sensitivities.shape[2]) != (levels, dimension):
+            shape = f"({levels}, steps, {dimension})"
+            raise ValueError(f"sensitivities must have shape {shape}, got {sensitivities.shape}")
         r, multiples = self.refinement, np.array(self.multiples, dtype=np.int64)
         eta = self.finest * np.array(self.multiples, dtype=np.float64)
         added = eta if self.modified else np.zeros_like(eta)
@@ -124,7 +149,7 @@ class Coupling:
             reference=Scheme(multiples, reference_step, added - reference_step),
             iterate=Scheme(multiples * (r // self.substeps), iterate_step, corrected),
             noise=self.noise_rule(),
-            sensitivities=np.empty((len(eta), 0, dimension)) if sensitivities is None else sensitivities,
+            sensitivities=sensitivities,
         )
 
 
@@ -165,6 +190,11 @@ def final_points(
     Ends
         The last points of M-SGD, those of the SDE, and the controls of the difference of g between the two.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not allowed, or memory cannot hold the points.
+
     Examples
     --------
     >>> from gradnoise.simulations.sde import Coupling, final_points, standard_problems
@@ -176,10 +206,14 @@ def final_points(
     >>> iterates.shape, np.allclose(iterates, descent)
     ((3, 1, 2), True)
     """
-    levels, d = len(coupling.multiples), problem.dimension
+    n_paths = as_count(n_paths, "n_paths")
+    as_instance(generator, "generator", np.random.Generator)
+    levels, d = len(as_instance(coupling, "coupling", Coupling).multiples), as_instance(problem, "problem", Problem).dimension
+    study = coupling.study(d, sensitivities)
+    check_fits(8 * n_paths * levels * (2 * d + 1), f"n_paths = {n_paths} makes points")
     iterates, references = np.empty((2, n_paths, levels, d))
     ends = Ends(iterates, references, np.empty((n_paths, levels)))
-    follow_paths(generator, _model(problem), coupling.study(d, sensitivities), lanes(problem), ends)
+    follow_paths(generator, _model(problem), study, lanes(problem), ends)
     return ends
 
 

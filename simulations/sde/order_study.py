@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradnoise.simulations.ensemble import Result
 from gradnoise.simulations.statistics import Estimate, JointMoments, Order, fit_order, with_error
+from gradnoise.theory._validation import as_array, as_instance, as_real, shown
 
 __all__ = ["OrderStudy"]
 
@@ -156,6 +157,15 @@ class OrderStudy(Result):
         Returns
         -------
         matplotlib Axes
+
+        Examples
+        --------
+        >>> from gradnoise.simulations import sde
+        >>> from matplotlib.figure import Figure
+        >>> problem = sde.standard_problems.logistic(n=7)
+        >>> study = sde.strong_error(problem, [1 / 2, 1 / 4, 1 / 8], 1.0, 1_000, batch_size=2, rng=1, refinement=16)
+        >>> study.plot(Figure().subplots(), references=(1.0,)).get_xscale()
+        'log'
         """
         ax = self._axes(ax)
         errors, eta = np.abs(self.errors), self.step_sizes
@@ -193,11 +203,16 @@ def draw_slopes(ax: Any, step_sizes: NDArray[Any], largest: float, slopes: tuple
     ax : matplotlib Axes
         Logarithmic, as `OrderStudy.plot` makes them.
     step_sizes : (k,) ndarray
-        The lines go from the smallest to the largest.
+        All > 0; the lines go from the smallest to the largest.
     largest : float
-        Error through which they go.
+        Error >= 0 through which they go.
     slopes : tuple of float
         Of the logarithm of the error by that of the step size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not allowed.
 
     Examples
     --------
@@ -208,9 +223,18 @@ def draw_slopes(ax: Any, step_sizes: NDArray[Any], largest: float, slopes: tuple
     >>> [line.get_ydata().tolist() for line in ax.lines]  # at 0.25 and at 1
     [[2.0, 8.0], [0.5, 8.0]]
     """
-    ends = np.array([step_sizes.min(), step_sizes.max()])
-    for slope in slopes:
-        line = largest * (ends / ends[1]) ** slope
+    from matplotlib.axes import Axes  # here, as its import takes long
+
+    as_instance(ax, "ax", Axes)
+    eta, largest = as_array(step_sizes, "step_sizes", ndim=1), as_real(largest, "largest", at_least=0)
+    if eta.size == 0 or (eta <= 0).any():
+        raise ValueError(f"step_sizes must be at least one number > 0, got {shown(step_sizes)}")
+    ends = np.array([eta.min(), eta.max()])
+    for slope in as_array(slopes, "slopes", ndim=1):
+        with np.errstate(over="ignore", invalid="ignore"):
+            line = largest * (ends / ends[1]) ** slope
+        if not np.isfinite(line).all():
+            raise ValueError(f"slopes must lead to errors within the range of floats, got {slope:g}")
         ax.plot(ends, line, color="#999999", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         ax.annotate(
             f"{slope:g}", (ends[0], line[0]), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",

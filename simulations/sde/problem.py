@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.ensemble import callback, fingerprint, kernel
 from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
 from gradnoise.simulations.sde.trial import try_out, within_bounds
-from gradnoise.theory._validation import FloatArray, as_array, as_flag
+from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_text
 
 __all__ = ["Problem", "compiled", "first_call", "gradient_matrices", "lanes", "writer", "written"]
 
@@ -89,8 +89,7 @@ class Problem:
         object.__setattr__(self, "data", np.ascontiguousarray(data))
         object.__setattr__(self, "start", np.ascontiguousarray(start))
         as_flag(self.vectorized, "vectorized")
-        if not isinstance(self.name, str):
-            raise TypeError(f"name must be a string, got {self.name!r}")
+        as_text(self.name, "name")
         compiled(self.losses, "losses")
         compiled(self.gradients, "gradients", self.vectorized)
         first_call(self.losses, "losses", self.start, self.data, (self.n,))
@@ -119,7 +118,7 @@ class Problem:
         return gradient_matrices(self)(self._point(theta))
 
     def loss(self, theta: ArrayLike) -> float:
-        """Empirical risk."""
+        """Empirical risk; infinite where it is beyond floats."""
         return float(self.sample_losses(theta).mean())
 
     def lengths(self) -> FloatArray:

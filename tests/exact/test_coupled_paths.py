@@ -7,6 +7,7 @@ only the normals are drawn for a group of paths together.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,6 +175,37 @@ def test_strong_studies_need_no_sensitivities():
     for k in (0, 1):
         np.testing.assert_array_equal(points[0][k], points[1][k])
     assert not points[0][2].any()
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"noise": 3}, "noise must be of class SamplingNoise"), ({"finest": "0.25"}, "finest must be a real number"),
+    ({"finest": 0.0}, "finest must be > 0"), ({"multiples": "12"}, "multiples must be an integer"),
+    ({"multiples": (1, 3)}, "multiples must be different divisors of n_finest = 8"),
+    ({"multiples": (2, 2)}, "multiples must be different divisors"), ({"multiples": 2}, "multiples must be different divisors"),
+    ({"n_finest": 8.0}, "n_finest must be an integer"), ({"refinement": 5}, "refinement must be even, and at least 4"),
+    ({"refinement": 2}, "refinement must be even, and at least 4"), ({"modified": 1}, "modified must be True or False"),
+    ({"shared": None}, "shared must be True or False"), ({"substeps": 4}, "substeps must divide refinement = 6"),
+])  # fmt: skip
+def test_what_is_no_coupling_is_named(changes, message):
+    good: dict[str, Any] = {"noise": Gaussian(N, 2), "finest": 0.25, "multiples": (1, 2), "n_finest": 8, "refinement": 6}
+    assert Coupling(**good | {"multiples": np.array([1, 2])}) == Coupling(**good)
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        Coupling(**good | changes)
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"n_paths": 2.0}, "n_paths must be an integer"), ({"n_paths": 0}, "n_paths must be >= 1"),
+    ({"n_paths": 2**45}, "n_paths = 35184372088832 makes points of"), ({"generator": 1}, "generator must be of class Generator"),
+    ({"problem": None}, "problem must be of class Problem"), ({"coupling": None}, "coupling must be of class Coupling"),
+    ({"sensitivities": [1.0]}, "sensitivities must be an array of floats"),
+    ({"sensitivities": np.ones((2, N_FINEST, 5))}, r"sensitivities must have shape \(\d, steps, \d\)"),
+    ({"sensitivities": np.ma.ones((1, 1, 1))}, "sensitivities must be an array of floats without a mask"),
+])  # fmt: skip
+def test_what_cannot_be_followed_is_named(changes, message):
+    coupling = Coupling(NOISES[0], FINEST, MULTIPLES, N_FINEST, 4)
+    good: dict[str, Any] = {"n_paths": 2, "generator": np.random.default_rng(1), "problem": PROBLEM, "coupling": coupling}
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        final_points(**good | changes)
 
 
 def test_a_noise_that_cannot_be_coupled_is_refused():
