@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import check_fits, kernel, part
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_iterable, as_real
 from gradnoise.theory.curvature import ClippedNetwork
 
 __all__ = ["descend", "random_network"]
@@ -110,12 +110,10 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     """
     if not isinstance(network, ClippedNetwork):
         raise TypeError(f"network must be a ClippedNetwork, got {network!r}")
-    if not np.iterable(record):
-        raise TypeError(f"record must be ascending numbers of steps, got {record!r}")
     w = as_array(weights, "weights", ndim=2)
     if w.shape != network.shape:
         raise ValueError(f"weights must have shape {network.shape}, got {w.shape}")
-    times = [as_count(t, "record", at_least=0) for t in record]
+    times = [as_count(t, "record", at_least=0) for t in as_iterable(record, "record", "ascending numbers of steps")]
     if not times or times != sorted(set(times)):
         raise ValueError(f"record must be ascending numbers of steps, got {times}")
     check_fits(8 * len(times) * w.size, f"record of {len(times)} steps makes weights")

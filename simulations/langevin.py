@@ -75,6 +75,16 @@ class LangevinResult(PathsResult):
         Returns
         -------
         matplotlib Axes
+
+        Examples
+        --------
+        >>> from gradnoise.simulations import langevin
+        >>> from gradnoise.theory.escape import PlanarLandscape
+        >>> from matplotlib.figure import Figure
+        >>> valley = PlanarLandscape(quadratic=1.0, stiffness=2.0)
+        >>> found = langevin.simulate(valley, [[0.5, 0.0], [0.0, 0.5]], (0.0, 0.0), 0.01, 10, 100, rng=1)
+        >>> len(found.plot(Figure().subplots()).patches)
+        4
         """
         ax, gain = self._axes(ax), self.injection / 2
         bars = {
@@ -167,8 +177,11 @@ def simulate(
     diverged = f"step_size must keep all paths finite, got {step:g}, with which some diverge"
     if not np.isfinite(paths).all():
         raise ValueError(diverged)
-    with np.errstate(over="ignore", invalid="ignore"):
-        increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
+    try:
+        with np.errstate(over="ignore"):
+            increase = landscape.loss(paths[:, 0], paths[:, 1]) - landscape.loss(*origin)
+    except ValueError:  # a loss is beyond floats
+        raise ValueError(diverged) from None
     if not np.isfinite(increase).all():
         raise ValueError(diverged)
     arguments = {

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Result
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_real, set_fields
+from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_path, as_real, set_fields
 
 __all__ = ["EQUIVALENCE_MARGIN", "PROTOCOLS", "Comparison", "Protocol"]
 
@@ -195,7 +194,7 @@ class Comparison(Result):
     ----------
     protocol : Protocol
     values : (seeds, dynamics, records, metrics) ndarray
-        Of each dynamics from step 0, where all begin, on.
+        Of each dynamics from step 0, where all begin, on; NaN and infinity where it has diverged, or the metric has no value.
     descent : (seeds, records, metrics) ndarray
         Of gradient descent before that: loss and accuracies alone.
     eigenvalues : (seeds, k) ndarray
@@ -219,6 +218,12 @@ class Comparison(Result):
     >>> found = Comparison(protocol, values, np.empty((4, 0, 3)), np.empty((4, 0)))
     >>> print(found.difference("sgd", "gd"))
     0.850 ± 0.029 (standard error)
+    >>> import os
+    >>> import tempfile
+    >>> file = os.path.join(tempfile.mkdtemp(), "comparison.json")
+    >>> found.save(file)
+    >>> Comparison.load(file).n_seeds
+    4
     """
 
     protocol: Protocol
@@ -312,10 +317,9 @@ class Comparison(Result):
         TypeError
             If the path is none.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(f"path must be a path, got {path!r}")
+        file = as_path(path, "path")
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = json.loads(file.read_text(encoding="utf-8"))
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content["protocol"].items()}
             values, descent, eigenvalues = (np.array(content[name], dtype=np.float64) for name in _RECORDS)
             if not descent.size:  # a list of nothing has lost the last axis

@@ -9,7 +9,7 @@ from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress
 from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag, shown
 from gradnoise.theory.curvature import SoftmaxRegression
 
 __all__ = ["curvature_gap"]
@@ -18,7 +18,7 @@ __all__ = ["curvature_gap"]
 def curvature_gap(
     model: SoftmaxRegression,
     theta: ArrayLike,
-    marginal: ArrayLike,
+    marginal: ArrayLike | None,
     n_samples: int,
     n_paths: int,
     *,
@@ -35,8 +35,8 @@ def curvature_gap(
         Whose data are drawn.
     theta : (d,) array_like
         True parameters.
-    marginal : (k,) array_like
-        Probabilities of the points of the design.
+    marginal : (k,) array_like or None
+        Probabilities of the points of the design; equal for None.
     n_samples : int
         N, of a data set.
     n_paths : int
@@ -52,6 +52,11 @@ def curvature_gap(
     -------
     Estimate
         Of the squared Frobenius norm, in units of H².
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed, or a data set has no maximum likelihood estimate where one is asked for.
 
     Examples
     --------
@@ -83,6 +88,12 @@ def _gaps(
 ) -> tuple[np.ndarray]:
     model = SoftmaxRegression(design, n_classes)
     frequencies = generator.multinomial(n_samples, law.ravel() / law.sum(), size=n_paths).reshape(-1, *law.shape) / n_samples
-    at = model.fit(frequencies, theta) if fitted else theta
+    try:
+        at = model.fit(frequencies, theta) if fitted else theta
+    except ValueError as error:
+        raise ValueError(
+            f"theta and n_samples must be such that each data set has a maximum likelihood estimate, got {shown(theta)} and "
+            f"{n_samples}: {error}"
+        ) from None
     gaps = ((model.covariance(at, frequencies) - model.hessian(at, frequencies)) ** 2).sum(axis=(1, 2))
     return Moments.of(gaps[:, np.newaxis]).as_block()

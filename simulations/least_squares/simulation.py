@@ -14,13 +14,14 @@ from gradnoise.simulations.ensemble import Progress, Result, check_fits, kernel
 from gradnoise.simulations.sampling import COMPILED, draw_with, fill_weights, lower, work_space
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Moments, merge_moments, with_error
-from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory._validation import FloatArray, as_count, as_iterable
 from gradnoise.theory.least_squares import LeastSquares
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
 __all__ = ["RiskCurve", "simulate", "simulate_curve"]
 
 _BLOCK_SIZE = 512
+_MOST_STEPS = 2**53  # exact as a float
 _GROUP = 4  # samples side by side: their four sums hide the latency of each other's additions
 _HELD = 2**18  # normals of a step in NumPy, of all paths that go side by side; it decides the order in which they are drawn
 
@@ -73,6 +74,17 @@ class RiskCurve(Result):
         Returns
         -------
         matplotlib Axes
+
+        Examples
+        --------
+        >>> from gradnoise.simulations import least_squares
+        >>> from gradnoise.theory.least_squares import LeastSquares
+        >>> from gradnoise.theory.sampling import Minibatch
+        >>> from matplotlib.figure import Figure
+        >>> problem = LeastSquares([1.0, 0.5], [0.4, -0.4], noise_std=1.0)
+        >>> curve = least_squares.simulate_curve(problem, Minibatch(7, 3), 0.1, [1, 4], 100, rng=1)
+        >>> curve.plot(Figure().subplots()).get_xlabel()
+        '$n + 1$'
         """
         ax = self._axes(ax)
         values = np.array([e.value for e in self.averaged])
@@ -142,7 +154,7 @@ def simulate(
     >>> abs(risk.value - problem.excess_risk(0.1, noise, 5)) < 6 * risk.standard_error
     True
     """
-    n = as_count(n_steps, "n_steps", at_least=0)
+    n = as_count(n_steps, "n_steps", at_least=0, at_most=_MOST_STEPS)
     options: dict[str, Any] = {"rng": rng, "n_jobs": n_jobs, "store": store, "progress": progress}
     return simulate_curve(problem, noise, step_size, [n], n_replicates, **options).averaged[0]
 
@@ -199,9 +211,8 @@ def simulate_curve(
         raise TypeError(f"problem must be a LeastSquares, got {problem!r}")
     eta = problem.stable_step_size(step_size, as_noise(noise))
     n_replicates = as_count(n_replicates, "n_replicates", at_most=ensemble.MOST_PATHS)
-    if not np.iterable(n_steps):
-        raise TypeError(f"n_steps must be a sequence of integers, got {n_steps!r}")
-    wanted = sorted({as_count(n, "n_steps", at_least=0) for n in n_steps})
+    steps = as_iterable(n_steps, "n_steps", "a sequence of integers")
+    wanted = sorted({as_count(n, "n_steps", at_least=0, at_most=_MOST_STEPS) for n in steps})
     drawn = 1 if noise in COMPILED else len(problem.spectrum) + 3  # numbers of a sample that are held at once
     check_fits(8 * noise.n * drawn, f"noise of {noise.n} samples makes a step")
     if not wanted:

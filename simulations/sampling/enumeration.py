@@ -56,6 +56,8 @@ class Outcomes:
     [[0.25, -0.25], [-0.25, 0.25]]
     >>> law.cumulants([1.0, -1.0])  # of a random sign
     (0.0, 1.0, 0.0, -2.0)
+    >>> law.transformed([[1.0, -1.0]]).vectors.tolist()
+    [[1.0], [-1.0]]
     """
 
     def __init__(self, vectors: np.ndarray, probabilities: np.ndarray) -> None:

@@ -60,6 +60,8 @@ class ToyResult(PathsResult):
     >>> again = toy.simulate(**found.arguments, rng=found.stream)
     >>> np.array_equal(found.final, again.final)
     True
+    >>> toy.simulate("gd", 3, rng=1, n_steps=2, record=("loss",)).recorded("loss").shape, float(found.escape_law().max())
+    ((3, 3), 0.0)
     """
 
     success: np.ndarray
@@ -115,6 +117,13 @@ class ToyResult(PathsResult):
         Returns
         -------
         matplotlib Axes
+
+        Examples
+        --------
+        >>> from gradnoise.simulations import toy
+        >>> from matplotlib.figure import Figure
+        >>> toy.simulate("gd", 100, rng=1, n_steps=10).plot(Figure().subplots()).get_xlabel()
+        'step $t$'
         """
         ax, n_steps = self._axes(ax), self.arguments["n_steps"]
         ax.step(np.arange(n_steps + 1), self.escape_law(), where="post", label=self.arguments["dynamics"])
