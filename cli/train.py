@@ -89,7 +89,7 @@ def diagnose(
     from gradnoise.simulations.neural import experiments
     from gradnoise.simulations.neural.diagnosis import diagnose_operators
 
-    with interruption.working():
+    with interruption.working(), named_as_options(n_probes="--probes"):
         task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
         found = diagnose_operators(
             task.operators,
