@@ -42,6 +42,10 @@ class LossClass(ABC):
     ...         return np.abs(statistics[:, 0])
     >>> Single(np.array([[1.0, 3.0]])).supremum([[1.0, 1.0], [1.0, -1.0]])
     array([4., 2.])
+    >>> Single(np.array([[1.0, 3.0]])).at([1, 1]).supremum([1.0, 1.0]).tolist()
+    6.0
+    >>> Single(np.array([[1.0, 3.0]])).centred([0.5, 0.5]).statistics.tolist()
+    [[-1.0, 1.0]]
     """
 
     def __init__(self, statistics: FloatArray) -> None:

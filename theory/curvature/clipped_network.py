@@ -48,6 +48,8 @@ class ClippedNetwork:
     >>> network = ClippedNetwork(inputs=[[1.0], [8.0]], labels=[0, 1], output_weights=[1.0], delta=0.125)
     >>> network.output([[0.5]]), network.residuals([[0.5]])  # the second is clipped to 1 - delta
     (array([0.5, 4. ]), array([ 0.5  , -0.125]))
+    >>> network.losses([[0.5]])  # halves of their squares
+    array([0.125    , 0.0078125])
     >>> network.curvature([[0.5]]).hessian  # of the first sample alone: 1**2 / 2
     array([[0.5]])
     """

@@ -39,6 +39,8 @@ class SoftmaxRegression:
     >>> law = model.law([0.0])  # the model's own, a fair coin
     >>> law, model.fisher([0.0], law), model.hessian([0.0], law)  # p (1 - p), twice
     (array([[0.5, 0.5]]), array([[0.25]]), array([[0.25]]))
+    >>> model.covariance([0.0], [[1.0, 0.0]])  # one outcome, always
+    array([[0.]])
     >>> model.fit([[0.75, 0.25]], start=[0.0]).round(6)  # log 3
     array([1.098612])
     """

@@ -53,6 +53,10 @@ class AugmentedMoments:
     >>> moments.step(moments.start(np.array([0.0])))  # E of (theta, 1) (theta, 1)', where theta is 0 or 1
     array([[0.5, 0.5],
            [0.5, 1. ]])
+    >>> moments.mean_square_gradient(moments.start(np.array([0.0])))  # of gradients 0 and -2
+    2.0
+    >>> round(float(moments.noise_covariance(moments.start(np.array([0.0])))[0, 0]), 12)  # their variance
+    1.0
     """
 
     @within_floats

@@ -50,6 +50,11 @@ class CircleLosses:
     >>> cosine = np.cos(circle.nodes)
     >>> round(circle.sde_expectation(cosine, np.pi, 1, step_size=0.1, time=1.0), 10)  # without noise it stays on top
     -1.0
+    >>> circle.curvatures([0.0]).ravel(), float(circle.mean_loss().max().round(2))
+    (array([1., 1.]), 2.0)
+    >>> both = [[0.5, 0.5]]  # the weights of the two samples, always
+    >>> round(circle.sgd_expectation(cosine, np.pi / 2, both, [1.0], step_size=np.pi / 2, n_steps=1), 10)  # downhill to 0
+    1.0
     """
 
     def __init__(self, amplitudes: ArrayLike, phases: ArrayLike, n_nodes: int = 257) -> None:

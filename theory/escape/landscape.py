@@ -41,6 +41,8 @@ class PlanarLandscape:
     array([-1.,  1.])
     >>> float(well.loss(0.0))  # the barrier between them, q / 4
     0.25
+    >>> float(well.hessian(1.0)[0, 0]), len(well.sublevel_intervals(0.125))  # 2 q, and both wells
+    (2.0, 2)
     """
 
     quadratic: float = 0.0
@@ -135,6 +137,8 @@ class EulerLaw:
     >>> law = EulerLaw(PlanarLandscape(quadratic=1.0), noise=1.0, start=0.0, step_size=0.5, n_steps=2, reach=6.0)
     >>> round(law.expectation(np.square), 10)  # 0.5**2 * 0.5 from the first step, and 0.5
     0.625
+    >>> round(law.time_integral(np.square), 10)  # 0.5 times (0 + 0.5)
+    0.25
     >>> round(law.probability([(0.0, np.inf)]), 10)
     0.5
     """

@@ -87,6 +87,11 @@ class OnlineLeastSquares(ABC):
     True
     >>> [round(problem.stability_limit(1), 6) for problem in (gaussian, constant)]  # 2 / E x**4
     [0.666667, 2.0]
+    >>> round(constant.excess_risk(0.5, 1, 1), 6), round(constant.tail_average_risk(0.5, 1, 1, first=1), 6)  # of 3/4 and 1/2
+    (0.28125, 0.125)
+    >>> noisy = FiniteLeastSquares([[1.0], [1.0]], [-1.0, 1.0], [0.0])
+    >>> round(noisy.asymptotic_constant(1.0, 1), 6)  # theta_t = y_t: half its variance
+    0.5
     """
 
     #: Whether it is known that eps has mean zero given x, so that bias and variance are uncorrelated.

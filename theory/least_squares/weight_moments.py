@@ -40,6 +40,8 @@ class WeightMoments:
     WeightMoments(own=0.25, between=0.75)
     >>> WeightMoments.of(Minibatch(8, 4, replacement=False))  # the batch that it takes from the fresh samples is as fresh
     WeightMoments(own=0.25, between=0.75)
+    >>> WeightMoments.fixed_data(Minibatch(8, 8, replacement=False))  # the same weights always
+    WeightMoments(own=0.0, between=1.0)
     """
 
     own: float
