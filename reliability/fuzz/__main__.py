@@ -10,7 +10,6 @@ import re
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import typer
 
 from fuzz import calls, command_line, entry_points, grouping, loaders, workers
+from fuzz.progress import Progress
 from fuzz.trials import NO_GOOD_CALL, NOT_TRIED, Fault, Trial
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -48,7 +48,8 @@ def main(
         tempfile.tempdir = files  # what examples write there, calls find there
         points = _points(floors, only)
         trials = [group[:limit] for group in _groups(points, floors, only, seed, Path(files))]
-        finds, counts = _run(trials, jobs)
+        finds, counts, is_whole = _run(trials, jobs)
+        tempfile.tempdir = None
     groups, not_tried = grouping.grouped(finds), sum(fault.kind == NOT_TRIED for _, fault in finds)
     print(grouping.text(groups))
     without_call = sorted({*calls.unused(points), *_without_good_call(trials, finds)})
@@ -60,7 +61,7 @@ def main(
         json_file.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     shown = grouping.markdown(groups, counts, not_tried, without_call)
     print(f"\n{shown}")
-    if sum(counts.values()) < sum(map(len, trials)):
+    if not is_whole:
         print("\ninterrupted: there would have been more")
     elif not (only or floor or limit):
         from page import keep
@@ -75,42 +76,19 @@ def _without_good_call(trials: Sequence[Sequence[Trial]], finds: Sequence[tuple[
     return {name for name, n in Counter(trial.name for group in trials for trial in group).items() if once[name] == n}
 
 
-def _run(trials: Sequence[Sequence[Trial]], jobs: int) -> tuple[list[tuple[Trial, Fault]], Counter[str]]:
-    """Run trials; return what is wrong, and how many there were on each floor."""
-    total, finds, counts, progress = sum(map(len, trials)), [], Counter(), _Progress()
+def _run(trials: Sequence[Sequence[Trial]], jobs: int) -> tuple[list[tuple[Trial, Fault]], Counter[str], bool]:
+    """Run trials; return what is wrong, how many calls there were on each floor, and whether these are all."""
+    total, done, wrong, finds, counts, progress = sum(map(len, trials)), 0, 0, [], Counter(), Progress()
     with contextlib.suppress(KeyboardInterrupt):  # what was found until then is shown, and not kept
         for done, (trial, fault) in enumerate(workers.run(trials, jobs), 1):
-            counts[grouping.floor_of(trial.name)] += 1
+            kind = None if fault is None else fault.kind
+            counts[grouping.floor_of(trial.name)] += kind != NO_GOOD_CALL
+            wrong += kind not in (None, NOT_TRIED, NO_GOOD_CALL)
             if fault is not None:
                 finds.append((trial, fault))
-            progress(f"{done:,} of {total:,} calls, {len(finds):,} finds: {trial.name}")
+            progress(f"{done:,} of {total:,} calls, {wrong:,} finds: {trial.name}")
     progress.end()
-    return finds, counts
-
-
-class _Progress:
-    """A line that overwrites itself on a terminal, and elsewhere one every half minute.
-
-    No thread writes it, as what follows forks.
-    """
-
-    def __init__(self) -> None:
-        self.on_terminal = sys.stderr.isatty()
-        self.due = time.monotonic() + self.pause
-
-    @property
-    def pause(self) -> float:
-        return 0.1 if self.on_terminal else 30.0
-
-    def __call__(self, said: str) -> None:
-        if time.monotonic() >= self.due:
-            self.due = time.monotonic() + self.pause
-            sys.stderr.write(f"\r\033[K{said[:120]}" if self.on_terminal else f"{said}\n")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        if self.on_terminal:
-            sys.stderr.write("\r\033[K")
+    return finds, counts, done == total
 
 
 def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
@@ -123,7 +101,7 @@ def _points(floors: Sequence[str], only: str) -> list[entry_points.EntryPoint]:
     if not points:
         return []
     # Examples of the upper floors call what stands on the lower ones; they take a minute.
-    progress = _Progress()
+    progress = Progress()
     documented = entry_points.files(packages if only else entry_points.FLOORS)
     entry_points.record(points, documented, lambda name: progress(f"examples of {name}"))
     progress.end()

@@ -54,9 +54,9 @@ def replacements(good: Any, name: str, described: str, optional: bool) -> Iterat
     elif isinstance(good, os.PathLike):
         yield from _paths()
     elif isinstance(good, numbers.Real):
-        yield from _foreign(REFUSE)
+        yield from _foreign(REFUSE, callables="callable" not in described)
         yield from _numbers(good, described, REFUSE)
-    elif _is_numbers(good):
+    elif _is_numbers(good) and described != "tuple":  # of anything
         yield from _foreign(REFUSE)
         yield from _arrays(np.asarray(good), ANY if "nan" in described.lower() else REFUSE)
     elif isinstance(good, str):

@@ -15,12 +15,12 @@ if not (FOLDER / "fuzz").is_dir():
     pytest.skip("the fuzz is not there", allow_module_level=True)
 
 PLANTED = '''
-import os, warnings
+import abc, contextlib, dataclasses, os, warnings
 import numpy as np
 
 __all__ = [
-    "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "hangs", "interval", "is_negative", "keyless",
-    "silent", "takes_all", "warns",
+    "Abstract", "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "good_context", "good_record", "hangs",
+    "interval", "is_negative", "keyless", "loses", "silent", "takes_all", "warns",
 ]
 
 
@@ -53,6 +53,44 @@ class Good:
     @property
     def variance(self):
         return self.rate**2
+
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def of(self, rate): ...
+
+
+@contextlib.contextmanager
+def good_context(rate):
+    """
+    >>> with good_context(0.5) as twice:
+    ...     twice
+    1.0
+    """
+    yield 2 * real(rate, "rate")
+
+
+@dataclasses.dataclass
+class Record:
+    """Its bound is infinite below zero."""
+
+    bound: float
+
+
+def good_record(rate):
+    """
+    >>> good_record(0.5)
+    Record(bound=0.5)
+    """
+    return Record(np.inf if real(rate, "rate") < 0 else real(rate, "rate"))
+
+
+def loses(rate):
+    """
+    >>> loses(0.5)
+    array([0.5])
+    """
+    return np.array([np.nan if real(rate, "rate") < 0 else real(rate, "rate")])
 
 
 def silent(rate):
@@ -162,9 +200,8 @@ class Spread:
 @pytest.fixture(scope="module")
 def fuzz():
     sys.path.insert(0, str(FOLDER))
-    modules = {
-        name: importlib.import_module(f"fuzz.{name}") for name in ("calls", "entry_points", "grouping", "trials", "workers")
-    }
+    names = ("calls", "entry_points", "grouping", "progress", "trials", "workers")
+    modules = {name: importlib.import_module(f"fuzz.{name}") for name in names}
     yield types.SimpleNamespace(**modules)
     sys.path.remove(str(FOLDER))
     for name in [name for name in sys.modules if name.partition(".")[0] == "fuzz"]:
@@ -203,6 +240,7 @@ def found(fuzz):
         ("takes_all", "memory", "-0.5"),
         ("is_negative", "nonsense", "-0.5"),
         ("interval", "nonsense", "0.5"),
+        ("loses", "NaN", "-0.5"),
     ],
 )
 def test_a_planted_fault_is_seen(found, name, kind, value):
@@ -212,6 +250,17 @@ def test_a_planted_fault_is_seen(found, name, kind, value):
 
 def test_good_functions_are_not_blamed(found):
     assert [g for g in found if g.name.startswith(("planted.good", "planted.Good"))] == []
+
+
+def test_progress_is_told_of_where_there_is_no_terminal(fuzz, capsys, monkeypatch):
+    """A line every half minute, and none in between."""
+    now = [0.0]
+    monkeypatch.setattr(fuzz.progress.time, "monotonic", lambda: now[0])
+    progress = fuzz.progress.Progress()
+    for now[0], said in ((1.0, "early"), (31.0, "one"), (60.0, "soon after"), (62.0, "two")):
+        progress(said)
+    progress.end()
+    assert capsys.readouterr().err == "one\ntwo\n"
 
 
 def test_what_a_faulty_call_leaves_behind_does_not_reach_the_next(fuzz):
