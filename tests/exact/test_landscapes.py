@@ -150,6 +150,21 @@ def test_sublevel_intervals_are_those_on_a_grid(p):
     assert len(LANDSCAPES[2].sublevel_intervals(0.3)) == 1
 
 
+@pytest.mark.parametrize("level", [1e-3, 1e-9, 1e-15, 1e-20, 1e-25])
+def test_sublevels_near_the_bottom_of_a_well_are_small(level):
+    """Catches double roots that are lost: all that is left of an edge was on the list, down to minus infinity."""
+    edges = np.sqrt(1 + np.array([-2, 2]) * math.sqrt(level))  # (x² − 1)² / 4 = level
+    for (low, high), well in zip(PlanarLandscape(quartic=1.0).sublevel_intervals(level), (-edges[::-1], edges), strict=True):
+        np.testing.assert_allclose([low - well.mean(), high - well.mean()], [-np.ptp(well) / 2, np.ptp(well) / 2], rtol=1e-3)
+    assert PlanarLandscape(quartic=1.0).sublevel_intervals(1e-300) == []  # no float but the bottoms themselves
+
+
+def test_a_well_whose_bottom_is_the_level_has_no_part_below_it():
+    tilted = PlanarLandscape(quartic=1.0, tilt=0.2)
+    ((low, high),) = tilted.sublevel_intervals(float(tilted.loss(tilted.minima()[1])))
+    assert low < tilted.minima()[0] < high < 0
+
+
 def test_sublevels_without_curvature():
     assert PlanarLandscape(tilt=2.0).sublevel_intervals(1.0) == [(-math.inf, 0.5)]
     assert PlanarLandscape().sublevel_intervals(1.0) == [(-math.inf, math.inf)]

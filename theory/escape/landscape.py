@@ -22,6 +22,8 @@ __all__ = ["EulerLaw", "PlanarLandscape"]
 
 _MOST_PRODUCTS = 2 * 10**10  # of an `EulerLaw`, half a minute or so
 _MOST_NODES = 5_793
+_EPS = np.finfo(np.float64).eps
+_RESOLVED = 1e-6  # error of the loss at an edge of a sublevel set, relative to the depth of the well, or the height beyond
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class PlanarLandscape:
     @within_floats
     def minima(self) -> FloatArray:
         """Ascending x of the local minima; y is m x there."""
-        x = np.unique(_real_roots([self.quartic, 0, self.quadratic - self.quartic, self.tilt]))
+        x = self._turns()
         between = np.concatenate([_beyond(x[:1], -1), (x[:-1] + x[1:]) / 2, _beyond(x[-1:], 1)])
         slope = self.gradient(between, self.shear * between)[0]
         return x[(slope[:-1] < 0) & (slope[1:] > 0)]  # a curvature may be zero there
@@ -88,14 +90,42 @@ class PlanarLandscape:
     @within_floats_or_infinite
     def sublevel_intervals(self, level: float) -> list[tuple[float, float]]:
         """Intervals of x on which L(x, m x) < level."""
-        q, level = self.quartic / 4, as_real(level, "level")
-        x = _real_roots([q, 0, self.quadratic / 2 - 2 * q, self.tilt, q - level])
+        level = as_real(level, "level")
+        x = self._edges(level)
         edges = np.concatenate([[-np.inf], x, [np.inf]])
         middle = (
             np.clip((edges[:-1] + edges[1:]) / 2, _beyond(edges[1], -1), _beyond(edges[-2], 1)) if len(x) else np.array([0.0])
         )
         below = self.loss(middle, self.shear * middle) < level
-        return [(float(a), float(b)) for a, b, low in zip(edges[:-1], edges[1:], below, strict=True) if low]
+        return [(float(a), float(b)) for a, b, low in zip(edges[:-1], edges[1:], below, strict=True) if low and a < b]
+
+    def _turns(self) -> FloatArray:
+        """Ascending x at which the slope of L(x, m x) is zero."""
+        return np.unique(_real_roots([self.quartic, 0, self.quadratic - self.quartic, self.tilt]))
+
+    def _edges(self, level: float) -> FloatArray:
+        """Ascending x with L(x, m x) = level, as roots of a polynomial.
+
+        Near the bottom of a well, or the top of a barrier, where two are nearly one, these are not known, nor how many there are.
+        So they are counted by the turns between them; where the count, or a root, is wrong, a bracket has each.
+        """
+
+        def height(x: FloatArray) -> FloatArray:
+            return self.loss(x, self.shear * x) - level
+
+        q, turns = self.quartic / 4, self._turns()
+        x = _real_roots([q, 0, self.quadratic / 2 - 2 * q, self.tilt, q - level])
+        depths = height(turns)
+        inside = depths < 0
+        known = (np.abs(height(x)) <= _RESOLVED * np.abs(depths[depths != 0]).min(initial=np.inf)).all()
+        if not len(turns) or (known and len(x) == np.count_nonzero(np.diff(inside)) + int(inside[0]) + int(inside[-1])):
+            return x
+        ends, outside = turns[[0, -1]], np.array([-1.0, 1.0])
+        while inside.any() and (height(ends) < 0).any():
+            ends, outside = ends + outside, 2 * outside
+        points, below = np.concatenate([ends[:1], turns, ends[1:]]), np.concatenate([[False], inside, [False]])
+        pieces = np.flatnonzero(np.diff(below))
+        return np.array([scipy.optimize.brentq(height, *points[i : i + 2], xtol=1e-300, rtol=4 * _EPS) for i in pieces])
 
 
 class EulerLaw:
