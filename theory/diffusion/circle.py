@@ -97,7 +97,13 @@ class CircleLosses:
 
     @within_floats
     def sgd_expectation(
-        self, function: ArrayLike, start: float, weights: ArrayLike, probabilities: ArrayLike, step_size: float, n_steps: int
+        self,
+        function: ArrayLike,
+        start: float,
+        weights: ArrayLike,
+        probabilities: ArrayLike | None,
+        step_size: float,
+        n_steps: int,
     ) -> float:
         """Return E g(theta_n) of M-SGD whose weights take finitely many values.
 
@@ -107,8 +113,8 @@ class CircleLosses:
             g at the nodes.
         start : float
             theta_0.
-        weights, probabilities : (k, n) and (k,) array_like
-            Values of the sampling vector, and how likely they are.
+        weights, probabilities : (k, n) array_like, and (k,) array_like or None
+            Values of the sampling vector, and how likely they are; None for equally.
         step_size : float
             eta > 0.
         n_steps : int

@@ -67,7 +67,7 @@ def as_noise(
         raise TypeError(f"{name} must be a SamplingNoise, got {shown(value)}")
     elif not is_number(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer or a SamplingNoise, got {shown(value)}")
-    elif not callable(default) or (isinstance(default, type) and not issubclass(default, SamplingNoise)):
+    elif not _can_make_noise(default):
         raise TypeError(f"default must be a class of noise, got {shown(default)}")
     else:
         n, at_most = as_count(n, "n"), None if at_most is None else as_count(at_most, "at_most")
@@ -80,3 +80,8 @@ def as_noise(
     if as_flag(some, "some") and noise.centred_power <= 0:
         raise ValueError(f"{name} must leave some noise, v > c, got {shown(noise)}")
     return noise
+
+
+def _can_make_noise(default: object) -> bool:
+    """Whether it is a class of noise, or a function, which may make one."""
+    return issubclass(default, SamplingNoise) if isinstance(default, type) else callable(default)
