@@ -86,7 +86,7 @@ class LangevinResult(PathsResult):
         >>> len(found.plot(Figure().subplots()).patches)
         4
         """
-        ax, gain = self._axes(ax), self.injection / 2
+        ax, gain, level = self._axes(ax), self.injection / 2, as_real(level, "level")
         bars = {
             "noise\n" + r"$\frac{1}{2}\int E\,\mathrm{Tr}(H\Sigma)\,dt$": (gain, "#E69F00"),
             "descent\n" + r"$-\int E\,\|\nabla L\|^2\,dt$": (-self.dissipation, "#56B4E9"),

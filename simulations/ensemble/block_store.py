@@ -70,6 +70,20 @@ class BlockStore:
     ) -> BlockStore:
         """Open the folder of the study below `store`, creating it where it is new; where it is not, nothing need be written.
 
+        Parameters
+        ----------
+        store : path
+            A folder.
+        kernel : callable
+        params : tuple
+        stream : Stream
+        block_size : int
+            See `gradnoise.simulations.ensemble.run`.
+
+        Returns
+        -------
+        BlockStore
+
         Raises
         ------
         ValueError

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from gradnoise.theory._validation import as_path
+from gradnoise.theory._validation import as_flag, as_path
 
 __all__ = ["remove_leftovers", "replacing", "sync_folder"]
 
@@ -45,7 +45,7 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
     OSError
         If the file cannot be written.
     TypeError, ValueError
-        If the path is none.
+        If an argument is not allowed.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
     >>> file.read_text()
     '0.25'
     """
-    target = Path(os.path.realpath(as_path(path, "path")))
+    target, sweep = Path(os.path.realpath(as_path(path, "path"))), as_flag(sweep, "sweep")
     if target.exists() and not target.is_file():
         with open(target, "wb") as file:
             yield file

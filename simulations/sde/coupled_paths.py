@@ -129,6 +129,7 @@ class Coupling:
     def study(self, dimension: int, sensitivities: FloatArray | None = None) -> Study:
         """Return what the kernel takes; without sensitivities there are no controls."""
         dimension, levels = as_count(dimension, "dimension"), len(self.multiples)
+        check_fits(8 * levels * dimension, f"dimension = {dimension} makes a point")
         if sensitivities is None:
             sensitivities = np.empty((levels, 0, dimension))
         elif not isinstance(sensitivities, np.ndarray) or sensitivities.dtype != np.float64 or np.ma.isMA(sensitivities):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradnoise.simulations.ensemble import Result
 from gradnoise.simulations.statistics import Estimate, JointMoments, Order, fit_order, with_error
-from gradnoise.theory._validation import as_array, as_instance, as_real, shown
+from gradnoise.theory._validation import as_array, as_choice, as_instance, as_real, as_text, shown
 
 __all__ = ["OrderStudy"]
 
@@ -151,8 +151,9 @@ class OrderStudy(Result):
             Fit a term of the next order beside the leading one, if four errors are resolved.
         references : tuple of float
             Slopes to compare with, drawn as thin lines from the largest error.
-        color, marker : str, optional
-            Of matplotlib.
+        color : str, optional
+        marker : str
+            Of matplotlib, the marker one that is filled.
 
         Returns
         -------
@@ -167,7 +168,11 @@ class OrderStudy(Result):
         >>> study.plot(Figure().subplots(), references=(1.0,)).get_xscale()
         'log'
         """
-        ax = self._axes(ax)
+        from matplotlib.lines import Line2D  # here, as its import takes long
+
+        ax, name, references = self._axes(ax), as_text(name, "name"), as_array(references, "references", ndim=1)
+        color, filled = None if color is None else as_text(color, "color"), tuple(map(str, Line2D.filled_markers))
+        marker = as_choice(marker, "marker", filled)
         errors, eta = np.abs(self.errors), self.step_sizes
         half = np.array([(high - low) / 2 for low, high in (e.interval(level) for e in self.estimates)])
         below = np.minimum(half, 0.9 * errors)  # a bar that reaches zero would leave a logarithmic plot
@@ -188,7 +193,7 @@ class OrderStudy(Result):
         face = [color if u else "none" for u in used]
         ax.scatter(eta, errors, s=20, marker=marker, edgecolors=color, facecolors=face, zorder=3)
         ax.plot([], [], color=color, marker=marker, markersize=4.5, linewidth=1, label=label)
-        draw_slopes(ax, eta, float(errors.max()), references)
+        _draw_slopes(ax, eta, float(errors.max()), references, "references")
         quantity = r"$E\,\|\Theta_T - \theta\|^2$" if self.kind == "strong" else r"$|E\,g(\theta) - E\,g(\Theta_T)|$"
         ax.set_xscale("log", base=2)
         ax.set(yscale="log", xlabel=r"step size $\eta$", ylabel=quantity)
@@ -229,12 +234,16 @@ def draw_slopes(ax: Any, step_sizes: NDArray[Any], largest: float, slopes: tuple
     eta, largest = as_array(step_sizes, "step_sizes", ndim=1), as_real(largest, "largest", at_least=0)
     if eta.size == 0 or (eta <= 0).any():
         raise ValueError(f"step_sizes must be at least one number > 0, got {shown(step_sizes)}")
+    _draw_slopes(ax, eta, largest, as_array(slopes, "slopes", ndim=1), "slopes")
+
+
+def _draw_slopes(ax: Any, eta: NDArray[np.float64], largest: float, slopes: NDArray[np.float64], name: str) -> None:
     ends = np.array([eta.min(), eta.max()])
-    for slope in as_array(slopes, "slopes", ndim=1):
+    for slope in slopes:
         with np.errstate(over="ignore", invalid="ignore"):
             line = largest * (ends / ends[1]) ** slope
         if not np.isfinite(line).all():
-            raise ValueError(f"slopes must lead to errors within the range of floats, got {slope:g}")
+            raise ValueError(f"{name} must lead to errors within the range of floats, got {slope:g}")
         ax.plot(ends, line, color="#999999", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         ax.annotate(
             f"{slope:g}", (ends[0], line[0]), xytext=(-3, 0), textcoords="offset points", ha="right", va="center",

@@ -110,7 +110,7 @@ class Problem:
         return len(self.start)
 
     def sample_losses(self, theta: ArrayLike) -> FloatArray:
-        """Losses of the samples, (n,)."""
+        """Losses of the samples, (n,); infinite where they are beyond floats."""
         return written(self.losses, "losses", self._point(theta), self.data, (self.n,))
 
     def sample_gradients(self, theta: ArrayLike) -> FloatArray:

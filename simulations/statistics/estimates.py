@@ -324,7 +324,7 @@ def merge_moments(blocks: Iterable[tuple[np.ndarray, ...]]) -> Moments:
     """
     total: Moments | None = None
     for block in as_iterable(blocks, "blocks", "a sequence of blocks"):
-        if not isinstance(block, (tuple, list)) or len(block) != 1:
+        if not isinstance(block, (tuple, list)) or len(block) != 1 or not isinstance(block[0], np.ndarray):
             raise TypeError(f"blocks must be tuples of one array, as those of as_block, got {shown(block)}")
         moments = Moments.from_block(block[0])
         total = moments if total is None else total.merge(moments)

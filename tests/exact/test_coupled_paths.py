@@ -188,9 +188,10 @@ def test_strong_studies_need_no_sensitivities():
 ])  # fmt: skip
 def test_what_is_no_coupling_is_named(changes, message):
     good: dict[str, Any] = {"noise": Gaussian(N, 2), "finest": 0.25, "multiples": (1, 2), "n_finest": 8, "refinement": 6}
-    assert Coupling(**good | {"multiples": np.array([1, 2])}) == Coupling(**good)
+    same, bad = {**good, "multiples": np.array([1, 2])}, {**good, **changes}
+    assert Coupling(**same) == Coupling(**good)
     with pytest.raises((ValueError, TypeError), match=f"^{message}"):
-        Coupling(**good | changes)
+        Coupling(**bad)
 
 
 @pytest.mark.parametrize(("changes", "message"), [
