@@ -170,7 +170,7 @@ class OrderStudy(Result):
         """
         from matplotlib.lines import Line2D  # here, as its import takes long
 
-        ax, name, references = self._axes(ax), as_text(name, "name"), as_array(references, "references", ndim=1)
+        ax, name, slopes = self._axes(ax), as_text(name, "name"), as_array(references, "references", ndim=1)
         color, filled = None if color is None else as_text(color, "color"), tuple(map(str, Line2D.filled_markers))
         marker = as_choice(marker, "marker", filled)
         errors, eta = np.abs(self.errors), self.step_sizes
@@ -193,7 +193,7 @@ class OrderStudy(Result):
         face = [color if u else "none" for u in used]
         ax.scatter(eta, errors, s=20, marker=marker, edgecolors=color, facecolors=face, zorder=3)
         ax.plot([], [], color=color, marker=marker, markersize=4.5, linewidth=1, label=label)
-        _draw_slopes(ax, eta, float(errors.max()), references, "references")
+        _draw_slopes(ax, eta, float(errors.max()), slopes, "references")
         quantity = r"$E\,\|\Theta_T - \theta\|^2$" if self.kind == "strong" else r"$|E\,g(\theta) - E\,g(\Theta_T)|$"
         ax.set_xscale("log", base=2)
         ax.set(yscale="log", xlabel=r"step size $\eta$", ylabel=quantity)
