@@ -252,6 +252,24 @@ def test_far_thresholds_are_never_and_always_met():
         assert escape_probability(H2, S2, 1.0, huge) <= PROMISED
 
 
+@pytest.mark.parametrize("d", [1, 3, 200])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_rare_escapes_are_no_zeros(d, rotated):
+    """Catches one minus a probability: 5.9e-17 in one dimension and 4.8e-20 in 200 came out as zero; down to 1e-300."""
+    rng = np.random.default_rng(d)
+    U = np.linalg.qr(rng.standard_normal((d, d)))[0] if rotated else np.eye(d)
+    time, curvatures = 0.7, 0.3 + 2 * rng.random(d)
+    noise = -2 / np.expm1(-2 * curvatures * time)  # so that each direction has a weight of one half
+    H, S = ((U * v) @ U.T for v in (curvatures, noise))
+    deltas = np.array([d / 2, d / 2 + 6 * math.sqrt(d), d + 30.0, d + 200.0, d / 2 + 600.0])
+    with mpmath.workdps(30):
+        truth = [mpmath.gammainc(mpmath.mpf(d) / 2, mpmath.mpf(float(v)), mpmath.inf, regularized=True) for v in deltas]
+        found = escape_probability((H + H.T) / 2, (S + S.T) / 2, time, deltas)
+        errors = [float(abs(float(p) / q - 1)) for p, q in zip(found, truth, strict=True) if q > 1e-300]
+    assert len(errors) == 5 and max(errors) < 1e-9
+    assert float(truth[-1]) < 1e-170
+
+
 def test_times_and_thresholds_broadcast():
     t, delta = np.array([[0.0], [0.5], [2.0]]), np.array([-1.0, 0.1, 0.1, 3.0])
     p = escape_probability(H2, S2, t, delta)
