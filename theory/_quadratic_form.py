@@ -30,8 +30,9 @@ _HALVINGS = 12
 # there its modulus is exp(w (Re^2 - Im^2)); on a vertical line, that of a Q of one term would decay too slowly.
 _SLOPE = 0.6
 _LEAST_BEND = 0.1  # of the path, at the scale of the saddle's width: steepest descent may lead to the left, around the pole
-# The expected root: at a step of 1/2 the trapezoidal rule errs by exp(-2 pi^2/h) = 7e-18, and beyond +-76 lies exp(-38).
-_ROOT_STEP, _ROOT_REACH = 0.5, 76.0
+# The expected root: on the lines at +-pi/2 i each factor is at most one, whatever d is, so that at a step of 1/4 the trapezoidal
+# rule errs by exp(-4 pi^2) = 7e-18; and beyond +-76 lies exp(-38).
+_ROOT_STEP, _ROOT_REACH = 0.25, 76.0
 
 
 def quadratic_form_cdf(weights: ArrayLike, x: ArrayLike) -> FloatArray:
@@ -84,8 +85,8 @@ def quadratic_form_root(weights: ArrayLike) -> FloatArray:
     .. math:: \mathbb{E}\sqrt{Q} = \frac{1}{2\sqrt\pi} \int_{-\infty}^\infty
               \Big(1 - \prod_i (1 + 2 w_i e^u)^{-1/2}\Big) e^{-u/2}\, du
 
-    The integrand is analytic in a strip of half-width pi and decays exponentially on both sides, so that the trapezoidal
-    rule is exact to rounding.
+    The integrand is analytic in a strip of half-width pi, is bounded in every dimension in one of half of that, and decays
+    exponentially on both sides, so that the trapezoidal rule is exact to rounding.
 
     Parameters
     ----------
