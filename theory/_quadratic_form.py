@@ -189,13 +189,14 @@ def _integral(a: FloatArray, s: float, log_peak: float) -> float:
     kappa = max(third / (3 * second), _LEAST_BEND * math.sqrt(second))  # curvature of the path of steepest descent
 
     step = 0.5 / math.sqrt(second)
-    value = _trapezoid(a, s, kappa, step)
+    coarse = _trapezoid(a, s, kappa, step)
     for _ in range(_HALVINGS):
-        step, previous = step / 2, value
-        value = _trapezoid(a, s, kappa, step)
-        if abs(value - previous) <= _TOLERANCE * abs(value):
-            return float(min(np.exp(log_peak + math.log(value)), 1.0))
-    raise ValueError(f"weights and x must let the contour integral converge, got {previous:.17g} and then {value:.17g}")
+        step /= 2
+        fine = _trapezoid(a, s, kappa, step)
+        if abs(fine - coarse) <= _TOLERANCE * abs(fine):
+            return float(min(np.exp(log_peak + math.log(fine)), 1.0))
+        coarse = fine
+    raise ValueError(f"weights and x must let the contour integral converge, got {coarse:.17g} and still changing")
 
 
 def _trapezoid(a: FloatArray, s: float, kappa: float, step: float) -> float:
