@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from gradnoise.simulations.statistics.estimates import Estimate
 from gradnoise.simulations.statistics.joint_moments import JointMoments
 from gradnoise.simulations.statistics.rounding import with_error
+from gradnoise.simulations.statistics.scaling import exponents
 from gradnoise.simulations.statistics.validity import as_level, quantile
 from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_matching, as_nonnegative
 
@@ -154,7 +155,9 @@ def fit_order(
         )
     x, y = np.log(eta[used]), np.log(np.abs(e[used]))
     relative = se[used] / np.abs(e[used])
-    weight = np.ones_like(x) if not relative.any() else 1 / np.maximum(relative, 1e-3 * relative.max()) ** 2
+    unit = int(exponents(relative[:, np.newaxis])[0])  # in which their squares are numbers; weights have no unit
+    scaled = np.ldexp(relative, -unit)
+    weight = np.ones_like(x) if not relative.any() else 1 / np.maximum(scaled, 1e-3 * scaled.max()) ** 2
     design = np.column_stack([np.ones_like(x), x, *([eta[used]] if next_term else [])])
     root = np.sqrt(weight)
     solution = np.linalg.pinv(design * root[:, np.newaxis]) * root  # from log errors to the coefficients
@@ -165,7 +168,7 @@ def fit_order(
         for i in range(len(eta) - 1)
     ]
     if moments is None:
-        spread = Estimate(value, float(np.sqrt(((response * relative) ** 2).sum())), _KNOWN, 0.0)
+        spread = Estimate(value, math.ldexp(np.sqrt(((response * scaled) ** 2).sum()), unit), _KNOWN, 0.0)
     else:
         direction = np.zeros(len(eta))
         direction[order[used]] = response / e[used]  # by the delta method
