@@ -28,6 +28,7 @@ def loss(i, t):
 def test_losses_and_their_derivatives():
     t, h = np.linspace(-3, 9, 7), 1e-5
     np.testing.assert_allclose(CIRCLE.losses(t), [loss(i, t) for i in range(3)], rtol=1e-13)
+    assert CircleLosses([[3.0]], [[0.0]]).losses([1e-12])[0, 0] == pytest.approx(1.5e-24, rel=1e-12)  # not a difference to one
     np.testing.assert_allclose(CIRCLE.gradients(t), (CIRCLE.losses(t + h) - CIRCLE.losses(t - h)) / (2 * h), atol=1e-9)
     np.testing.assert_allclose(CIRCLE.curvatures(t), (CIRCLE.gradients(t + h) - CIRCLE.gradients(t - h)) / (2 * h), atol=1e-9)
 
