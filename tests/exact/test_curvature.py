@@ -7,6 +7,7 @@ rounding, and a descent that does not follow the gradient.
 import math
 from typing import Any, cast
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.linalg import eigh
@@ -212,6 +213,22 @@ def test_softmax_derivatives():
     np.testing.assert_allclose(MODEL.fisher(TRUTH, LAW), fisher, atol=1e-8)
     mean = MODEL.gradient(TRUTH, LAW)
     np.testing.assert_allclose(MODEL.covariance(TRUTH, LAW), fisher - np.outer(mean, mean), atol=1e-8)
+
+
+def test_a_class_that_is_all_but_certain_keeps_its_curvature():
+    """Catches 1 - p of a p that is one to rounding: gradient and curvature came out as zero from a score of 37 on."""
+    model = SoftmaxRegression([[1.0], [2.0]], 3)
+    theta = np.array([50.0, -20.0])
+    with mpmath.workdps(80):
+        odds = [[mpmath.exp(50 * x), mpmath.exp(-20 * x), mpmath.mpf(1)] for x in (1, 2)]
+        p = [[o / mpmath.fsum(row) for o in row] for row in odds]
+        slopes = [[(p[k][e] - (c == e)) * (k + 1) for e in (0, 1)] for k in (0, 1) for c in (0, 1, 2)]
+        curvature = [
+            [mpmath.fsum((k + 1) ** 2 * p[k][e] * ((e == f) - p[k][f]) / 2 for k in (0, 1)) for f in (0, 1)] for e in (0, 1)
+        ]
+    expected = np.array(slopes, dtype=float).reshape(2, 3, 2).transpose(2, 0, 1)
+    np.testing.assert_allclose(model.gradients(theta), expected, rtol=1e-13)
+    np.testing.assert_allclose(model.hessian(theta, model.law(theta)), np.array(curvature, dtype=float), rtol=1e-13)
 
 
 def test_softmax_fits_and_broadcasts():
