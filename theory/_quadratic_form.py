@@ -73,8 +73,8 @@ def quadratic_form_sf(weights: ArrayLike, x: ArrayLike) -> FloatArray:
     Returns
     -------
     ndarray
-        Of the shape of x, with an error relative to it below 1e-10, down to 1e-300. It changes by x / (2 max w) times a relative
-        change of the weights, at most, which is how much an error of theirs counts.
+        Of the shape of x, with an error relative to it below 1e-10, down to 1e-300. Far out it changes, relatively, by about
+        x / (2 max w) times as much as the weights: so often an error of theirs counts.
     """
     return _law(weights, x)[1]
 

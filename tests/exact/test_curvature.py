@@ -128,6 +128,10 @@ def test_the_alignment_of_two_equal_curvatures():
     assert (round(e1, 2), round(e2, 3)) == (1.92, 0.077)
     low, high = Curvature(np.eye(2), np.array([5.0, 1.0])).alignment_range
     assert (low, high) == pytest.approx((0, 2), abs=1e-14) and low < e2 < e1 < high
+    for unit in (2.0**-600, 2.0**600):  # whose squares are no floats
+        large = Curvature(np.eye(2), unit * np.array([5.0, 1.0]))
+        assert large.alignment_range == (low, high) and np.isfinite(large.leading_gradients).all()
+        assert np.isfinite(Curvature([[1.0, 0.5]], [unit, 2 * unit]).leading_gradients).all()
 
 
 def test_alignment_has_no_unit_and_is_bounded_by_one():

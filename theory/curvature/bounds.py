@@ -205,15 +205,21 @@ class Curvature:
 
     @property
     def _leading_direction(self) -> FloatArray:
-        return self._leading_noise[1]
+        space = self._leading_space
+        return space[:, 0] if space.shape[1] == 1 else self._in_units._leading_noise[1]
 
-    @cached_property
-    def _leading_noise(self) -> tuple[FloatArray, FloatArray]:
-        """Eigenvalues of Σ on the eigenspace of λ, ascending, and the unit vector of the least."""
+    @property
+    def _leading_space(self) -> FloatArray:
+        """Orthonormal vectors of λ, as columns."""
         left, s, _ = self._svd
         if not s.size:
             raise ValueError(f"the Hessian must not be zero: all samples are clipped, their jacobian is zero, got {self!r}")
-        space = left[:, s >= (1 - _ALIKE) * s[0]]
+        return left[:, s >= (1 - _ALIKE) * s[0]]
+
+    @cached_property
+    def _leading_noise(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues of Σ on the space of λ, ascending, and the unit vector of the least."""
+        space = self._leading_space
         along = space.T @ self.gradients
         if len(along) == 1:
             return np.var(along, axis=1), space[:, 0]
