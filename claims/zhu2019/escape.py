@@ -23,7 +23,7 @@ from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Marg
 from gradnoise.simulations import ornstein_uhlenbeck, sampling
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import escape, gradient_noise
-from gradnoise.theory._quadratic_form import quadratic_form_cdf
+from gradnoise.theory._quadratic_form import quadratic_form_sf
 from gradnoise.theory.sampling import Minibatch
 
 
@@ -290,5 +290,5 @@ class EscapeIsBoundedFromBelow(Claim):
 
     @staticmethod
     def _ratio(weights: np.ndarray, theta: float) -> float:
-        above = 1 - float(quadratic_form_cdf(weights, theta * weights.sum()))
+        above = float(quadratic_form_sf(weights, theta * weights.sum()))
         return above / (1 - theta) ** 2

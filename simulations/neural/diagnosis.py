@@ -40,8 +40,8 @@ class Diagnosis(Escape):
 
     Attributes
     ----------
-    indicator, isotropic_indicator, alignment, share_along_first, gradient_norm_squared, trace_covariance, \
-    sample_trace_covariance, hessian_eigenvalues
+    indicator, isotropic_indicator, alignment, alignment_range, share_along_first, share_range, n_sharpest, \
+    gradient_norm_squared, trace_covariance, sample_trace_covariance, hessian_eigenvalues
         See `gradnoise.simulations.neural.escape.Escape`.
     ratio : Quotient or None
         Tr(HΣ) over Tr(HΣ̄): above one, the noise escapes faster than isotropic noise. None where either is not seen to be
@@ -143,7 +143,7 @@ class Diagnosis(Escape):
             ("Tr(HΣ)", self.indicator),
             ("Tr(HΣ̄), isotropic", self.isotropic_indicator),
             ("ratio", self.ratio),
-            ("â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ)", self.alignment),
+            ("â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ)", self.alignment if self.n_sharpest == 1 else self.alignment_range),
             ("largest eigenvalue of H", self.hessian_eigenvalues[0]),
             ("largest eigenvalue of Σ", self.covariance_eigenvalues[0]),
             ("TrΣ", self.trace_covariance),
@@ -346,7 +346,9 @@ def _width(text: str) -> int:
     return sum(not unicodedata.combining(letter) for letter in text)
 
 
-def _shown(value: Measured | float | None) -> str:
+def _shown(value: Measured | float | tuple[Measured, Measured] | None) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(map(_shown, value))
     if value is None or (isinstance(value, NoiseScale) and math.isinf(value.interval()[0])):
         return "means nothing here"
     if isinstance(value, NoiseScale):

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from gradnoise.simulations.ensemble import Result, versions
 from gradnoise.simulations.neural.devices import as_generator
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.noise_scale import NoiseScale
-from gradnoise.simulations.neural.spectrum import leading_on_device
+from gradnoise.simulations.neural.spectrum import leading_on_device, n_alike
 from gradnoise.simulations.neural.traces import MOST_PROBES, trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailIndex, with_error
@@ -37,9 +39,17 @@ class Escape(Result):
     isotropic_indicator : Estimate
         Tr(HΣ̄) = TrH TrΣ / d, of isotropic noise of the same strength.
     alignment : Estimate or None
-        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ). None where λ₁ is not positive: there is no direction to align with.
+        â = u₁ᵀΣu₁ TrH / (λ₁ TrΣ). None where λ₁ is not positive: there is no direction to align with. Of the u₁ with the least
+        noise where there are many, so that â is at least that along each.
+    alignment_range : (Estimate, Estimate) or None
+        Of the unit vectors that belong to λ₁, the least and the largest â.
     share_along_first : float
-        u₁ᵀΣu₁ / TrΣ, of the noise along the sharpest direction; 1/d if it is isotropic.
+        u₁ᵀΣu₁ / TrΣ, of the noise along the sharpest direction; 1/d if it is isotropic. The least where there are many.
+    share_range : (float, float)
+        Least and largest share of the noise along a unit vector that belongs to λ₁.
+    n_sharpest : int
+        How many eigenvalues are λ₁ up to 1e-4 of it, closer than which their vectors are not known; some 50 are looked for. Where
+        there is one, both ranges have a single number.
     gradient_norm_squared, trace_covariance : float
         ‖∇L‖² of the data, and TrΣ.
     sample_trace_covariance : float
@@ -66,7 +76,10 @@ class Escape(Result):
     indicator: Estimate
     isotropic_indicator: Estimate
     alignment: Estimate | None
+    alignment_range: tuple[Estimate, Estimate] | None
     share_along_first: float
+    share_range: tuple[float, float]
+    n_sharpest: int
     gradient_norm_squared: float
     trace_covariance: float
     sample_trace_covariance: float
@@ -160,19 +173,24 @@ def escape(
     report(1)
     of_hessian = trace_hessian(operators, n_probes, generator, hessian=hessian)
     report(1)
-    values, vectors = leading_on_device(hessian, gradient, k, rng=stream.sequence())
+    values, vectors = leading_on_device(hessian, gradient, k, rng=stream.sequence(), complete=True)
     report(1)
-    first = vectors[:, 0].to(operators.dtype)
-    share = float(first @ covariance.product(first)) / trace
+    n_sharpest = n_alike(values) if values[0] > 0 else 1
+    along = _noise_along(covariance, vectors[:, :n_sharpest].to(operators.dtype))
+    shares = float(along[0]) / trace, float(along[-1]) / trace
+    alignments = tuple(_times(of_hessian, share / float(values[0])) for share in shares) if values[0] > 0 else None
     return Escape(
         indicator=of_samples.transformed(covariance.share, along_mean),
         isotropic_indicator=of_hessian.transformed(trace / d),
-        alignment=of_hessian.transformed(share / float(values[0])) if values[0] > 0 else None,
-        share_along_first=share,
+        alignment=None if alignments is None else alignments[0],
+        alignment_range=None if alignments is None else (alignments[0], alignments[1]),
+        share_along_first=shares[0],
+        share_range=shares,
+        n_sharpest=n_sharpest,
         gradient_norm_squared=covariance.gradient_norm_squared,
         trace_covariance=trace,
         sample_trace_covariance=covariance.spread.trace,
-        hessian_eigenvalues=values,
+        hessian_eigenvalues=values[:k],
         arguments={
             "noise": repr(noise),
             "n": operators.n,
@@ -211,8 +229,25 @@ def is_positive(estimate: Measured) -> bool:
     return estimate.interval(0.95)[0] > 0
 
 
+def _noise_along(covariance: NoiseCovariance, vectors: Tensor) -> FloatArray:
+    """Eigenvalues of Σ on the space of some orthonormal columns, ascending: between the ends lies uᵀΣu of its unit vectors."""
+    if vectors.shape[1] == 1:
+        first = vectors[:, 0]
+        return np.array([max(float(first @ covariance.product(first)), 0.0)])
+    images = torch.stack([covariance.product(u) for u in vectors.T.contiguous()], dim=1)
+    inside = (vectors.T @ images).double().cpu().numpy()
+    return np.maximum(np.linalg.eigvalsh((inside + inside.T) / 2), 0.0)
+
+
+def _times(estimate: Estimate, factor: float) -> Estimate:
+    """An estimate times a number that is zero, but for rounding, where no noise is along a direction."""
+    return estimate.transformed(factor) if factor > 0 else Estimate(0.0, 0.0, estimate.n)
+
+
 def _with_interval(value: Any) -> Any:
-    """An estimate as JSON has it."""
+    """An estimate as JSON has it, and each of a pair."""
+    if isinstance(value, tuple):
+        return [_with_interval(end) for end in value]
     if not isinstance(value, Estimate | Quotient | TailIndex | NoiseScale):
         return value
     return {"value": value.value, "standard_error": value.standard_error, "interval_95": value.interval(0.95), "n": value.n}

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from gradnoise.simulations.neural.krylov import NOT_FINITE, KrylovSpace, image_of, not_symmetric
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag, as_real
 
-__all__ = ["leading_eigenpairs", "leading_on_device"]
+__all__ = ["leading_eigenpairs", "leading_on_device", "n_alike"]
 
 _DENSE = 20  # parameters up to which the matrix itself is formed
 _HELD = 2**27  # numbers in the basis, if that is room enough for a restart
@@ -30,6 +30,7 @@ _CHECK = 10  # products of the search for repeated eigenvalues, or a quarter of 
 # Shares, of what is expected, of an eigenvector's part in a random vector: a smaller one has a probability of 0.8 %; and of
 # 8e-5, where some eigenvalue is known to be repeated.
 _SHARE, _REPEATED = 1e-4, 1e-8
+_ALIKE = 1e-4  # of λ₁: eigenvalues that near to it have vectors which a residual of 1e-6 λ₁ leaves open, by 1 % or more
 
 
 def leading_eigenpairs(
@@ -104,6 +105,7 @@ def leading_on_device(
     rng: RNG = 0,
     tolerance: float = 1e-6,
     start: Tensor | ArrayLike | None = None,
+    complete: bool = False,
 ) -> tuple[FloatArray, Tensor]:
     """Do as `leading_eigenpairs`, and leave the eigenvectors where they are.
 
@@ -116,6 +118,9 @@ def leading_on_device(
     tolerance : float
     start : (d,) or (d, m) Tensor or array_like, optional
         All as in `leading_eigenpairs`.
+    complete : bool
+        Find more than k pairs, if that many belong to λ₁ as `n_alike` counts them, but no more than the basis has room for, some
+        50 of many parameters.
 
     Returns
     -------
@@ -143,11 +148,11 @@ def leading_on_device(
     least = _ROUNDINGS * torch.finfo(like.dtype).eps
     if tolerance < least:
         raise ValueError(f"tolerance must be >= {least:.3g}, {_ROUNDINGS} roundings of {like.dtype}, got {tolerance:g}")
-    first, generator = _start(start, d), Stream.of(rng).generator(0)
+    first, generator, complete = _start(start, d), Stream.of(rng).generator(0), as_flag(complete, "complete")
     if d <= max(2 * k, _DENSE):
-        return _dense(product, like, k)
+        return _dense(product, like, k, complete)
     most = min(d, max(2 * k + 4, _DENSE + 4, min(_HELD // d, 8 * k + 100)))
-    search = _Search(KrylovSpace(product, like, most), generator, k, tolerance)
+    search = _Search(KrylovSpace(product, like, most), generator, k, tolerance, complete)
     if first is not None and (direction := search.space.append(first)).any():
         search.space.expand(direction)
     search.converge()
@@ -159,11 +164,37 @@ def leading_on_device(
     return values, search.space.vectors(axes)
 
 
+def n_alike(values: FloatArray) -> int:
+    """How many of some eigenvalues, falling, are as good as the first, which is positive: their vectors span one space.
+
+    Parameters
+    ----------
+    values : (k,) ndarray
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradnoise.simulations.neural.spectrum import n_alike
+    >>> n_alike(np.array([2.0, 2.0 - 1e-6, 1.9]))
+    2
+    """
+    return int((values >= (1 - _ALIKE) * values[0]).sum())
+
+
 class _Search:
     """A search for the k leading eigenpairs in a growing Krylov space."""
 
-    def __init__(self, space: KrylovSpace, generator: np.random.Generator, k: int, tolerance: float) -> None:
+    def __init__(
+        self, space: KrylovSpace, generator: np.random.Generator, k: int, tolerance: float, complete: bool = False
+    ) -> None:
         self.space, self._generator, self._k, self._tolerance = space, generator, k, tolerance
+        self._most = 0  # pairs up to which k may grow
+        if complete:
+            self._most = space.dimension if space.most == space.dimension else space.most // 2 - 2
         self._limit = min(max(10 * space.dimension, _LEAST), _MOST)
         self._largest = self._level = 0.0  # |λ|, and what a missed eigenvalue would be above
         self._share = _SHARE
@@ -178,6 +209,12 @@ class _Search:
             converged = np.linalg.norm(leading, axis=0)[:k] <= allowed
             if len(converged) == k and converged.all():
                 self._level = values[k - 1] + allowed
+                if k < self._most and values[0] > 0:
+                    if n_alike(values) > k:
+                        self._k = k = min(n_alike(values), self._most)
+                        continue
+                    if n_alike(values) == k:  # all are of λ₁, and there may be more
+                        self._level = (1 - _ALIKE) * values[0]
                 return values[:k], axes[:, :k]
             if space.products >= self._limit:
                 raise ValueError(
@@ -237,7 +274,7 @@ class _Search:
         return 1 + self.space.size // 100
 
 
-def _dense(product: Callable[[Tensor], Tensor], like: Tensor, k: int) -> tuple[FloatArray, Tensor]:
+def _dense(product: Callable[[Tensor], Tensor], like: Tensor, k: int, complete: bool) -> tuple[FloatArray, Tensor]:
     """Leading eigenpairs of the matrix, formed row by row."""
     wide = torch.promote_types(like.dtype, torch.float32)
     rows = torch.empty(len(like), len(like), dtype=torch.float64)
@@ -254,6 +291,8 @@ def _dense(product: Callable[[Tensor], Tensor], like: Tensor, k: int) -> tuple[F
     if gap > torch.finfo(like.dtype).eps ** 0.5 * scale:
         raise ValueError(not_symmetric(gap, scale))
     values, axes = np.linalg.eigh(((rows + rows.T) / 2).numpy())
+    if complete and values[-1] > 0:
+        k = max(k, n_alike(values[::-1]))
     return values[::-1][:k].copy(), torch.as_tensor(axes[:, ::-1][:, :k].copy()).to(like.device, wide)
 
 

@@ -66,10 +66,23 @@ def _strength(found: Any) -> str:
 def _alignment(found: Any) -> str:
     if not found.hessian_eigenvalues[0] > 0:
         return "No direction curves upwards here, so that there is none for the noise to align with."
+    if found.n_sharpest > 1:
+        return _alignment_with_many(found)
     share, times = found.share_along_first, found.share_along_first * found.dimension
     return (
         f"The noise {'aligns' if times > 1 else 'does not align'} with the curvature: {_about(100 * share)} % of it is "
         f"along the sharpest direction, {_about(times)} times what isotropic noise has there."
+    )
+
+
+def _alignment_with_many(found: Any) -> str:
+    """Of a largest eigenvalue that is repeated: which vectors of its space a solver returns is chance."""
+    low, high = found.share_range
+    aligns = "aligns" if low * found.dimension > 1 else "may align or not" if high * found.dimension > 1 else "does not align"
+    shares, times = (" to ".join(_about(unit * share) for share in (low, high)) for unit in (100, found.dimension))
+    return (
+        f"The noise {aligns} with the curvature, which is equally sharp along {found.n_sharpest} directions: {shares} % of it is "
+        f"along one of them or between, {times} times what isotropic noise has there."
     )
 
 

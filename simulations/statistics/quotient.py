@@ -80,8 +80,10 @@ class Quotient:
             return math.inf
         (a, s_a, b, s_b, s_ab), power = self._in_units()
         r = a / b
-        variance = s_a**2 - 2 * r * s_ab + (r * s_b) ** 2  # of numerator − r · denominator
-        return _times_power(math.sqrt(max(variance, 0.0)) / abs(b), power)
+        unit = int(exponents(np.array([[s_a], [r * s_b]]))[0])  # of errors that are far smaller than the values
+        s_a, r_s_b, r_s_ab = math.ldexp(s_a, -unit), math.ldexp(r * s_b, -unit), math.ldexp(math.ldexp(r * s_ab, -unit), -unit)
+        variance = s_a**2 - 2 * r_s_ab + r_s_b**2  # of numerator − r · denominator
+        return _times_power(math.sqrt(max(variance, 0.0)) / abs(b), power + unit)
 
     @property
     def n(self) -> int:

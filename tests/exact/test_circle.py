@@ -4,6 +4,8 @@ It would catch a harmonic without its factor, an interpolation with too few node
 root of eta, steps that are counted wrongly, and a density in the sense of Stratonovich.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -26,6 +28,7 @@ def loss(i, t):
 def test_losses_and_their_derivatives():
     t, h = np.linspace(-3, 9, 7), 1e-5
     np.testing.assert_allclose(CIRCLE.losses(t), [loss(i, t) for i in range(3)], rtol=1e-13)
+    assert CircleLosses([[3.0]], [[0.0]]).losses([1e-12])[0, 0] == pytest.approx(1.5e-24, rel=1e-12)  # not a difference to one
     np.testing.assert_allclose(CIRCLE.gradients(t), (CIRCLE.losses(t + h) - CIRCLE.losses(t - h)) / (2 * h), atol=1e-9)
     np.testing.assert_allclose(CIRCLE.curvatures(t), (CIRCLE.gradients(t + h) - CIRCLE.gradients(t - h)) / (2 * h), atol=1e-9)
 
@@ -134,12 +137,84 @@ def test_stationary_density_refuses_what_is_none():
         StationaryDensity(lambda x: x, lambda x: np.full_like(x, 1.0), -1, 1)
     with pytest.raises(ValueError, match="variance must be finite and > 0"):
         StationaryDensity(lambda x: x, lambda x: x, -1, 1)
-    with pytest.raises(ValueError, match=r"so close that 20001 points resolve the density, got -1e\+06 and 1e\+06"):
-        StationaryDensity(lambda x: x, np.ones_like, -1e6, 1e6)
+    with pytest.raises(ValueError, match=r"leave out nothing, got a share of about 1\.\d+e-06 beyond"):  # where density is 1e-11
+        StationaryDensity(lambda x: x, lambda x: 50 * (1 + x**2), -1e5, 1e5)
+    for gradient, middle in ((lambda x: x - 1e10, 1e10), (lambda x: x + 1e6 * np.sin(1e7 * x), 0.0)):  # floats, and panels
+        with pytest.raises(ValueError, match="so close, and so near to zero, that the floats between them resolve"):
+            StationaryDensity(gradient, lambda x: np.full_like(x, 1e-8), middle - 8, middle + 8)
     with pytest.raises(ValueError, match=r"gradient\(x\) must be finite, got NaN at index 0"):
         StationaryDensity(lambda x: np.full_like(x, np.nan), np.ones_like, -1, 1)
     with pytest.raises(ValueError, match="arguments of StationaryDensity must keep it within the range of floats"):
         StationaryDensity(lambda x: 1e308 * x, np.ones_like, -6, 6)
+
+
+@pytest.mark.parametrize("deviation", [1e-7, 1e-4, 0.3])
+@pytest.mark.parametrize("middle", [0.0, 1 / 3, 7.123 / 2])
+def test_narrow_stationary_densities_are_resolved(deviation, middle):
+    """Catches nodes that do not resolve the density: sd 1e-4 on (-8, 8) gave .104 for .3413; and tails that are differences."""
+    law = StationaryDensity(lambda x: x - middle, lambda x: np.full_like(x, 2 * deviation**2), -8, 8)
+    place = 8 * np.finfo(float).eps / deviation  # rounding of a place, in deviations
+    for low, high in ((0, 1), (-2, 0.5), (3, 4), (10, 11), (-35, -34)):
+        exact = stats.norm.cdf(high) - stats.norm.cdf(low) if low < 3 else stats.norm.sf(low) - stats.norm.sf(high)
+        ends = middle + np.array([low, high]) * deviation
+        if np.abs(ends).max() < 8:
+            assert law.probability(*ends) == pytest.approx(exact, rel=1e-9 + 100 * place)
+    assert (np.diff(law.nodes) > 0).all()
+    assert np.trapezoid(law.density, law.nodes) == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("s", [20.0, 2.0, 0.4])
+def test_heavy_tails_are_resolved_on_long_intervals(s):
+    """Noise s (1 + x^2) on +-2e5, a Pearson law: .041 was found for .264. What the interval leaves out counts as nothing."""
+    law, df = StationaryDensity(lambda x: x, lambda x: s * (1 + x**2), -2e5, 2e5), 1 + 2 / s
+    exact, inside, far, end = (stats.t.sf(x * np.sqrt(df), df) for x in (0.0, 1.0, 1e3, 2e5))
+    assert law.probability(0, 1) == pytest.approx((exact - inside) / (1 - 2 * end), rel=1e-11)
+    assert law.probability(1e3, np.inf) == pytest.approx((far - end) / (1 - 2 * end), rel=1e-9)
+
+
+def test_jumps_and_kinks_of_a_stationary_law_are_found():
+    laplace = StationaryDensity(lambda x: 30 * np.sign(x - 0.1), np.ones_like, -8, 8)  # exp(-60 |x - 0.1|)
+    assert laplace.probability(0.1, 0.2) == pytest.approx(-0.5 * np.expm1(-6), rel=1e-9)
+    assert laplace.probability(3, 4) == pytest.approx(0.5 * (np.exp(-174) - np.exp(-234)), rel=1e-9)
+    # Variance 1 below 1/3 and 4 above: densities exp(-x^2) and exp(-(x^2 + 3 c^2) / 4) / 4.
+    c = 1 / 3
+    jump = StationaryDensity(lambda x: x, lambda x: np.where(x < c, 1.0, 4.0), -16, 16)
+    below, above = stats.norm.cdf(c * np.sqrt(2)), np.exp(-0.75 * c**2) / 2 * stats.norm.sf(c / np.sqrt(2))
+    assert jump.probability(-16, c) == pytest.approx(below / (below + above), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("deviations", "share"), [((0.3, 0.5), 0.5), ((1e-3, 1e-3), 0.5), ((0.2, 0.02), 0.7), ((1e-4, 2e-4), 0.2)]
+)
+def test_a_well_behind_a_steep_barrier_is_not_lost(deviations, share):
+    """Catches a jump of the gradient between narrow wells, at exponents of 10^8, whose unresolved integral hides one of them."""
+    middles = -3.0, 2.2
+
+    def gradient(x):
+        logs = [np.log(w / s) - ((x - m) / s) ** 2 / 2 for m, s, w in zip(middles, deviations, (share, 1 - share), strict=True)]
+        first = 1 / (1 + np.exp(np.clip(logs[1] - logs[0], -700, 700)))
+        pull = [(x - m) / s**2 for m, s in zip(middles, deviations, strict=True)]
+        return (first * pull[0] + (1 - first) * pull[1]) / 2
+
+    law = StationaryDensity(gradient, np.ones_like, -8, 8)
+    left = sum(w * stats.norm.cdf(0.5, m, s) for m, s, w in zip(middles, deviations, (share, 1 - share), strict=True))
+    height = (5.2 / max(deviations)) ** 2 / 2  # of the barrier, whose rounding is that of the shares
+    assert law.probability(-8, 0.5) == pytest.approx(left, abs=1e-10 + height * np.finfo(float).eps)
+
+
+def test_a_dent_of_the_noise_attracts():
+    def variance(x):
+        return 1 - 0.999 * np.exp(-(((x - 0.1) / 1e-3) ** 2) / 2)
+
+    law = StationaryDensity(lambda x: x, variance, -8, 8)
+    marks = [-8, -1, 0.09, 0.095, 0.1, 0.105, 0.11, 1, 8]
+    slope = [0.0, *(quad(lambda x: 2 * x / variance(x), a, b, epsabs=1e-13)[0] for a, b in pairwise(marks))]
+    start = np.cumsum(slope)
+    mass = [
+        quad(lambda x, a=a, s=s: np.exp(16 - s - quad(lambda u: 2 * u / variance(u), a, x)[0]) / variance(x), a, b, limit=200)[0]
+        for a, b, s in zip(marks[:-1], marks[1:], start[:-1], strict=True)
+    ]
+    assert law.probability(0.09, 0.11) == pytest.approx(sum(mass[2:6]) / sum(mass), rel=1e-7)
 
 
 def test_a_stationary_probability_is_of_an_interval():

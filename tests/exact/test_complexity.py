@@ -140,6 +140,23 @@ def test_the_expected_root_of_a_quadratic_form_is_an_elliptic_integral():
     assert quadratic_form_root([0.0, 0.0]) == 0
 
 
+@pytest.mark.parametrize("d", [3, 100, 1_000, 10_000])
+def test_the_expected_root_is_exact_to_rounding_in_every_dimension(d):
+    """Catches steps that are too coarse where d is large: they left 1e-10 of the chi law's mean, and of a graded one's."""
+    with mpmath.workdps(30):
+        chi = mpmath.sqrt(2) * mpmath.gamma(mpmath.mpf(d + 1) / 2) / mpmath.gamma(mpmath.mpf(d) / 2)
+        assert abs(float(quadratic_form_root(np.full(d, 0.3))) / (mpmath.sqrt(mpmath.mpf(0.3)) * chi) - 1) < 3e-15
+    if d == 100:
+        weights = 1 / np.arange(1.0, d + 1)
+        with mpmath.workdps(30):  # the same integral in t^2 = e^-u, by a rule of another kind
+            w = [mpmath.mpf(float(v)) for v in weights]
+            integral = mpmath.quad(
+                lambda t: (1 - mpmath.fprod(1 / mpmath.sqrt(1 + 2 * v / t**2) for v in w)) if t else mpmath.mpf(1),
+                [0, 0.25, 0.5, 1, 2, 4, 8, 16, 64, mpmath.inf],
+            )
+            assert abs(float(quadratic_form_root(weights)) / (integral / mpmath.sqrt(mpmath.pi)) - 1) < 3e-15
+
+
 def test_the_largest_normal_modulus():
     with mpmath.workdps(30):
         for n in (1, 2, 3, 40, 10**6):

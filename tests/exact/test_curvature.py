@@ -7,6 +7,7 @@ rounding, and a descent that does not follow the gradient.
 import math
 from typing import Any, cast
 
+import mpmath
 import numpy as np
 import pytest
 from scipy.linalg import eigh
@@ -99,6 +100,40 @@ def test_alignment_is_the_quotient_of_the_paper():
     )
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-13])
+def test_a_repeated_leading_eigenvalue_has_a_range_of_alignments(size):
+    """Catches an alignment that is the eigensolver's choice: along (1, 0) it is 1.92, along (0, 1) .077, and H has no other axis.
+
+    The curvatures differ by rounding or not at all; the directions are turned, so that no solver gives the axes.
+    """
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(4, 4)))[0]
+    J = turn @ (np.eye(4)[:, :3] * np.array([1.0, 1 + size, 0.5]))
+    curvature = Curvature(J, np.array([5.0, 1.0, 0.25]))
+    low, high = curvature.alignment_range
+    S, H = curvature.covariance, curvature.hessian
+    along = [
+        u @ S @ u * np.trace(H) / (np.linalg.eigvalsh(H)[-1] * np.trace(S))
+        for u in (turn[:, 0] * np.cos(angle) + turn[:, 1] * np.sin(angle) for angle in np.linspace(0, np.pi, 4_001))
+    ]
+    assert (low, high) == pytest.approx((min(along), max(along)), abs=1e-5) and low <= min(along) and high >= max(along)
+    assert curvature.alignment == low and high - low > 1
+    assert alignment_bound(curvature, 0.25) <= low + 1e-12  # for that direction, as for every other
+    simple = Curvature(turn @ (np.eye(4)[:, :3] * np.array([1.0, 1.001, 0.5])), np.array([5.0, 1.0, 0.25]))
+    assert simple.alignment_range[0] == simple.alignment_range[1] != pytest.approx(low, rel=0.1)
+
+
+def test_the_alignment_of_two_equal_curvatures():
+    """The case in which one solver finds 1.92 and another .077."""
+    e1, e2 = (2 * r**2 / 26 for r in (5.0, 1.0))
+    assert (round(e1, 2), round(e2, 3)) == (1.92, 0.077)
+    low, high = Curvature(np.eye(2), np.array([5.0, 1.0])).alignment_range
+    assert (low, high) == pytest.approx((0, 2), abs=1e-14) and low < e2 < e1 < high
+    for unit in (2.0**-600, 2.0**600):  # whose squares are no floats
+        large = Curvature(np.eye(2), unit * np.array([5.0, 1.0]))
+        assert large.alignment_range == (low, high) and np.isfinite(large.leading_gradients).all()
+        assert np.isfinite(Curvature([[1.0, 0.5]], [unit, 2 * unit]).leading_gradients).all()
+
+
 def test_alignment_has_no_unit_and_is_bounded_by_one():
     """Catches a delta that no residual allows, and a number where nothing is aligned with anything."""
     J, r = np.array([[1.0, 0.5, 2.0], [0.25, 1.0, -1.0]]), np.array([0.5, -0.25, 0.75])
@@ -182,6 +217,22 @@ def test_softmax_derivatives():
     np.testing.assert_allclose(MODEL.fisher(TRUTH, LAW), fisher, atol=1e-8)
     mean = MODEL.gradient(TRUTH, LAW)
     np.testing.assert_allclose(MODEL.covariance(TRUTH, LAW), fisher - np.outer(mean, mean), atol=1e-8)
+
+
+def test_a_class_that_is_all_but_certain_keeps_its_curvature():
+    """Catches 1 - p of a p that is one to rounding: gradient and curvature came out as zero from a score of 37 on."""
+    model = SoftmaxRegression([[1.0], [2.0]], 3)
+    theta = np.array([50.0, -20.0])
+    with mpmath.workdps(80):
+        odds = [[mpmath.exp(50 * x), mpmath.exp(-20 * x), mpmath.mpf(1)] for x in (1, 2)]
+        p = [[o / mpmath.fsum(row) for o in row] for row in odds]
+        slopes = [[(p[k][e] - (c == e)) * (k + 1) for e in (0, 1)] for k in (0, 1) for c in (0, 1, 2)]
+        curvature = [
+            [mpmath.fsum((k + 1) ** 2 * p[k][e] * ((e == f) - p[k][f]) / 2 for k in (0, 1)) for f in (0, 1)] for e in (0, 1)
+        ]
+    expected = np.array(slopes, dtype=float).reshape(2, 3, 2).transpose(2, 0, 1)
+    np.testing.assert_allclose(model.gradients(theta), expected, rtol=1e-13)
+    np.testing.assert_allclose(model.hessian(theta, model.law(theta)), np.array(curvature, dtype=float), rtol=1e-13)
 
 
 def test_softmax_fits_and_broadcasts():

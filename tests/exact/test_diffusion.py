@@ -195,6 +195,47 @@ def test_the_strong_bounds_solve_the_inequalities_that_they_come_from():
         assert bound(eta, 1e3, 10.0, 0.0) == 0  # no gradient, no distance, however fast it would grow
 
 
+@pytest.mark.parametrize("power", [5, 10, 15])
+def test_moments_after_small_steps_keep_their_digits(power):
+    """Catches 1 - eta h that has lost eta h, against the recursion of E theta and E theta^2 on the line in 60 digits."""
+    x, y, start, b, n = [1.0, 0.5, -1.5], [0.3, -1.0, 0.5], 0.7, 2, 10**power
+    eta = 1.7 / n
+    with mpmath.workdps(60):
+        xs, ys, step = [mpmath.mpf(v) for v in x], [mpmath.mpf(v) for v in y], mpmath.mpf(eta)
+        # The gradient of a sample is p theta - q; the mean of b draws has the variance of one over b.
+        p, q = [v**2 for v in xs], [v * w for v, w in zip(xs, ys, strict=True)]
+        mean = lambda values: mpmath.fsum(values) / 3  # noqa: E731
+        P, Q = mean(p), mean(q)
+        of_two, of_one, of_none = (
+            (mean(v * w for v, w in zip(*pair, strict=True)) - mean(pair[0]) * mean(pair[1])) * sign / b
+            for pair, sign in (((p, p), 1), ((p, q), -2), ((q, q), 1))
+        )
+        A = mpmath.matrix(
+            [
+                [
+                    (1 - step * P) ** 2 + step**2 * of_two,
+                    2 * step * Q * (1 - step * P) + step**2 * of_one,
+                    step**2 * (Q**2 + of_none),
+                ],
+                [0, 1 - step * P, step * Q],
+                [0, 0, 1],
+            ]
+        )
+        second, first, _ = A**n * mpmath.matrix([mpmath.mpf(start) ** 2, start, 1])
+    found = diffusion.sgd_moments(np.array(x)[:, np.newaxis], y, [start], eta, b, n)
+    assert found.mean[0] == pytest.approx(float(first), rel=1e-13)
+    assert found.second_moment[0, 0] == pytest.approx(float(second), rel=1e-13)
+
+
+def test_a_strong_error_after_many_steps_has_little_rounding():
+    """Catches a rounding for every step, 4e-11 after 10^10 of them: 1e-15 of the parameters are promised."""
+    X, y, start = np.array([[1.0, 0.3], [0.2, -0.8], [0.5, 0.9]]), np.array([0.3, -1.0, 0.7]), [1.0, -0.5]
+    coarse, fine = (diffusion.strong_error(X, y, start, eta, 2, 1.0) for eta in (1e-4, 1e-5))
+    assert coarse > 5e-11 and fine == pytest.approx(coarse / 100, abs=1e-14)  # of the order eta^2
+    for eta in (1e-6, 1e-8, 1e-12):
+        assert diffusion.strong_error(X, y, start, eta, 2, 1e5 * eta**0.5) < 1e-14
+
+
 @pytest.mark.parametrize("noise", [NOISES[0], NOISES[3]], ids=repr)
 def test_very_many_steps_are_the_steps(noise, monkeypatch):
     """Catches an order of factors in the matrix of a step, and a step too many."""

@@ -206,6 +206,17 @@ def test_euler_law_of_an_ou_process_is_its_recursion(a, c, noise, start, h, n):
     assert law.probability([]) == 0
 
 
+def test_tails_of_an_euler_law_keep_their_digits():
+    """Catches a far probability that is a difference of two that are all but one; after n steps an OU process is normal."""
+    h, n = 0.1, 30
+    law = EulerLaw(PlanarLandscape(quadratic=1.0), 0.5, 0.0, h, n, reach=12.0)
+    deviation = math.sqrt(0.5 * h * sum((1 - h) ** (2 * k) for k in range(n)))
+    for place in (1.0, 6.0, 9.0, 15.0):
+        tail = ndtr(-place)
+        assert law.probability([(place * deviation, math.inf)]) == pytest.approx(tail, rel=1e-9)
+        assert law.probability([(-math.inf, -place * deviation)]) == pytest.approx(tail, rel=1e-9)
+
+
 def test_euler_law_can_fail():
     law = EulerLaw(PlanarLandscape(quadratic=2.0), 0.3, 1.0, 0.25, 8)
     continuous = 0.3 / 4 * -math.expm1(-2 * 2 * 2.0)  # of the process itself

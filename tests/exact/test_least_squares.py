@@ -8,6 +8,7 @@ necessary only, constants of A1 to A3 that are too small or not the smallest, an
 import itertools
 import math
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -331,6 +332,34 @@ def test_powers_of_the_recursion_are_its_steps(problem, first, monkeypatch):
         scale = np.abs(stepped.total).max()
         np.testing.assert_allclose(getattr(powered, part), getattr(stepped, part), rtol=1e-9, atol=1e-15 * scale)
     assert not np.allclose(powered.total, problem.risk_parts(eta, 1.5, np.array(n) + 1, first=first).total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [5, 9, 13, 17])
+@pytest.mark.parametrize("spectrum", [(1.3,), (1.3, 0.7e-6)])
+def test_risks_after_small_steps_keep_their_digits(power, spectrum):
+    """Catches 1 - eta lambda that has lost eta lambda: 7e-8 were missing after 10^10 steps, a fifth after 10^16.
+
+    The same recursion in 60 digits: S of each axis, E[delta_t s_t] of the sum so far, and the square of the sum.
+    """
+    n, start, noise_std, b = 10**power, [0.7, -0.4][: len(spectrum)], 0.4, 3
+    eta = 0.9 / n if len(spectrum) == 1 else 30.0 / n  # some are forgotten altogether, others just begin to be
+    d, own, between = len(spectrum), mpmath.mpf(1) / b, 1 - mpmath.mpf(1) / b
+    with mpmath.workdps(60):
+        lam, h = [mpmath.mpf(v) for v in spectrum], mpmath.mpf(eta)
+        A = mpmath.eye(2 * d + 2)  # S, U, total, 1
+        for i in range(d):
+            A[i, i] = 1 - 2 * h * lam[i] + h**2 * (between + 2 * own) * lam[i] ** 2
+            A[i, 2 * d + 1] = h**2 * own * mpmath.mpf(noise_std) ** 2 * lam[i]
+            for j in range(d):
+                A[i, j] += h**2 * own * lam[i] * lam[j]
+            A[d + i, d + i], A[d + i, i] = 1 - h * lam[i], 1
+            A[2 * d, d + i], A[2 * d, i] = 2 * lam[i] * (1 - h * lam[i]), lam[i]
+        states = mpmath.matrix([*(mpmath.mpf(v) ** 2 for v in start), *[0] * d, 0, 1])
+        last = mpmath.fsum(v * s for v, s in zip(lam, (A**n * states)[:d], strict=True)) / 2
+        average = (A ** (n + 1) * states)[2 * d] / 2 / (n + 1) ** 2
+    problem = LeastSquares(spectrum, start, noise_std)
+    assert problem.last_iterate_risk(eta, b, n) == pytest.approx(float(last), rel=1e-12)
+    assert problem.excess_risk(eta, b, n) == pytest.approx(float(average), rel=1e-12)
 
 
 @pytest.mark.parametrize("problem", [GAUSSIAN, PLANE])

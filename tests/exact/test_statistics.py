@@ -7,6 +7,7 @@ digits that are shown but not known, or known but not shown.
 
 import math
 import re
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, cast
@@ -222,6 +223,23 @@ def test_numbers_near_the_ends_of_the_range_keep_their_error_and_skewness(unit):
     joint = merge_joint_moments(JointMoments.of(np.column_stack([unit * part, part])).as_block() for part in parts)
     along = joint.along(np.array([1 / unit, 1.0]) if abs(math.log2(unit)) < 1000 else np.array([0.0, 2.0]))
     assert (along.standard_error, along.skewness) == pytest.approx((2 * here.standard_error, here.skewness), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-165, 1e-250])
+def test_errors_far_below_their_values_are_no_zeros(size):
+    """Catches squares of relative errors that underflow, and weights by them that overflow: an error of zero is a false one."""
+    large, small = Estimate(6.0, 3 * 1e-3, 100, 0.0), Estimate(2.0, 1e-3, 100, 0.0)
+    for covariance in (0.0, 1e-6):
+        expected = Quotient(large, small, covariance).standard_error / 1e-3
+        parts = (replace(e, standard_error=e.standard_error / 1e-3 * size) for e in (large, small))
+        found = Quotient(*parts, covariance / 1e-6 * size**2).standard_error
+        if covariance == 0 or size**2 > 0:  # else no number holds the covariance
+            assert found == pytest.approx(expected * size, rel=1e-9)
+    eta, errors = [0.4, 0.2, 0.1, 0.05], np.array([3.2, 0.8, 0.21, 0.05])
+    relative = np.array([1.0, 3.0, 2.0, 7.0])
+    here, there = (fit_order(eta, errors, relative * errors * s) for s in (1e-3, size))
+    assert here.standard_error > 1e-3
+    assert (there.value, there.standard_error / size) == pytest.approx((here.value, here.standard_error / 1e-3), rel=1e-9)
 
 
 def test_blocks_of_other_units_merge():

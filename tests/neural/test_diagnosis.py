@@ -61,8 +61,43 @@ def test_diagnosis(noise, tmp_path):
     values, vectors = np.linalg.eigh(H)
     u, of_hessian = vectors[:, -1], found.isotropic_indicator.value * D / np.trace(sigma)
     assert found.alignment.value == pytest.approx(u @ sigma @ u * of_hessian / (values[-1] * np.trace(sigma)), rel=1e-6)
+    assert found.n_sharpest == 1 and found.alignment_range == (found.alignment, found.alignment)
     assert json.loads(found.to_json())["hessian_eigenvalues"][0] == pytest.approx(values[-1], rel=1e-6)
     assert "Tr(HΣ)" in str(found)
+
+
+@pytest.mark.parametrize("features", [3, 12], ids=["dense", "lanczos"])
+def test_an_alignment_with_a_repeated_eigenvalue_is_a_range(features):
+    """H of a linear network with three outputs repeats each eigenvalue: along which vector a solver looks must not matter."""
+    rng = torch.Generator().manual_seed(5)
+    X, Y = (torch.randn(40, size, generator=rng).double() for size in (features, 3))
+    Y *= torch.tensor([1.0, 3.0, 9.0])
+    model = torch.nn.Linear(features, 3, bias=False).double()
+    torch.nn.init.zeros_(model.weight)
+    operators = LossOperators(model, lambda outputs, targets: ((outputs - targets) ** 2).sum(dim=1) / 2, X, Y)
+    H, G = columns(operators.hessian_product, operators.dimension), columns(operators.matrix_product, 40)
+    sigma, (values, vectors) = Minibatch(40, 4).gradient_covariance(G), np.linalg.eigh(H)
+    space = vectors[:, -3:]
+    shares = np.linalg.eigvalsh(space.T @ sigma @ space)[[0, -1]] / np.trace(sigma)
+    for k in (1, 2, 5):
+        for seed in (1, 2):
+            found = escape(operators, Minibatch(40, 4), generator(), n_probes=None, k=k, rng=seed)
+            assert found.n_sharpest == 3 and len(found.hessian_eigenvalues) == k
+            assert found.share_range == pytest.approx(shares, rel=1e-5) and shares[1] > 5 * shares[0]
+            assert found.share_along_first == found.share_range[0]
+            assert found.alignment_range is not None and found.alignment == found.alignment_range[0]
+            expected = shares * np.trace(H) / values[-1]
+            assert [end.value for end in found.alignment_range] == pytest.approx(expected, rel=1e-5)
+    diagnosis = diagnose(model, None, (X, Y), 4, rng=1, n_probes=20, n_draws=200, n_eigenvalues=1, closure=_squared)
+    low, high = json.loads(diagnosis.to_json())["alignment_range"]
+    assert 0 < low["value"] < high["value"] and "equally sharp along 3 directions" in diagnosis.words[1]
+    row = next(line for line in str(diagnosis).splitlines() if line.startswith("â"))
+    assert " to " in row
+
+
+def _squared(model, batch):
+    inputs, targets = batch
+    return ((model(inputs) - targets) ** 2).sum(dim=1) / 2
 
 
 def test_gaussian_noise_has_no_kurtosis_and_a_tail_index_of_two():

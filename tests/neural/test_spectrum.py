@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from gradnoise.simulations.neural import spectrum
 from gradnoise.simulations.neural.krylov import KrylovSpace
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.spectrum import leading_eigenpairs, leading_on_device
+from gradnoise.simulations.neural.spectrum import leading_eigenpairs, leading_on_device, n_alike
 
 from .networks import LOSS, problem
 
@@ -64,6 +64,33 @@ def test_known_spectra(name, k):
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(k), atol=1e-12)
     images = np.stack([operator(torch.as_tensor(v.copy())).numpy() for v in vectors.T], axis=1)
     assert np.linalg.norm(images - vectors * values, axis=0).max() < 1.01e-7 * scale
+
+
+@pytest.mark.parametrize("k", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("spectrum_of", "copies"),
+    [
+        (SPECTRA["five copies of all"], 5),
+        (SPECTRA["geometric"], 1),
+        (np.r_[2.0, 2 - 1e-6, 2 - 1.9e-4, 2 - 2.1e-4, BULK], 3),
+        (np.r_[np.full(11, 2.0), BULK[:7]], 11),
+        (np.full(30, 2.0), 30),
+    ],
+)
+def test_all_of_the_largest_are_found(spectrum_of, copies, k):
+    """Catches a search that ends with as many as were asked for, though λ₁ has more, up to 1e-4 of it."""
+    operator = Diagonal(spectrum_of)
+    values, vectors = leading_on_device(operator, operator.like, k, complete=True)
+    assert n_alike(values) == copies and len(values) == max(k, copies)
+    np.testing.assert_allclose(values, operator.largest(len(values)), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(len(values)), atol=1e-12)
+
+
+def test_a_search_for_all_of_the_largest_ends():
+    """Catches one that goes on for as long as there is another, in a basis without room for them."""
+    operator = Diagonal(np.full(300, 2.0))
+    values, _ = leading_on_device(operator, operator.like, 1, complete=True)
+    assert 40 < len(values) < 60 and operator.products < 100
 
 
 @pytest.mark.parametrize(("name", "k"), [("pairs", 3), ("five copies of all", 5)])

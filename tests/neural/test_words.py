@@ -29,7 +29,10 @@ PLAIN = Diagnosis(
     indicator=Estimate(6.0, 0.06, 1_000),
     isotropic_indicator=Estimate(2.0, 0.02, 1_000),
     alignment=Estimate(0.8, 0.1, 1_000),
+    alignment_range=(Estimate(0.8, 0.1, 1_000), Estimate(0.8, 0.1, 1_000)),
     share_along_first=0.3,
+    share_range=(0.3, 0.3),
+    n_sharpest=1,
     gradient_norm_squared=0.5,
     trace_covariance=600.0,
     sample_trace_covariance=6_000.0,
@@ -49,6 +52,7 @@ PLAIN = Diagnosis(
     versions={},
 )
 STRENGTH, ALIGNMENT, ESCAPE, TAILS, MORE = range(5)
+MANY = {"n_sharpest": 3, "share_range": (0.2, 0.3)}
 
 
 def said(which, **changes):
@@ -76,6 +80,10 @@ def scale(gradient):
         (ALIGNMENT, {"share_along_first": 0.0005}, "0.5 times what isotropic noise has there.", {"share_along_first": 0.3}),
         (ALIGNMENT, {"share_along_first": 1.0}, ": 100 % of it is along the sharpest direction, 1,000 times", {}),
         (ALIGNMENT, {"hessian_eigenvalues": np.array([-1.0])}, "No direction curves upwards", {}),
+        (ALIGNMENT, MANY, "aligns with the curvature, which is equally sharp along 3 directions: 20 to 30 % of it is", {}),
+        (ALIGNMENT, MANY, "200 to 300 times what isotropic noise has there.", MANY | {"share_range": (0.0, 0.3)}),
+        (ALIGNMENT, MANY | {"share_range": (0.0, 0.3)}, "may align or not with the curvature", MANY),
+        (ALIGNMENT, MANY | {"share_range": (0.0, 5e-4)}, "does not align with the curvature", MANY),
         (ESCAPE, {}, "escapes faster than isotropic noise of equal strength: Tr(HΣ) is 3 times", {"ratio": 0.5}),
         (ESCAPE, {"ratio": 0.5}, "escapes more slowly than isotropic noise of equal strength: Tr(HΣ) is 0.5 times", {}),
         (ESCAPE, {"ratio": 1.01}, "It is not seen whether the noise escapes faster or more slowly", {}),

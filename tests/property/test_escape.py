@@ -188,6 +188,50 @@ def test_curvatures_of_a_graded_matrix_count():
     assert abs(escape_probability(H, S, 1.0, 0.25) - probability) <= 1e-9
 
 
+@pytest.mark.parametrize("d", [2, 100])
+@pytest.mark.parametrize("condition", [1e14, 1e15, 1e20])
+def test_diagonal_matrices_keep_every_curvature(d, condition):
+    """Catches eigenvalues that are lost in the rounding of the largest one; diag(1e15, 1) lost .216166."""
+    S = np.zeros((d, d))
+    S[-1, -1] = 1.0
+    found = loss_increase(np.diag(np.geomspace(condition, 1, d)), S, 1.0)
+    assert math.isclose(found, -math.expm1(-2) / 4, rel_tol=CLOSE)
+    assert abs(found - 0.216166) < 1e-6
+
+
+@pytest.mark.parametrize("d", [2, 12])
+@pytest.mark.parametrize("condition", [1e15, 1e20])
+def test_graded_matrices_keep_every_curvature(d, condition):
+    """Against eigenvalues in 60 digits, for noise that is felt along all eigenvectors."""
+    places, noise = np.arange(d), 1 + 0.5 * np.sin(np.arange(d))
+    scale = np.geomspace(condition**0.5, 1, d)
+    H = scale[:, np.newaxis] * (np.eye(d) + 0.3 / d * np.cos(np.add.outer(places, places))) * scale
+    with mpmath.workdps(60):
+        lam, U = mpmath.eigsy(mpmath.matrix(H.tolist()))
+        felt = [mpmath.fsum(float(s) * U[i, j] ** 2 for i, s in enumerate(noise)) for j in range(d)]
+        expected = [(1 - mpmath.exp(-2 * v * 0.01)) * s / 4 for v, s in zip(lam, felt, strict=True)]
+        assert min(expected) < 0.05 * max(expected)  # the flattest is not forgotten yet, and is seen in the sum
+    assert math.isclose(loss_increase(H, np.diag(noise), 0.01), mpmath.fsum(expected), rel_tol=CLOSE)
+    # Noise along the axis of the flattest one alone, where nothing else hides its error.
+    last = np.zeros((d, d))
+    last[-1, -1] = 1.0
+    with mpmath.workdps(60):
+        alone = mpmath.fsum((1 - mpmath.exp(-2 * v * 0.01)) * U[d - 1, j] ** 2 / 4 for j, v in enumerate(lam))
+    assert math.isclose(loss_increase(H, last, 0.01), alone, rel_tol=CLOSE)
+
+
+@pytest.mark.parametrize("d", [2, 30, 100])
+@pytest.mark.parametrize("condition", [1e8, 1e12, 1e14, 1e17])
+def test_other_matrices_lose_what_is_promised_and_no_more(d, condition):
+    """Rotated at random, only 4 d roundings of the largest curvature are left of the smallest; beyond, it is gone."""
+    lam, U = np.geomspace(condition, 1, d), np.linalg.qr(np.random.default_rng(d).standard_normal((d, d)))[0]
+    H, S, t = (U * lam) @ U.T, np.outer(U[:, -1], U[:, -1]), 0.7
+    error = abs(float(loss_increase((H + H.T) / 2, S, t)) + np.expm1(-2 * t) / 4)
+    assert error <= t / 2 * 9e-16 * d * condition
+    assert error < 1e-6 or condition >= 1e12
+    assert error > 0.1 or condition < 1e17  # an increase of nothing, for .188
+
+
 # --- Escape probability --------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +294,24 @@ def test_far_thresholds_are_never_and_always_met():
         assert abs(escape_probability(H2, S2, 1.0, tiny) - 1) <= PROMISED
     for huge in (1e100, 1e160, 1e300):
         assert escape_probability(H2, S2, 1.0, huge) <= PROMISED
+
+
+@pytest.mark.parametrize("d", [1, 3, 200])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_rare_escapes_are_no_zeros(d, rotated):
+    """Catches one minus a probability: 5.9e-17 in one dimension and 4.8e-20 in 200 came out as zero; down to 1e-300."""
+    rng = np.random.default_rng(d)
+    U = np.linalg.qr(rng.standard_normal((d, d)))[0] if rotated else np.eye(d)
+    time, curvatures = 0.7, 0.3 + 2 * rng.random(d)
+    noise = -2 / np.expm1(-2 * curvatures * time)  # so that each direction has a weight of one half
+    H, S = ((U * v) @ U.T for v in (curvatures, noise))
+    deltas = np.array([d / 2, d / 2 + 6 * math.sqrt(d), d + 30.0, d + 200.0, d / 2 + 600.0])
+    with mpmath.workdps(30):
+        truth = [mpmath.gammainc(mpmath.mpf(d) / 2, mpmath.mpf(float(v)), mpmath.inf, regularized=True) for v in deltas]
+        found = escape_probability((H + H.T) / 2, (S + S.T) / 2, time, deltas)
+        errors = [float(abs(float(p) / q - 1)) for p, q in zip(found, truth, strict=True) if q > 1e-300]
+    assert len(errors) == 5 and max(errors) < 1e-9
+    assert float(truth[-1]) < 1e-170
 
 
 def test_times_and_thresholds_broadcast():

@@ -24,6 +24,7 @@ from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_real,
 __all__ = ["Curvature", "alignment_bound", "printed_alignment_bound", "printed_radius", "ratio_bounds"]
 
 _ROUNDING = 4 * float(np.finfo(float).eps)
+_ALIKE = 1e-9  # relative difference up to which singular values count as one: below, rounding mixes their vectors
 
 
 class Curvature:
@@ -128,7 +129,7 @@ class Curvature:
     @property
     @within_floats
     def leading_gradients(self) -> FloatArray:
-        """Gradients along u, the leading eigenvector of H: (n,)."""
+        """Gradients along u, the leading eigenvector of H, that with the least noise where there are many: (n,)."""
         return self._leading_direction @ self.gradients
 
     @property
@@ -152,18 +153,40 @@ class Curvature:
     def alignment(self) -> float:
         r"""The largest a for which (21) holds here, :math:`u^T\Sigma u\, \mathrm{Tr}H / (\lambda\, \mathrm{Tr}\Sigma)`.
 
+        Where λ is repeated, up to rounding, (21) has the u with the least noise, so that it holds for every u.
+
         Raises
         ------
         ValueError
             If H or Σ is zero.
         """
+        return self.alignment_range[0]
+
+    @property
+    @within_floats
+    def alignment_range(self) -> tuple[float, float]:
+        """Least and largest alignment of the unit vectors u that belong to λ; they differ where λ is repeated, up to rounding.
+
+        Raises
+        ------
+        ValueError
+            If H or Σ is zero.
+
+        Examples
+        --------
+        >>> from gradnoise.theory.curvature import Curvature
+        >>> repeated = Curvature([[1.0, 0.0], [0.0, 1.0]], [5.0, 1.0])  # H = I/2, and noise along (5, -1) alone
+        >>> [round(end, 10) for end in repeated.alignment_range]
+        [0.0, 2.0]
+        """
         point = self._in_units
-        variance = float(np.var(point.leading_gradients))
+        variances = point._leading_noise[0]
         total = float(np.var(point.gradients, axis=1).sum())
         if total <= _ROUNDING**2 * float((point.gradients**2).sum(axis=0).max()):  # where the mean has been rounded
             raise ValueError(f"alignment needs gradients that differ, got a covariance of zero for {self!r}")
         trace = point.scale * float((point.jacobian**2).sum()) / len(point.residuals)
-        return variance * trace / (point.largest_eigenvalue * total)
+        low, high = (float(v) * trace / (point.largest_eigenvalue * total) for v in variances[[0, -1]])
+        return low, high
 
     @property
     @within_floats
@@ -182,10 +205,27 @@ class Curvature:
 
     @property
     def _leading_direction(self) -> FloatArray:
+        space = self._leading_space
+        return space[:, 0] if space.shape[1] == 1 else self._in_units._leading_noise[1]
+
+    @property
+    def _leading_space(self) -> FloatArray:
+        """Orthonormal vectors of λ, as columns."""
         left, s, _ = self._svd
         if not s.size:
             raise ValueError(f"the Hessian must not be zero: all samples are clipped, their jacobian is zero, got {self!r}")
-        return left[:, 0]
+        return left[:, s >= (1 - _ALIKE) * s[0]]
+
+    @cached_property
+    def _leading_noise(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues of Σ on the space of λ, ascending, and the unit vector of the least."""
+        space = self._leading_space
+        along = space.T @ self.gradients
+        if len(along) == 1:
+            return np.var(along, axis=1), space[:, 0]
+        centred = along - along.mean(axis=1, keepdims=True)
+        values, vectors = np.linalg.eigh(centred @ centred.T / len(self.residuals))
+        return np.maximum(values, 0.0), space @ vectors[:, 0]
 
 
 @within_floats

@@ -101,7 +101,8 @@ class SoftmaxRegression:
     @within_floats
     def gradients(self, theta: ArrayLike) -> FloatArray:
         """Gradients of −log p(c | x): (..., d, k, C)."""
-        errors = self.class_probabilities(theta)[..., np.newaxis, :-1] - np.eye(self.n_classes)[:, :-1]  # (..., k, C, C − 1)
+        p, own = self.class_probabilities(theta), np.eye(self.n_classes, dtype=bool)
+        errors = np.where(own, -_complements(p)[..., np.newaxis, :], p[..., np.newaxis, :])[..., :-1]  # (..., k, C, C − 1)
         G = np.einsum("...kce,kp->...epkc", errors, self.design)
         return G.reshape(*G.shape[:-4], self.dimension, *G.shape[-2:])
 
@@ -125,8 +126,9 @@ class SoftmaxRegression:
     @within_floats
     def hessian(self, theta: ArrayLike, law: ArrayLike) -> FloatArray:
         """H of the mean loss under a law (..., k, C) of (x, y), which matters through its marginal alone: (..., d, d)."""
-        p = self.class_probabilities(theta)[..., :-1]
-        spread = p[..., np.newaxis] * (np.eye(self.n_classes - 1) - p[..., np.newaxis, :])
+        p, own = self.class_probabilities(theta), np.eye(self.n_classes, dtype=bool)
+        spread = p[..., np.newaxis] * np.where(own, _complements(p)[..., np.newaxis, :], -p[..., np.newaxis, :])
+        spread = spread[..., :-1, :-1]
         marginal = self._law(law, theta).sum(axis=-1)
         blocks = np.einsum("...k,...kce,kp,kq->...cpeq", marginal, spread, self.design, self.design, optimize=True)
         return blocks.reshape(*blocks.shape[:-4], self.dimension, self.dimension)
@@ -188,3 +190,8 @@ class SoftmaxRegression:
                 shapes = f"{np.shape(theta)} and {weights.shape}"
                 raise ValueError(f"theta (..., d) and law (..., k, C) must broadcast, got shapes {shapes}") from None
         return weights
+
+
+def _complements(p: FloatArray) -> FloatArray:
+    """1 − p of each class as the sum of the others, of which a class that is all but certain leaves no digits otherwise."""
+    return p @ (1 - np.eye(p.shape[-1]))

@@ -19,6 +19,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._float_range import within_floats
+from gradnoise.theory._powers import after_steps
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_real
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
@@ -110,9 +111,10 @@ class AugmentedMoments:
             return M
         if M.size > _POWERED:
             raise ValueError(f"n_steps must be at most {_STEPPED} where M has more than {_POWERED} entries, got {n_steps}")
-        shrink = np.eye(len(M)) - self.step_size * self._gradient
-        whole = np.kron(shrink, shrink) + self.step_size**2 * self._noise_matrix()
-        return (np.linalg.matrix_power(whole, n_steps) @ M.ravel()).reshape(M.shape)
+        eye, drift = np.eye(len(M)), self.step_size * self._gradient
+        change = np.kron(drift, drift) - np.kron(drift, eye) - np.kron(eye, drift) + self.step_size**2 * self._noise_matrix()
+        (later,) = after_steps(change.T, [(n_steps, M.reshape(1, -1))])
+        return later.reshape(M.shape)
 
     def _stepped(self, M: FloatArray) -> FloatArray:
         shrink = np.eye(len(M)) - self.step_size * self._gradient
@@ -123,9 +125,9 @@ class AugmentedMoments:
         """Mean-square distance of M-SGD from the SDE after a number of steps from M, if they share a Brownian path."""
         start = self._as_moments(start, "start")
         of_sgd = self.after(start, n_steps)
-        between = np.linalg.matrix_power(self.coupled_flow(), n_steps) @ start.ravel()
+        (between,) = after_steps(self._change_of_coupled().T, [(n_steps, start.reshape(1, -1))])
         of_sde = self.flow(n_steps * self.step_size) @ start.ravel()
-        distance = of_sgd.ravel() - 2 * between + of_sde
+        distance = of_sgd.ravel() - 2 * between.ravel() + of_sde
         return max(float(np.trace(distance.reshape(start.shape))), 0.0)  # rounding makes tiny ones negative
 
     @within_floats
@@ -145,14 +147,22 @@ class AugmentedMoments:
         interpolation, :math:`P_s = E\, \hat\theta_s \tilde\Theta_s^T`, obey :math:`\dot Q = -Q B^T` and
         :math:`\dot P = -A Q - P B^T + \eta N(Q)`, as iterate and diffusion share their increments.
         """
+        change = self._change_of_coupled()
+        return np.eye(len(change)) + change
+
+    def _change_of_coupled(self) -> FloatArray:
+        """What `coupled_flow` adds to one."""
         eye, eta = np.eye(len(self._drift)), self.step_size
         back = -np.kron(eye, self._drift)
         system = np.block(
             [[back, np.zeros_like(back)], [eta * self._noise_matrix() - np.kron(self._gradient, eye), back]],
         )
-        whole = np.asarray(scipy.linalg.expm(eta * system), dtype=np.float64)
-        size = len(back)
-        return whole[size:, :size] + whole[size:, size:]  # both start from the same moment
+        size = len(system)
+        twice = np.zeros((2 * size, 2 * size))
+        twice[:size, :size] = twice[:size, size:] = eta * system
+        # Above zeros, the exponential has beside that of the first block what that adds to one, with all its digits.
+        change = np.asarray(scipy.linalg.expm(twice), dtype=np.float64)[:size, size:]
+        return change[size // 2 :, : size // 2] + change[size // 2 :, size // 2 :]  # both start from the same moment
 
     def _as_moments(self, M: ArrayLike, name: str = "M") -> FloatArray:
         moments = as_array(M, name, ndim=2)

@@ -78,7 +78,7 @@ class CircleLosses:
     @within_floats
     def losses(self, theta: ArrayLike) -> FloatArray:
         """Loss of each sample at angles (m,), as (n, m)."""
-        return (self.amplitudes[:, :, np.newaxis] * (1 - np.cos(self._angles(theta)))).sum(axis=1)
+        return (self.amplitudes[:, :, np.newaxis] * 2 * np.sin(self._angles(theta) / 2) ** 2).sum(axis=1)
 
     @within_floats
     def gradients(self, theta: ArrayLike) -> FloatArray:

@@ -225,9 +225,8 @@ class EulerLaw:
         """P(x lies in one of the intervals) after the last step; their ends, which may be infinite, ascend."""
         centre, deviation = self._drifted(self.nodes), self._deviation(self.nodes)
         mass = self.densities[-2] * self._spacing
-        below = scipy.special.ndtr  # the normal distribution function
         ends = (((a - centre) / deviation, (b - centre) / deviation) for a, b in _union(intervals))
-        return min(float(sum(mass @ (below(high) - below(low)) for low, high in ends)), 1.0)
+        return min(float(sum(mass @ _normal_between(low, high) for low, high in ends)), 1.0)
 
     def _drifted(self, x: FloatArray) -> FloatArray:
         return x - self._step * self._landscape.gradient(x)[0]
@@ -243,6 +242,12 @@ class EulerLaw:
         deviation = self._deviation(origin)
         z = (x - self._drifted(origin)) / deviation
         return np.exp(-(z**2) / 2) / (deviation * np.sqrt(2 * np.pi))
+
+
+def _normal_between(low: FloatArray, high: FloatArray) -> FloatArray:
+    """Probability that a standard normal is between; above zero by the upper tails, as the lower ones are all but one there."""
+    below, sign = scipy.special.ndtr, np.where(low > 0, -1.0, 1.0)
+    return sign * (below(sign * high) - below(sign * low))
 
 
 def _as_points(x: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:

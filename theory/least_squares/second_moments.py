@@ -26,6 +26,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from gradnoise.theory._float_range import exponent_of, within_floats
+from gradnoise.theory._powers import after_steps
 from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_counts, as_real
 from gradnoise.theory.least_squares.risk_bound import FORMS, Assumptions, RiskBound, StartingPoint, check_range, constants
 from gradnoise.theory.least_squares.weight_moments import WeightMoments
@@ -251,32 +252,32 @@ class OnlineLeastSquares(ABC):
             raise ValueError(
                 f"n_steps must be at most {_STEPPED} for {unknowns} unknowns, more than {_POWERED}, got {max(sought)}"
             )
-        decay = 1 - eta * self._pair_sum + eta**2 * weights.between * self._pair_product
-        own, mean_decay = eta**2 * weights.own, 1 - eta * lam
+        decay = -eta * self._pair_sum + eta**2 * weights.between * self._pair_product  # less one, as all that follows
+        own, mean_decay = eta**2 * weights.own, -eta * lam
         rows = mean_decay if self._diagonal else mean_decay[:, np.newaxis]
 
-        def step(state: FloatArray) -> FloatArray:
-            """S, U and the total as in `_risks`, the mean and the strength of the label noise, for a stack of states."""
-            S, U = state[:, :size].reshape(-1, *shape), rows * state[:, size : 2 * size].reshape(-1, *shape)
-            total, mean, strength = state[:, 2 * size], state[:, 2 * size + 1 : -1], state[:, -1]
-            total = total + 2 * self._trace(U) + self._trace(S)
+        def change(state: FloatArray) -> FloatArray:
+            """By how much a step changes S, U, total, mean and the strength of the label noise (see `_risks`), of many states."""
+            S, U = state[:, :size].reshape(-1, *shape), state[:, size : 2 * size].reshape(-1, *shape)
+            mean, strength = state[:, 2 * size + 1 : -1], state[:, -1]
+            total = 2 * self._trace(U + rows * U) + self._trace(S)
             grown = decay * S + own * self._fourth_moment(S) + own * np.multiply.outer(strength, self._label_noise)
             if not self.well_specified:
                 grown = grown - 2 * own * np.array([self._cross_source(of_state) for of_state in mean])
-            parts = grown.reshape(-1, size), (U + S).reshape(-1, size), total[:, np.newaxis]
-            return np.hstack([*parts, mean_decay * mean, strength[:, np.newaxis]])
+            parts = grown.reshape(-1, size), (rows * U + S).reshape(-1, size), total[:, np.newaxis]
+            return np.hstack([*parts, mean_decay * mean, np.zeros((len(state), 1))])
 
         # Rows are states, so that a step multiplies from the right.
-        matrix = step(np.eye(unknowns))
+        matrix = change(np.eye(unknowns))
         start = np.zeros((3, unknowns))
         start[0, :size] = (self._start**2 if self._diagonal else np.outer(self._start, self._start)).ravel()
         start[1, -1] = 1.0
         start[2, 2 * size + 1 : -1] = self._start
         if first is not None:
-            start = _powers(matrix, [(first, start)])[0]
+            start = after_steps(matrix, [(first, start)])[0]
             start[:, size : 2 * size + 1] = 0.0  # no sum so far
         steps = sorted(sought)
-        states = _powers(matrix, [(t if first is None else t - first + 1, start) for t in steps])
+        states = after_steps(matrix, [(t if first is None else t - first + 1, start) for t in steps])
         if first is None:
             return {t: 0.5 * self._trace(x[:, :size].reshape(-1, *shape)) for t, x in zip(steps, states, strict=True)}
         return {t: 0.5 * x[:, 2 * size] / (t - first + 1) ** 2 for t, x in zip(steps, states, strict=True)}
@@ -448,14 +449,3 @@ class OnlineLeastSquares(ABC):
         size = self._label_noise.size
         matvec = lambda v: function(np.asarray(v).reshape(shape)).ravel()  # noqa: E731
         return scipy.sparse.linalg.LinearOperator((size, size), matvec=matvec, dtype=np.float64)  # type: ignore[call-arg]
-
-
-def _powers(matrix: FloatArray, wanted: list[tuple[int, FloatArray]]) -> list[FloatArray]:
-    """States after as many steps each: x times the matrix to that power."""
-    powers, states = [power for power, _ in wanted], [state for _, state in wanted]
-    while any(powers):
-        states = [state @ matrix if power % 2 else state for power, state in zip(powers, states, strict=True)]
-        powers = [power // 2 for power in powers]
-        if any(powers):
-            matrix = matrix @ matrix
-    return states
