@@ -179,7 +179,8 @@ class OnlineLeastSquares(ABC):
 
     def tail_average_risk(self, step_size: float, batch_size: Any, n_steps: ArrayLike, first: int) -> Any:
         """Exact excess risk of the mean of theta_first ... theta_n; parameters as in `excess_risk`, 0 <= first <= n."""
-        return self.risk_parts(step_size, batch_size, n_steps, first=as_count(first, "first", at_least=0)).total
+        last = int(as_counts(n_steps, "n_steps").min())
+        return self.risk_parts(step_size, batch_size, n_steps, first=as_count(first, "first", at_least=0, at_most=last)).total
 
     @within_floats
     def risk_parts(self, step_size: float, batch_size: Any, n_steps: ArrayLike, *, first: int | None = 0) -> RiskParts:
