@@ -1,6 +1,6 @@
 """Noise and curvature of networks: a thin PyTorch layer, on CPU and CUDA. The only part of gradnoise that needs torch.
 
-Each file is a door. To look at a network where it stands:
+Each file is a door to what it lists; what it does not list is for this package alone. To look at a network where it stands:
 
 - `diagnosis` measures all of what follows and says it in `words`; `escape` is Tr(HΣ), its isotropic equivalent and alignment
 - `traces` estimates TrH, Tr(HΣ) and expected sharpness, by `exchangeable_trace`; `spectrum` finds leading eigenpairs, in the

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Batch", "Batches", "as_batches", "on_device", "part", "size_of"]
+__all__ = ["Batch", "Batches", "as_batches"]
 
 _LOADED = 256  # samples of a data set at once
 _FEW = 8  # batches, and samples in each, to try things out

@@ -21,7 +21,7 @@ import torch
 from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.folders import as_folder
 
-__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "Checkpoints", "Resumed", "as_json", "load_checkpoint"]
+__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "load_checkpoint"]
 
 CHECKPOINT, PREVIOUS, METRICS = "checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl"
 

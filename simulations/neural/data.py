@@ -20,7 +20,7 @@ from gradnoise.simulations.neural.images import Images, as_labels
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count
 
-__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "folder_of", "load", "subset"]
+__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "load", "subset"]
 
 ENVIRONMENT_VARIABLE = "GRADNOISE_DATA"
 _DIGITS_TRAINED = 1200

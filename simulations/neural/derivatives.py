@@ -21,8 +21,6 @@ from torch.utils._pytree import tree_map
 from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
-__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "moved", "signed", "tolerance"]
-
 _HELD = 2**24  # numbers in the rows that are held at once
 _MOVE = 0.1  # relative to the parameters
 

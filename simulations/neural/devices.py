@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["as_generator", "pick_device", "threads"]
+__all__ = ["pick_device"]
 
 
 def pick_device(name: str | torch.device) -> torch.device:

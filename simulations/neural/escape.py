@@ -20,7 +20,7 @@ from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailI
 from gradnoise.theory._validation import FloatArray, as_count
 from gradnoise.theory.sampling import SamplingNoise
 
-__all__ = ["STAGES", "Escape", "escape", "is_positive"]
+__all__ = ["Escape", "escape"]
 
 _SEARCH = 5  # products with H for each eigenpair, about
 STAGES = 3  # of about equal length: two traces, and the eigenvalues

@@ -18,7 +18,7 @@ from torch import Tensor
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["check_finite", "exchangeable_trace", "random_probes"]
+__all__ = ["exchangeable_trace"]
 
 _HELD = 2**26  # numbers in the subspace
 _VECTORS = 100  # in the subspace, as all are left out in turn

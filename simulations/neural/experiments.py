@@ -24,7 +24,7 @@ from gradnoise.simulations.neural.training import Record, largest_rate, load_che
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count, as_real, set_fields
 
-__all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
+__all__ = ["CROSS_ENTROPY", "EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
 
 CROSS_ENTROPY = partial(functional.cross_entropy, reduction="none")
 _DATA, _INITIALISATION, _NOISE, _CONTINUED = range(4)

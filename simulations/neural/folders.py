@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["as_folder"]
-
 
 def as_folder(value: object, name: str) -> Path:
     """Return a path, or raise naming the argument.

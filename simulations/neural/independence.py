@@ -15,8 +15,6 @@ from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.derivatives import gradient_of, signed
 from gradnoise.simulations.neural.sample_losses import SampleLosses
 
-__all__ = ["check_chunk", "check_independence", "unchanged"]
-
 _AGAIN = 32  # evaluations where random numbers are drawn: what is dropped with probability 0.1 is missed by one check in 30
 _FEW = 5  # samples that are evaluated alone
 

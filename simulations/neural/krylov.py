@@ -11,8 +11,6 @@ from torch import Tensor
 
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["NOT_FINITE", "KrylovSpace", "image_of", "not_symmetric"]
-
 NOT_FINITE = "product must be finite, got NaN or infinity"
 
 _AT_ONCE = 2**22  # numbers that are rotated at once, so that a restart needs no second basis

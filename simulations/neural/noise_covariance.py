@@ -14,7 +14,7 @@ from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
-__all__ = ["NoiseCovariance", "matched_noise"]
+__all__ = ["NoiseCovariance"]
 
 _HELD = 2**26  # numbers in the gradients of all samples, up to which they are held at once ...
 _DENSE = 2**12  # ... if there are that few samples or parameters

@@ -19,7 +19,7 @@ from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.theory._validation import as_count
 
-__all__ = ["CHECKPOINT", "METRICS", "Record", "largest_rate", "load_checkpoint", "train"]
+__all__ = ["CHECKPOINT", "METRICS", "Record", "load_checkpoint", "train"]
 
 _MOST_STEPS = 10**12  # of a microsecond each take twelve days
 _ROOM = 1_000  # Adam divides its rate by a tenth at first, for example

@@ -18,7 +18,7 @@ from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
-__all__ = ["COUNTABLE", "DRAWN_BY_TORCH", "chosen", "dtypes", "weights"]
+__all__ = ["DRAWN_BY_TORCH", "weights"]
 
 _MANY = 16  # draws for each sample, above which they are counted without being listed
 COUNTABLE = 2**53  # draws that a number of double precision can count
