@@ -100,12 +100,12 @@ def random_probes(like: Tensor, size: int, generator: torch.Generator) -> Tensor
     return normal * (d**0.5 / normal.norm(dim=1, keepdim=True))
 
 
-def check_finite(*arrays: FloatArray) -> None:
+def check_finite(*arrays: FloatArray | Tensor) -> None:
     """Refuse products that are not finite, as those of three large factors can be in single precision.
 
     Parameters
     ----------
-    *arrays : ndarray
+    *arrays : ndarray or Tensor
 
     Raises
     ------
@@ -119,13 +119,14 @@ def check_finite(*arrays: FloatArray) -> None:
     Traceback (most recent call last):
     ValueError: products must be finite, got NaN or infinity; take double precision, or a loss in other units
     """
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not all((array.isfinite() if isinstance(array, Tensor) else np.isfinite(array)).all() for array in arrays):
         raise ValueError("products must be finite, got NaN or infinity; take double precision, or a loss in other units")
 
 
 def _one_subspace(product: Callable[[Tensor], Tensor], like: Tensor, size: int, generator: torch.Generator) -> Estimate:
     probes = random_probes(like, size, generator)
     images = torch.stack([product(z).detach() for z in probes])
+    check_finite(images)
     basis, triangle = torch.linalg.qr(images.T)
     of_probes, values = basis.T @ probes.T, torch.stack([z @ image for z, image in zip(probes, images, strict=True)])
     del probes, images

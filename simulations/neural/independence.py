@@ -228,7 +228,7 @@ def _check_gradients(losses: SampleLosses, batches: list[Batch]) -> None:
         depend = depend or len(seen) > 0
         if not all(bool(t.isfinite().all()) for t in (found, *seen)):
             where = "gradients" if found.isfinite().all() else "losses"
-            raise ValueError(f"losses and their gradients must be finite, got NaN or infinity in the {where} of some samples")
+            raise ValueError(f"loss must be finite, and so its gradient, got NaN or infinity in the {where} of some samples")
     if not depend:
         raise ValueError(
             "losses must depend on the parameters of the model, but autograd finds that they do not: gradients are stopped "

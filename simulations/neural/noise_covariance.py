@@ -11,6 +11,7 @@ from torch import Tensor
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.spectrum import leading_on_device
+from gradnoise.simulations.neural.vectors import as_vector
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
@@ -114,6 +115,7 @@ class NoiseCovariance:
 
     def product(self, u: Tensor) -> Tensor:
         """Σu, (d,)."""
+        u = as_vector(u, "u", self.gradient.shape).to(self.gradient)
         return self.share * self.operators.covariance_product(u) + self.of_mean * self.gradient * (self.gradient @ u)
 
     def variances(self) -> Tensor:

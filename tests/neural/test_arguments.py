@@ -91,11 +91,65 @@ def test_counts_that_would_not_end_are_named():
             call()
 
 
+@pytest.mark.parametrize("name", ["theta", "u", "v", "vector"])
+def test_vectors_that_have_no_number_for_each_are_named(name):
+    """Would catch products that are NaN, or of numbers that nobody gave, and torch's own errors and warnings."""
+    operators = LossOperators(*network())
+    hessian = operators.hessian_here()
+    calls = {
+        "theta": [operators.losses],
+        "u": [operators.transposed_product, operators.hessian_product, hessian, operators.fisher_product],
+        "v": [operators.matrix_product, operators.backward],
+        "vector": [operators.unflatten],
+    }
+    calls["u"] += [operators.covariance_product, NoiseCovariance(operators, Minibatch(N, 2)).product]
+    good = operators.losses_like(1.0) if name == "v" else operators.parameters
+    hole = good.clone()
+    hole[1] = torch.nan
+    for bad, kind, message in (
+        (np.asarray(good), TypeError, "a Tensor, got ndarray"),
+        (good + 1j, TypeError, "a dense Tensor of real numbers, got torch.complex"),
+        (good.to_sparse(), TypeError, "a dense Tensor of real numbers, got torch.sparse_coo"),
+        (good.to("meta"), ValueError, "values, got a Tensor on the meta device"),
+        (good[1:], ValueError, "shape"),
+        (good.unsqueeze(1), ValueError, "shape"),
+        (hole, ValueError, "finite, got NaN"),
+        (hole.nan_to_num(torch.inf), ValueError, "finite, got NaN or infinity"),
+    ):
+        for call in calls[name]:
+            with pytest.raises(kind, match=f"{name} must (be|have) {message}"):
+                call(bad)
+    for call in calls[name]:
+        call(good.double())
+
+
+def test_what_becomes_a_vector_is_named():
+    model, loss, x, y = network()
+    operators = LossOperators(model.float(), loss, x.float(), y)
+    first = next(iter(operators.own_parameters))
+    for parameters in ({}, {first: 3}, {**operators.own_parameters, first: torch.ones(2)}):
+        with pytest.raises(ValueError, match=f"parameters must have a Tensor '{first}' of shape"):
+            operators.flatten(parameters)
+    with pytest.raises(TypeError, match="parameters must be a mapping"):
+        operators.flatten([*operators.own_parameters.values()])
+    for array, message in ((1e39, "within the range of torch.float32"), ([1.0, math.nan], "finite"), ("x", "an array of real")):
+        with pytest.raises((TypeError, ValueError), match=f"array must be {message}"):
+            operators.tensor(array)
+    for value in (1e39, math.nan, "x", None):
+        with pytest.raises((TypeError, ValueError), match="value must be"):
+            operators.losses_like(value)
+    for samples in ([0, 1], torch.tensor(1), torch.tensor([0, 1]).to("meta")):
+        with pytest.raises((TypeError, ValueError), match="samples must"):
+            operators.backward(torch.ones(2), samples)
+    with pytest.raises(TypeError, match="n_products must be an integer"):
+        operators.hessian_here(1.5)
+
+
 def test_arrays_that_hide_values_are_refused():
     model, loss, x, y = network()
     for other, message in (
         (np.ma.masked_less(x.numpy(), 0), "of arrays without a mask"),
         (x.numpy().astype(object), "of numbers"),
     ):
-        with pytest.raises(TypeError, match=f"a batch must be {message}"):
+        with pytest.raises(TypeError, match=f"data must be {message}"):
             LossOperators(model, loss, other, y)
