@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from gradnoise.simulations.neural.devices import as_generator
-from gradnoise.simulations.neural.exchangeable_trace import check_finite, exchangeable_trace, random_probes
+from gradnoise.simulations.neural.exchangeable_trace import MOST_PROBES, check_finite, exchangeable_trace, random_probes
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
+from gradnoise.simulations.neural.krylov import image_of
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import as_count, as_function, as_real
 
 __all__ = ["MOST_PROBES", "expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
 
-MOST_PROBES = 10**7  # each a pass over the data: with a millisecond each they take three hours
 _NORMAL = 100  # above all normal numbers that are drawn
 _XTRACE = 4  # products, of which two span a subspace
 
@@ -222,7 +222,11 @@ def expected_sharpness(
 
 
 def _product(operators: LossOperators, hessian: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
-    return operators.hessian_here() if hessian is None else as_function(hessian, "hessian")
+    """H where the network stands, or the one that a caller has."""
+    if hessian is None:
+        return operators.hessian_here()
+    given = as_function(hessian, "hessian")
+    return lambda u: image_of(given, u, "hessian")
 
 
 def _estimated(product: Callable[[Tensor], Tensor], like: Tensor, n_probes: int, generator: torch.Generator) -> Estimate:

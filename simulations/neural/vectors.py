@@ -47,6 +47,40 @@ def as_vector(value: object, name: str, shape: Sequence[int], *, wait: bool = Tr
     return vector
 
 
+def as_like(value: object, name: str = "like") -> Tensor:
+    """Return a Tensor that stands for vectors of a dtype and length, or raise; its numbers are not looked at.
+
+    Parameters
+    ----------
+    value : Tensor
+    name : str
+        Of the argument.
+
+    Returns
+    -------
+    (d,) Tensor
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no vector of real floating-point numbers, or has none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.vectors import as_like
+    >>> as_like(torch.arange(3))
+    Traceback (most recent call last):
+    TypeError: like must be a Tensor of real floating-point numbers, got torch.int64
+    """
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a Tensor of real floating-point numbers, got {kind}")
+    if as_dense(value, name).ndim != 1 or len(value) == 0:
+        raise ValueError(f"{name} must have one dimension and a number, got shape {tuple(value.shape)}")
+    return value
+
+
 def as_dense(value: object, name: str) -> Tensor:
     """Return a dense Tensor of real numbers, or raise naming the argument.
 
