@@ -15,9 +15,8 @@ from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, Resumed, as_json, load_checkpoint
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.dynamics import Dynamics
-from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, as_path
 
 __all__ = ["CHECKPOINT", "METRICS", "Record", "load_checkpoint", "train"]
 
@@ -125,7 +124,7 @@ def train(
 
 def _made(folder: str | os.PathLike[str]) -> Path:
     """Return a folder, which is made where there is none."""
-    place = as_folder(folder, "folder")
+    place = as_path(folder, "folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a file of that name, no room, or no name that the system takes
