@@ -95,6 +95,8 @@ class LossOperators:
     tensor([0.5000, 2.0000])
     >>> operators.covariance_product(torch.tensor([1.0, 0.0]))  # Σ of a sample's gradient: its first column
     tensor([ 0.2500, -0.5000])
+    >>> operators.fisher_product(torch.tensor([1.0, 0.0]))  # F = Σ + ∇L∇Lᵀ
+    tensor([0.5000, 0.0000])
     """
 
     def __init__(
