@@ -316,7 +316,7 @@ def _tensors(batch: Any, name: str = "data") -> Batch:
         if batch.is_meta:
             raise ValueError(f"{name} must have values, got a tensor on the meta device")
     if isinstance(batch, tuple | list) and not hasattr(batch, "_fields"):
-        return type(batch)(_tensors(part, name) for part in batch)
+        return type(batch)(_tensors(inner, name) for inner in batch)
     return batch
 
 

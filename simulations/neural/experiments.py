@@ -372,7 +372,7 @@ def advance(
     (0, 3, True)
     """
     operators, stream = as_instance(task, "task", Task).operators, Stream.of(rng)
-    more = as_json({} if settings is None else settings, "settings")
+    given = as_json({} if settings is None else settings, "settings")
     if metrics is not None:
         as_function(metrics, "metrics")
     as_choice(dynamics, "dynamics", DYNAMICS)
@@ -393,16 +393,16 @@ def advance(
     else:
         steps = torch.optim.Adam(parameters, lr=rate)
     made_by = {
-        **more, "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
+        **given, "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
         "large_batch_size": B, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
         "device": operators.device.type, "versions": {**versions(), "torch": torch.__version__},
     }  # fmt: skip
 
     def measured() -> dict[str, float]:
-        found = {} if metrics is None else metrics()
-        if not isinstance(found, Mapping):
-            raise TypeError(f"metrics must return numbers by name, got {shown(found)}")
-        return {**task.metrics(), **found}
+        accuracies, more = task.metrics(), {} if metrics is None else metrics()
+        if not isinstance(more, Mapping):
+            raise TypeError(f"metrics must return numbers by name, got {shown(more)}")
+        return {**accuracies, **more}
 
     return train(
         operators, source, steps, n_steps, every=every, metrics=measured, folder=folder, settings=made_by, progress=progress

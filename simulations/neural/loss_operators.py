@@ -24,7 +24,7 @@ from gradnoise.simulations.neural.sample_losses import Options, Parameters, Samp
 from gradnoise.simulations.neural.vectors import as_dense, as_vector
 from gradnoise.theory._validation import as_array, as_count, as_real
 
-__all__ = ["LossOperators", "as_operators"]
+__all__ = ["LossOperators"]
 
 _MOST = 2**63 - 1  # samples that torch can count
 _WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
