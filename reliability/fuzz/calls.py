@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from .entry_points import Call, EntryPoint
 from .outcomes import Refused, answers, documents, end_of, fresh, nonsense, same
 from .trials import NO_GOOD_CALL, Fault, Trial
@@ -21,11 +23,13 @@ __all__ = ["groups", "unused"]
 _PAIRS = 8  # of each good call
 #: Arguments that say how much is to be sampled or trained: a billion of these is what was asked for, and takes as long as it
 #: takes. A formula has no such excuse.
-_WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps", "time"}
+_WORK = {"n_paths", "size", "n_replicates", "n_samples", "n_instances", "evaluations", "n_probes", "n_steps", "n_seeds", "time"}
 #: Functions that check for others, and the arguments that tell them what their messages shall name.
 _CHECK, _TELLING = re.compile(r"(as|check)_"), ("name", "what")
 #: Entry points that return what a function of the caller returned, as it is, NaN included.
 _PASSED_ON = {"simulations.ensemble.run"}
+#: Entry points that take complex numbers, as networks may.
+_COMPLEX = {"simulations.neural.batches.as_batches"}
 
 
 def groups(point: EntryPoint, seed: int) -> Iterator[list[Trial]]:
@@ -102,12 +106,13 @@ class _Good:
         found, fault = self._call({name: value.value for name, value in changed.items()})
         if fault is not None or found is Refused:
             own = any(value.allowed == OWN for value in changed.values())
-            return None if own and fault is not None and fault.kind == "does not name the argument" else fault
+            # NumPy's functions warn of tensors, too.
+            return None if own and fault is not None and fault.kind in ("does not name the argument", "warning") else fault
         if len(changed) == 1:
             (value,) = changed.values()
             if value.allowed == OWN:
                 return None
-            if value.allowed == REFUSE:
+            if value.allowed == REFUSE and not (self.point.name in _COMPLEX and np.iscomplexobj(value.value)):
                 return Fault("accepted", "", f"{value.label} gives {_short(found)}")
             if value.allowed == SAME and (path := same(found, known, varying)):
                 return Fault("another answer", path, f"{value.label} gives {_short(found)}, not {_short(known)}")

@@ -13,6 +13,7 @@ import pkgutil
 import sys
 import tempfile
 import types
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,7 +123,7 @@ def entry_points(doors: Iterable[types.ModuleType], package: str = "gradnoise.")
             if inspect.isfunction(value):
                 found[id(value)] = EntryPoint(public, value, "function")
             elif inspect.isclass(value) and not getattr(value, "_is_protocol", False) and not issubclass(value, BaseException):
-                if not inspect.isabstract(value):
+                if not (inspect.isabstract(value) or typing.is_typeddict(value)):
                     found[id(value)] = EntryPoint(public, value, "class")
                 above = public_classes & set(value.__mro__[1:])  # whose methods are their own
                 for point in _methods(value, public, package):
@@ -142,6 +143,9 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _methods(owner: type, public: str, package: str) -> Iterator[EntryPoint]:
     for name in dir(owner):
+        # What torch calls itself, as `forward` of a network, is traced and mapped, where no values can be looked at.
+        if any(name in vars(base) for base in owner.__mro__ if base.__module__.partition(".")[0] == "torch"):
+            continue
         value = inspect.getattr_static(owner, name)
         inner = value.__func__ if isinstance(value, classmethod | staticmethod) else value
         ours = _is_of(inner, package)

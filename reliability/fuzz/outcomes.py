@@ -9,11 +9,15 @@ import inspect
 import itertools
 import math
 import numbers
+import os
 import re
+import shutil
+import tempfile
 import traceback
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -131,7 +135,7 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield from ((f"{path}.{f.name}", getattr(value, f.name, None)) for f in dataclasses.fields(value))
 
 
-def _is_of(kind: type, package: str) -> bool:
+def _is_of(kind: type | types.FunctionType, package: str) -> bool:
     return kind.__module__.partition(".")[0] == package
 
 
@@ -146,7 +150,7 @@ def answers(result: Any, package: str) -> Iterator[tuple[str, Callable[[], Any]]
         value = inspect.getattr_static(owner, name)
         if isinstance(value, property) or type(value).__name__ == "cached_property":
             yield name, lambda name=name: getattr(result, name)
-        elif inspect.isfunction(value) and len(inspect.signature(value).parameters) >= 1:
+        elif inspect.isfunction(value) and _is_of(value, package) and len(inspect.signature(value).parameters) >= 1:
             others = list(inspect.signature(value).parameters.values())[1:]
             if all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in others):
                 yield name, lambda name=name: getattr(result, name)()
@@ -206,8 +210,22 @@ def _short(value: Any) -> str:
 
 
 def fresh(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy of arguments, as a call may use them up."""
+    """Copy of arguments, and of temporary folders that they name, as a call may use them up."""
+    folders = {name: _copied(value) for name, value in arguments.items() if _is_folder(value)}
     try:
-        return copy.deepcopy(dict(arguments))
+        return copy.deepcopy(dict(arguments)) | folders
     except Exception:
-        return dict(arguments)
+        return dict(arguments) | folders
+
+
+def _is_folder(value: Any) -> bool:
+    if not isinstance(value, str | Path) or not os.path.isdir(value):
+        return False
+    return Path(tempfile.gettempdir()) in Path(value).parents
+
+
+def _copied(folder: Any) -> Any:
+    """Copy of a folder where the process works, which is cleared after it."""
+    place = tempfile.mkdtemp(dir=os.getcwd())
+    shutil.copytree(folder, place, dirs_exist_ok=True)
+    return type(folder)(place)

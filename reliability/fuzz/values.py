@@ -66,7 +66,7 @@ def replacements(good: Any, name: str, described: str, optional: bool) -> Iterat
         yield from _functions()
     elif type(good).__module__.partition(".")[0] == "torch" and hasattr(good, "detach"):
         yield from _foreign(REFUSE)
-        yield from _tensors(good)
+        yield from _tensors(good, name)
     else:
         yield from _foreign(REFUSE if not isinstance(good, list | tuple | dict) else ANY)
         yield from (Value(repr(v), v) for v in (1, 1.5, float("nan"), "x", [None], [1], {"x": float("nan")}))
@@ -289,7 +289,7 @@ def _functions() -> Iterator[Value]:
     yield Value("a class", dict, OWN)
 
 
-def _tensors(good: Any) -> Iterator[Value]:
+def _tensors(good: Any, name: str) -> Iterator[Value]:
     torch = _torch()
     assert torch is not None
     detached = good.detach().clone()
@@ -306,7 +306,9 @@ def _tensors(good: Any) -> Iterator[Value]:
         for element in (float("nan"), float("inf"), -1.0, 1e30, 1e-40):
             changed = detached.clone()
             changed.reshape(-1)[good.numel() // 2 :][:1] = element
-            yield Value(f"one element {element}", changed, REFUSE if element != element else ANY)
+            # Of what others are to be like, type, length and device count, and not the numbers.
+            nan = SAME if name == "like" else REFUSE
+            yield Value(f"one element {element}", changed, nan if element != element else ANY)
         yield Value("whole numbers", detached.to(torch.int64))
         yield Value("half", detached.half())
         yield Value("double", detached.double())

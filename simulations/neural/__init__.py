@@ -1,6 +1,6 @@
 """Noise and curvature of networks: a thin PyTorch layer, on CPU and CUDA. The only part of gradnoise that needs torch.
 
-Each file is a door. To look at a network where it stands:
+Each file is a door to what it lists; what it does not list is for this package alone. To look at a network where it stands:
 
 - `diagnosis` measures all of what follows and says it in `words`; `escape` is Tr(HΣ), its isotropic equivalent and alignment
 - `traces` estimates TrH, Tr(HΣ) and expected sharpness, by `exchangeable_trace`; `spectrum` finds leading eigenpairs, in the
@@ -14,7 +14,7 @@ To train one with any noise:
 - `dynamics` has all stochastic gradients by name, `additive_noise` Table 1 of zhu2019, `training` the loop, `checkpoints` what it
   keeps
 - `experiments` are those of the papers, of `models` and `data` (`fetch` downloads them) on `devices`; `comparison` runs them all
-- `data_files` reads the files of `data`, `images` says what must be in them, `folders` where they are
+- `data_files` reads the files of `data`, `images` says what must be in them
 
 Below both is `loss_operators`: G, H, Σ and the Fisher matrix as products with vectors, for any network and loader. What is below
 it belongs together:
@@ -22,7 +22,7 @@ it belongs together:
 - `batches` reads data of any form, `sample_losses` makes a loss for each sample of them, `chunks` tells how many fit at once
 - `independence` refuses losses that are random or depend on other samples
 - `derivatives` and `hessian` take the first of several ways that is right for a network; `kernels` replaces those of torch that
-  cannot be differentiated twice
+  cannot be differentiated twice; `vectors` checks what they are multiplied with
 """
 
 try:

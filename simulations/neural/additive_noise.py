@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.devices import as_generator, set_state
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance, matched_noise
 from gradnoise.simulations.neural.spectrum import leading_on_device
-from gradnoise.theory._validation import as_choice, as_count, as_real
+from gradnoise.simulations.neural.vectors import as_dense
+from gradnoise.theory._validation import as_choice, as_count, as_real, shown
 from gradnoise.theory.sampling import SamplingNoise
 
 __all__ = ["ADDITIVE", "AdditiveNoise"]
@@ -73,6 +75,11 @@ class AdditiveNoise:
     >>> strength = float((drawn**2).sum(dim=1).mean())  # of SGD: gradients (-1, 0) and (0, -2), so that Tr Σ = 5/4
     >>> abs(strength - 1.25) < 0.25
     True
+    >>> state = noise.state_dict()
+    >>> first = noise.draw()
+    >>> noise.load_state_dict(state)
+    >>> torch.equal(noise.draw(), first)
+    True
     """
 
     def __init__(
@@ -118,11 +125,15 @@ class AdditiveNoise:
         return {"drawn": self._drawn, "axes": self._axes, "scale": self._scale, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
+        """Continue from a state that `state_dict` returned."""
         device = self.operators.device
-        self._drawn = state["drawn"]
-        self._axes, self._scale = (None if part is None else part.to(device) for part in (state["axes"], state["scale"]))
-        self.generator.set_state(state["generator"].cpu())
+        if not (isinstance(state, Mapping) and {"drawn", "axes", "scale"} <= state.keys()):
+            raise ValueError(f"state must have drawn, axes, scale and generator, got {shown(state)}")
+        drawn = as_count(state["drawn"], "state of drawn", at_least=0)
+        axes, scale = (None if state[name] is None else as_dense(state[name], f"state of {name}") for name in ("axes", "scale"))
+        set_state(self.generator, state)  # before the rest, as it may be refused
+        self._drawn = drawn
+        self._axes, self._scale = (None if part is None else part.to(device) for part in (axes, scale))
 
     def _measured(self) -> tuple[Tensor, Tensor | None]:
         """Standard deviations, and the axes that they are along, if these are not the parameters."""

@@ -43,9 +43,11 @@ class WeightedBatch:
     Examples
     --------
     >>> import torch
-    >>> from gradnoise.simulations.neural.batch_weights import WeightedBatch
-    >>> WeightedBatch(samples=torch.tensor([4, 4, 1]), weights=torch.full((3,), 1 / 3)).samples.unique().tolist()
-    [1, 4]
+    >>> from gradnoise.simulations.neural.batch_weights import weighted_batch
+    >>> from gradnoise.theory.sampling import Minibatch
+    >>> batch = weighted_batch(Minibatch(3, 2, replacement=False), torch.Generator().manual_seed(1))
+    >>> len(batch.samples.unique()), batch.weights
+    (2, tensor([0.5000, 0.5000]))
     """
 
     samples: Tensor | None

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader, Dataset
 
-__all__ = ["Batch", "Batches", "as_batches", "on_device", "part", "size_of"]
+__all__ = ["Batch", "Batches", "as_batches"]
 
 _LOADED = 256  # samples of a data set at once
 _FEW = 8  # batches, and samples in each, to try things out
@@ -64,7 +64,8 @@ def as_batches(data: Any, targets: Any = None) -> Batches:
     data : Tensor, tuple, Mapping, Dataset, DataLoader or iterable of batches
         With `targets`, the inputs: a tensor, or a tuple or dictionary of them. Else all samples in one batch (a tensor, a tuple
         or list of them, a dictionary), or batches: a DataLoader, a list of batches, anything that can be iterated more than
-        once, each time with the same batches. A Dataset is loaded in its order.
+        once, each time with the same batches. A Dataset is loaded in its order. Numbers may be complex, NaN or infinite:
+        what that means, as of a sample without a label, is known to the loss alone.
     targets : Tensor, optional
         As many as there are inputs.
 
@@ -91,8 +92,10 @@ def as_batches(data: Any, targets: Any = None) -> Batches:
     if isinstance(data, _Whole | _Loaded):
         return data
     if targets is not None:
-        data = (data, targets)
-    if targets is not None or isinstance(data, Tensor | np.ndarray | Mapping) or _is_batch(data):
+        both = _tensors(data), _tensors(targets, "targets")
+        size_of(both[1], "targets")  # without one they would pass for what all samples share
+        return _Whole(both)
+    if isinstance(data, Tensor | np.ndarray | Mapping) or _is_batch(data):
         return _Whole(_tensors(data))
     if isinstance(data, Dataset):
         data = DataLoader(data, batch_size=_LOADED)
@@ -101,12 +104,14 @@ def as_batches(data: Any, targets: Any = None) -> Batches:
     return _Loaded(data)
 
 
-def size_of(batch: Batch) -> int:
+def size_of(batch: Batch, name: str = "data") -> int:
     """Return the number of samples in a batch: the length that most of its tensors have; of several, that of the first.
 
     Parameters
     ----------
     batch : Batch
+    name : str
+        Of the argument that has it, for the message.
 
     Returns
     -------
@@ -126,7 +131,7 @@ def size_of(batch: Batch) -> int:
     """
     lengths = [len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.ndim]
     if not lengths:
-        raise TypeError(f"a batch must be of tensors, in a tuple, list or dictionary, got {type(batch).__name__}")
+        raise TypeError(f"{name} must be of tensors, in a tuple, list or dictionary, got {type(batch).__name__}")
     return Counter(lengths).most_common(1)[0][0]
 
 
@@ -298,27 +303,34 @@ def _is_batch(data: Any) -> bool:
     return isinstance(data, tuple | list) and len(data) > 1 and isinstance(data[-1], Tensor | np.ndarray)
 
 
-def _tensors(batch: Any) -> Batch:
-    """Arrays as tensors, and mappings of any class as dictionaries."""
+def _tensors(batch: Any, name: str = "data") -> Batch:
+    """Arrays as tensors, and mappings of any class as dictionaries; `name` is that of the argument that has them."""
     if isinstance(batch, Mapping):
-        return {key: _tensors(value) for key, value in batch.items()}
+        return {key: _tensors(value, name) for key, value in batch.items()}
     if isinstance(batch, np.ndarray):
-        if isinstance(batch, np.ma.MaskedArray):
-            raise TypeError("a batch must be of arrays without a mask, got a masked array")
-        if batch.dtype.kind not in "biufc":
-            raise TypeError(f"a batch must be of numbers, got an array of {batch.dtype}")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nothing is written
-            return torch.as_tensor(batch)
+        return _from_array(batch, name)
     if isinstance(batch, Tensor):
         if batch.layout != torch.strided or batch.is_nested:
             kind = "a nested one" if batch.is_nested else batch.layout
-            raise TypeError(f"a batch must be of dense tensors, got {kind}; a closure may make them sparse")
+            raise TypeError(f"{name} must be of dense tensors, got {kind}; a closure may make them sparse")
         if batch.is_meta:
-            raise ValueError("a batch must have values, got a tensor on the meta device")
+            raise ValueError(f"{name} must have values, got a tensor on the meta device")
     if isinstance(batch, tuple | list) and not hasattr(batch, "_fields"):
-        return type(batch)(map(_tensors, batch))
+        return type(batch)(_tensors(inner, name) for inner in batch)
     return batch
+
+
+def _from_array(array: np.ndarray, name: str) -> Tensor:
+    """An array as a tensor, without a copy where torch has its type and layout."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be of arrays without a mask, got a masked array")
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8 * (1 + (array.dtype.kind == "c")):
+        raise TypeError(f"{name} must be of numbers that torch has, got an array of {array.dtype}")
+    if not array.dtype.isnative or any(stride < 0 for stride in array.strides):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)  # nothing is written
+        return torch.as_tensor(array)
 
 
 def _fingerprint(batch: Batch) -> int:

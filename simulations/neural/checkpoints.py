@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from gradnoise.simulations.ensemble import replacing
-from gradnoise.simulations.neural.folders import as_folder
+from gradnoise.theory._validation import as_path
 
-__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "Checkpoints", "Resumed", "as_json", "load_checkpoint"]
+__all__ = ["CHECKPOINT", "METRICS", "PREVIOUS", "load_checkpoint"]
 
 CHECKPOINT, PREVIOUS, METRICS = "checkpoint.pt", "checkpoint.previous.pt", "metrics.jsonl"
 
@@ -221,13 +221,13 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dic
     >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
     >>> descent = build("gd", operators, 1, torch.Generator())
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = train(operators, descent, optimizer, n_steps=1, folder=folder, settings={"seed": 1})
-    ...     content, settings = load_checkpoint(folder)
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = train(operators, descent, optimizer, n_steps=1, folder=folder, settings={"seed": 1})
+    >>> content, settings = load_checkpoint(folder)
     >>> content["model"]["weight"], settings  # a step of 0.5 against (-1/2, -1)
     (tensor([[0.2500, 0.5000]]), {'seed': 1})
     """
-    path = as_folder(folder, "folder") / CHECKPOINT
+    path = as_path(folder, "folder") / CHECKPOINT
     if not os.path.isfile(path):
         raise ValueError(f"folder must hold {CHECKPOINT}, got {os.fspath(folder)!r}, where there is none")
     content = _read(path)

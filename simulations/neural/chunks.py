@@ -12,8 +12,6 @@ from torch.utils._pytree import tree_leaves
 from gradnoise.simulations.neural.batches import Batch, size_of
 from gradnoise.simulations.neural.sample_losses import SampleLosses
 
-__all__ = ["measured_chunk"]
-
 _BUDGET = 2**29  # bytes of activations; larger chunks are hardly faster
 _SHARE = 8  # of the memory that is free, where that is short: second derivatives hold three times as much
 

@@ -17,12 +17,11 @@ from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS
 from gradnoise.simulations.neural.escape import escape
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make
-from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_choice, as_count
+from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_path
 from gradnoise.theory.sampling import Minibatch
 
 __all__ = ["compare"]
@@ -90,7 +89,7 @@ def compare(
         as_choice(name, "dynamics", DYNAMICS)
     experiment = EXPERIMENTS[as_choice(protocol.experiment, "experiment", tuple(EXPERIMENTS))]
     n_seeds, place, stream = as_count(n_seeds, "n_seeds", at_most=_MOST_SEEDS), pick_device(device), Stream.of(rng)
-    folder = None if data_folder is None else os.fspath(as_folder(data_folder, "data_folder"))
+    folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
     facts = make(experiment, rng=0, device=torch.device("cpu"), data_folder=folder).facts
     identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
     with parallel_config("loky"):

@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradnoise.simulations.neural.data_files import find, read_idx, read_mat, read_records
-from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.images import Images, as_labels
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_choice, as_count
+from gradnoise.theory._validation import as_choice, as_count, as_path
 
-__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "folder_of", "load", "subset"]
+__all__ = ["DATASETS", "Dataset", "corrupt", "digest", "load", "subset"]
 
 ENVIRONMENT_VARIABLE = "GRADNOISE_DATA"
 _DIGITS_TRAINED = 1200
@@ -144,7 +143,7 @@ def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
     place = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
     if place is None:
         raise ValueError(f"folder must name the place of the files of {name}, or the variable {ENVIRONMENT_VARIABLE} must")
-    return as_folder(place, "folder")
+    return as_path(place, "folder")
 
 
 def digest(data: Dataset) -> str:

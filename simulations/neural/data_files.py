@@ -20,8 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat, whosmat
 
-__all__ = ["find", "read_idx", "read_mat", "read_records"]
-
 _MAT_HEADER, _MAT_MAGIC, _MAT_COMPRESSED, _MAT_TAGS = 128, b"MATLAB 5.0", 15, 2**16
 _MAT_NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 

@@ -21,8 +21,6 @@ from torch.utils._pytree import tree_map
 from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
-__all__ = ["Gradients", "ParameterSpace", "duals", "gradient_of", "moved", "signed", "tolerance"]
-
 _HELD = 2**24  # numbers in the rows that are held at once
 _MOVE = 0.1  # relative to the parameters
 
@@ -66,10 +64,6 @@ class ParameterSpace:
 
     def unflatten(self, vector: Tensor) -> Parameters:
         """Return a vector (d,) as parameters."""
-        if not isinstance(vector, Tensor):
-            raise TypeError(f"a vector of parameters must be a Tensor, got {type(vector).__name__}")
-        if vector.shape != (self.dimension,):
-            raise ValueError(f"a vector of parameters must have shape ({self.dimension},), got {tuple(vector.shape)}")
         if vector.is_inference():  # which autograd does not take
             vector = vector.clone()
         parts = torch.split(vector.detach(), [shape.numel() for shape, _, _ in self._like.values()])

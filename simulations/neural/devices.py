@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["as_generator", "pick_device", "threads"]
+from gradnoise.theory._validation import shown
+
+__all__ = ["pick_device"]
 
 
-def pick_device(name: str | torch.device) -> torch.device:
+def pick_device(device: str | torch.device) -> torch.device:
     """Return a device by name; "auto" takes CUDA where there is some.
 
     Parameters
     ----------
-    name : str or torch.device
+    device : str or torch.device
         "auto", or what torch calls a device: "cpu", "cuda", "cuda:1", "mps".
 
     Returns
@@ -36,23 +39,25 @@ def pick_device(name: str | torch.device) -> torch.device:
     >>> pick_device("cpu")
     device(type='cpu')
     """
-    if not isinstance(name, str | torch.device):
-        raise TypeError(f"device must be a name or a torch.device, got {name!r}")
-    if name == "auto":
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device must be a name or a torch.device, got {shown(device)}")
+    if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got {name!r}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be there, got {device}, and torch sees no CUDA device")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device must be there, got {device}, and torch sees cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        found = torch.device(device)
+    except (RuntimeError, ValueError):  # the latter of a text that is no Unicode
+        raise ValueError(
+            f"device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got {shown(device)}"
+        ) from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be there, got {found}, and torch sees no CUDA device")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be there, got {found}, and torch sees cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     try:
-        torch.ones(1, device=device).item()
+        torch.ones(1, device=found).item()
     except (RuntimeError, NotImplementedError, AssertionError) as error:  # as torch has it for a backend that is not built in
-        raise ValueError(f"device must be there and hold numbers, got {device}: {str(error).splitlines()[0]}") from None
-    return device
+        raise ValueError(f"device must be there and hold numbers, got {found}: {str(error).splitlines()[0]}") from None
+    return found
 
 
 def as_generator(value: object, device: torch.device | None = None) -> torch.Generator:
@@ -83,10 +88,44 @@ def as_generator(value: object, device: torch.device | None = None) -> torch.Gen
     TypeError: generator must be a torch.Generator, got None
     """
     if not isinstance(value, torch.Generator):
-        raise TypeError(f"generator must be a torch.Generator, got {value!r}")
+        raise TypeError(f"generator must be a torch.Generator, got {shown(value)}")
     if device is not None and value.device.type != device.type:
         raise ValueError(f"generator must be on {device}, where the network is, got one on {value.device}")
     return value
+
+
+def set_state(generator: torch.Generator, state: Mapping[str, Any]) -> None:
+    """Set a generator's state, which is that under "generator", or raise.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+    state : mapping
+
+    Raises
+    ------
+    TypeError
+        If it is no mapping.
+    ValueError
+        If there is no state of such a generator in it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from gradnoise.simulations.neural.devices import set_state
+    >>> set_state(torch.Generator(), {"generator": torch.zeros(3)})
+    Traceback (most recent call last):
+    ValueError: state must have the state of a generator on cpu under 'generator', got Tensor
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must be a mapping, got {shown(state)}")
+    given: Any = state.get("generator")
+    try:
+        generator.set_state(given.cpu())
+    except (AttributeError, RuntimeError, TypeError):
+        raise ValueError(
+            f"state must have the state of a generator on {generator.device} under 'generator', got {type(given).__name__}"
+        ) from None
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class Diagnosis(Escape):
 
     @property
     def words(self) -> list[str]:
-        """What it says, in sentences; see `gradnoise.simulations.neural.words.in_words`."""
+        """What it says, in sentences on strength, alignment, escape and tails of the noise."""
         return in_words(self)
 
     def _found(self) -> dict[str, Any]:

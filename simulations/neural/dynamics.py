@@ -12,7 +12,7 @@ import torch
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.batch_weights import weighted_batch
-from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.devices import as_generator, set_state
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.weights import COUNTABLE
 from gradnoise.theory._validation import as_choice, as_count
@@ -117,8 +117,8 @@ class WeightedLosses:
         return {"generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set the generator's state."""
-        self.generator.set_state(state["generator"].cpu())
+        """Set the generator's state, as `state_dict` returned it."""
+        set_state(self.generator, state)
 
 
 class WithAdditiveNoise:
@@ -142,6 +142,8 @@ class WithAdditiveNoise:
     >>> WithAdditiveNoise(noise).backward()
     >>> round(float(model.weight.grad[0, 0]), 3)  # ∇L = (-1/2, -1), and all noise along the second axis
     -0.5
+    >>> dynamics = WithAdditiveNoise(noise)
+    >>> dynamics.load_state_dict(dynamics.state_dict())  # to go on from where one was
     """
 
     def __init__(self, noise: AdditiveNoise) -> None:
@@ -242,9 +244,10 @@ def build(
     >>> model.weight.grad.tolist() in ([[-1.0, 0.0]], [[0.0, -2.0]])  # the gradient of one of the samples
     True
     """
-    as_choice(name, "dynamics", DYNAMICS)
+    as_choice(name, "name", DYNAMICS)
     b = as_count(batch_size, "batch_size", at_most=as_operators(operators).n)
+    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
+    period, k = as_count(period, "period"), None if k is None else as_count(k, "k")
     if name in ADDITIVE:
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
-    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
     return WeightedLosses(operators, _WEIGHTED[name](operators.n, b, B), generator)

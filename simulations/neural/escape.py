@@ -19,10 +19,10 @@ from gradnoise.simulations.neural.spectrum import leading_on_device, n_alike
 from gradnoise.simulations.neural.traces import MOST_PROBES, trace_hessian, trace_hessian_covariance
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.simulations.statistics import Estimate, Measured, Quotient, TailIndex, with_error
-from gradnoise.theory._validation import FloatArray, as_count
+from gradnoise.theory._validation import FloatArray, as_count, as_function, as_instance
 from gradnoise.theory.sampling import SamplingNoise
 
-__all__ = ["STAGES", "Escape", "escape", "is_positive"]
+__all__ = ["Escape", "escape"]
 
 _SEARCH = 5  # products with H for each eigenpair, about
 STAGES = 3  # of about equal length: two traces, and the eigenvalues
@@ -160,7 +160,10 @@ def escape(
         min(as_count(k, "k"), d),
         None if n_probes is None else as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES),
     )
-    covariance = covariance or NoiseCovariance(operators, noise)
+    as_function(report, "report")
+    covariance = (
+        NoiseCovariance(operators, noise) if covariance is None else as_instance(covariance, "covariance", NoiseCovariance)
+    )
     hessian = operators.hessian_here(None if n_probes is None else 2 * n_probes + _SEARCH * k)
     gradient = covariance.gradient
     trace = covariance.trace()

@@ -15,11 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.neural.devices import as_generator
+from gradnoise.simulations.neural.krylov import image_of
+from gradnoise.simulations.neural.vectors import as_like
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory._validation import FloatArray
+from gradnoise.theory._validation import FloatArray, as_count, as_function
 
-__all__ = ["check_finite", "exchangeable_trace", "random_probes"]
+__all__ = ["exchangeable_trace"]
 
+MOST_PROBES = 10**7  # each a pass over the data: with a millisecond each they take three hours
 _HELD = 2**26  # numbers in the subspace
 _VECTORS = 100  # in the subspace, as all are left out in turn
 _ROUNDINGS = 8  # of the dtype, in a product
@@ -36,9 +40,10 @@ def exchangeable_trace(
     product : callable
         A on (d,) Tensors.
     like : Tensor
-        A (d,) Tensor of the dtype and on the device that it takes.
+        A (d,) Tensor of the dtype and on the device that it takes, d >= 2.
     n_products : int
-        At least 4; of an odd number one is not used. Many, or in a high dimension, are shared out among several subspaces.
+        4 to 10⁷; of an odd number one is not used. Many, or in a high dimension, are shared out among several subspaces, each
+        of which spans at most everything.
     generator : torch.Generator
         Is used up; on that device.
 
@@ -61,13 +66,19 @@ def exchangeable_trace(
     >>> round(found.value, 4), found.standard_error < 1e-4  # any vector spans what is not zero
     (5.0, True)
     """
-    pairs = n_products // 2
-    at_once = max(2, min(_VECTORS, _HELD // len(like)))
+    as_function(product, "product")
+    if as_like(like).dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"like must be of float32 or float64, got {like.dtype}")
+    as_generator(generator, like.device)
+    pairs = as_count(n_products, "n_products", at_least=4, at_most=MOST_PROBES) // 2
+    if len(like) < 2:
+        raise ValueError("like must have two numbers or more, got one: its product is the trace")
+    at_once = min(max(2, min(_VECTORS, _HELD // len(like))), len(like))  # more than d vectors span no more
     n_parts = max(1, min(-(-pairs // at_once), pairs // 2))
-    parts = [len(part) for part in np.array_split(np.arange(pairs), n_parts)]
+    parts = [min(len(part), len(like)) for part in np.array_split(np.arange(pairs), n_parts)]
     found = [_one_subspace(product, like, size, generator) for size in parts]
     error = math.hypot(*(e.standard_error for e in found)) / n_parts
-    return Estimate(sum(e.value for e in found) / n_parts, error, pairs - n_parts + 1)
+    return Estimate(sum(e.value for e in found) / n_parts, error, sum(parts) - n_parts + 1)
 
 
 def random_probes(like: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -100,12 +111,12 @@ def random_probes(like: Tensor, size: int, generator: torch.Generator) -> Tensor
     return normal * (d**0.5 / normal.norm(dim=1, keepdim=True))
 
 
-def check_finite(*arrays: FloatArray) -> None:
+def check_finite(*arrays: FloatArray | Tensor) -> None:
     """Refuse products that are not finite, as those of three large factors can be in single precision.
 
     Parameters
     ----------
-    *arrays : ndarray
+    *arrays : ndarray or Tensor
 
     Raises
     ------
@@ -119,19 +130,20 @@ def check_finite(*arrays: FloatArray) -> None:
     Traceback (most recent call last):
     ValueError: products must be finite, got NaN or infinity; take double precision, or a loss in other units
     """
-    if not all(np.isfinite(array).all() for array in arrays):
+    if not all((array.isfinite() if isinstance(array, Tensor) else np.isfinite(array)).all() for array in arrays):
         raise ValueError("products must be finite, got NaN or infinity; take double precision, or a loss in other units")
 
 
 def _one_subspace(product: Callable[[Tensor], Tensor], like: Tensor, size: int, generator: torch.Generator) -> Estimate:
     probes = random_probes(like, size, generator)
-    images = torch.stack([product(z).detach() for z in probes])
+    images = torch.stack([image_of(product, z).to(like) for z in probes])
+    check_finite(images)
     basis, triangle = torch.linalg.qr(images.T)
     of_probes, values = basis.T @ probes.T, torch.stack([z @ image for z, image in zip(probes, images, strict=True)])
     del probes, images
     inside, lengths = [], []
     for axis in basis.T:
-        image = product(axis.contiguous()).detach()
+        image = image_of(product, axis.contiguous()).to(like)
         inside.append(basis.T @ image)
         lengths.append(image.norm())
     R, W, H, values = (t.double().cpu().numpy() for t in (triangle, of_probes, torch.stack(inside), values))

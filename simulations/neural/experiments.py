@@ -16,15 +16,15 @@ from torch.nn import functional
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.batches import Batches, as_batches
+from gradnoise.simulations.neural.checkpoints import as_json
 from gradnoise.simulations.neural.devices import pick_device
-from gradnoise.simulations.neural.dynamics import build
-from gradnoise.simulations.neural.folders import as_folder
+from gradnoise.simulations.neural.dynamics import DYNAMICS, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.training import Record, largest_rate, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import as_choice, as_count, as_real, set_fields
+from gradnoise.theory._validation import as_choice, as_count, as_function, as_instance, as_path, as_real, set_fields, shown
 
-__all__ = ["EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
+__all__ = ["CROSS_ENTROPY", "EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
 
 CROSS_ENTROPY = partial(functional.cross_entropy, reduction="none")
 _DATA, _INITIALISATION, _NOISE, _CONTINUED = range(4)
@@ -54,6 +54,10 @@ class Experiment:
     >>> digits = EXPERIMENTS["digits"]
     >>> digits.n_train, round(digits.corrupted * digits.n_train), digits.batch_size
     (300, 50, 10)
+    >>> from gradnoise.simulations.neural.experiments import Experiment
+    >>> from gradnoise.simulations.neural.models import lenet
+    >>> Experiment("fashion-mnist", lenet, n_train=600, corrupted=0.1, learning_rate=0.1, batch_size=10).n_train
+    600
     """
 
     dataset: str
@@ -66,7 +70,7 @@ class Experiment:
     def __post_init__(self) -> None:
         as_choice(self.dataset, "dataset", tuple(data.DATASETS))
         if not callable(self.build):
-            raise TypeError(f"build must be callable, got {self.build!r}")
+            raise TypeError(f"build must be callable, got {shown(self.build)}")
         counts = {name: as_count(getattr(self, name), name) for name in ("n_train", "batch_size")}
         corrupted = as_real(self.corrupted, "corrupted", at_least=0, at_most=1)
         set_fields(self, **counts, corrupted=corrupted, learning_rate=as_real(self.learning_rate, "learning_rate", above=0))
@@ -164,10 +168,9 @@ def make(
     >>> task.facts["n_train"], task.facts["n_corrupted"], task.facts["n_test"]
     (300, 50, 597)
     """
-    if not isinstance(experiment, Experiment):
-        raise TypeError(f"experiment must be an Experiment, got {experiment!r}")
+    as_instance(experiment, "experiment", Experiment)
     stream, device = Stream.of(rng), pick_device(device)
-    whole = data.load(experiment.dataset, None if data_folder is None else as_folder(data_folder, "data_folder"))
+    whole = data.load(experiment.dataset, None if data_folder is None else as_path(data_folder, "data_folder"))
     seed = stream.child(_DATA)
     n_train = min(experiment.n_train, len(whole.train_labels))
     part = data.subset(whole, n_train, rng=seed.child(0).sequence())
@@ -268,7 +271,7 @@ def run(
     noise = stream
     if start is not None:
         try:
-            content, other = load_checkpoint(as_folder(start, "start"))
+            content, other = load_checkpoint(as_path(start, "start"))
         except ValueError as error:
             raise ValueError(f"start must be the folder of a run: {error}") from None
         if other.get("experiment") != experiment or other.get("stream") != json.loads(json.dumps(settings["stream"])):
@@ -368,7 +371,11 @@ def advance(
     >>> first["step"], last["step"], last["train_loss"] < first["train_loss"]
     (0, 3, True)
     """
-    operators, stream = task.operators, Stream.of(rng)
+    operators, stream = as_instance(task, "task", Task).operators, Stream.of(rng)
+    given = as_json({} if settings is None else settings, "settings")
+    if metrics is not None:
+        as_function(metrics, "metrics")
+    as_choice(dynamics, "dynamics", DYNAMICS)
     most = largest_rate(operators)
     rate = as_real(learning_rate, "learning_rate", above=0, at_most=most)
     push = as_real(momentum, "momentum", at_least=0, at_most=most)
@@ -386,13 +393,16 @@ def advance(
     else:
         steps = torch.optim.Adam(parameters, lr=rate)
     made_by = {
-        **(settings or {}), "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
+        **given, "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
         "large_batch_size": B, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
         "device": operators.device.type, "versions": {**versions(), "torch": torch.__version__},
     }  # fmt: skip
 
     def measured() -> dict[str, float]:
-        return {**task.metrics(), **(metrics() if metrics is not None else {})}
+        accuracies, more = task.metrics(), {} if metrics is None else metrics()
+        if not isinstance(more, Mapping):
+            raise TypeError(f"metrics must return numbers by name, got {shown(more)}")
+        return {**accuracies, **more}
 
     return train(
         operators, source, steps, n_steps, every=every, metrics=measured, folder=folder, settings=made_by, progress=progress
@@ -433,9 +443,9 @@ def restore(
     --------
     >>> import tempfile
     >>> from gradnoise.simulations.neural.experiments import restore, run
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     records = run("digits", "sgd", n_steps=2, rng=1, device="cpu", folder=folder)
-    ...     task, settings = restore(folder, device="cpu")
+    >>> folder = tempfile.mkdtemp()
+    >>> records = run("digits", "sgd", n_steps=2, rng=1, device="cpu", folder=folder)
+    >>> task, settings = restore(folder, device="cpu")
     >>> settings["dynamics"], task.metrics()["test_accuracy"] == records[-1]["test_accuracy"]
     ('sgd', True)
     """

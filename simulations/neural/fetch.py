@@ -78,9 +78,9 @@ class Availability:
 
     Examples
     --------
-    >>> from gradnoise.simulations.neural.fetch import Availability
-    >>> Availability("svhn", problem="no folder").n_train
-    0
+    >>> from gradnoise.simulations.neural.fetch import available
+    >>> [(found.n_train, found.problem[:10]) for found in available("no such folder") if found.name == "svhn"]
+    [(0, 'folder mus')]
     """
 
     name: str

@@ -13,6 +13,7 @@ from torch import Tensor
 from gradnoise.simulations.neural.derivatives import gradient_of
 from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
+from gradnoise.simulations.neural.vectors import as_vector
 
 __all__ = ["GradientSpread", "gradient_spread"]
 
@@ -101,6 +102,8 @@ def gradient_spread(operators: LossOperators, *, gradient: Tensor | None = None)
     (tensor([1., 4.], dtype=torch.float64), 1.25, False)
     """
     parameters = as_operators(operators).own_parameters
+    if gradient is not None:
+        gradient = as_vector(gradient, "gradient", (operators.dimension,))
     squares: dict[str, list[Tensor]] = {name: [] for name in parameters}
     total: dict[str, Tensor] = {}
     unit, n_summands, looped, rules = 0.0, 1, set(), None

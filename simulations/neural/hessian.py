@@ -15,8 +15,6 @@ from gradnoise.simulations.neural.batches import Batch
 from gradnoise.simulations.neural.derivatives import ParameterSpace, duals, gradient_of, moved, tolerance
 from gradnoise.simulations.neural.sample_losses import Parameters, SampleLosses
 
-__all__ = ["Hessian"]
-
 #: Makes something of the losses at some parameters, while these are in place.
 Evaluation = Callable[[Parameters, Callable[[Tensor], list[Tensor]]], list[Tensor]]
 Product = Callable[[Tensor], Tensor]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Images", "as_labels"]
-
 
 @dataclass(frozen=True)
 class Images:

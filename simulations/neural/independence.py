@@ -15,8 +15,6 @@ from gradnoise.simulations.neural.batches import Batch, part, size_of
 from gradnoise.simulations.neural.derivatives import gradient_of, signed
 from gradnoise.simulations.neural.sample_losses import SampleLosses
 
-__all__ = ["check_chunk", "check_independence", "unchanged"]
-
 _AGAIN = 32  # evaluations where random numbers are drawn: what is dropped with probability 0.1 is missed by one check in 30
 _FEW = 5  # samples that are evaluated alone
 
@@ -230,7 +228,7 @@ def _check_gradients(losses: SampleLosses, batches: list[Batch]) -> None:
         depend = depend or len(seen) > 0
         if not all(bool(t.isfinite().all()) for t in (found, *seen)):
             where = "gradients" if found.isfinite().all() else "losses"
-            raise ValueError(f"losses and their gradients must be finite, got NaN or infinity in the {where} of some samples")
+            raise ValueError(f"loss must be finite, and so its gradient, got NaN or infinity in the {where} of some samples")
     if not depend:
         raise ValueError(
             "losses must depend on the parameters of the model, but autograd finds that they do not: gradients are stopped "

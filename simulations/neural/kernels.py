@@ -12,8 +12,6 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["smooth_kernels"]
-
 
 @contextmanager
 def smooth_kernels(model: nn.Module, device: torch.device) -> Iterator[None]:

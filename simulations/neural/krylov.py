@@ -11,8 +11,6 @@ from torch import Tensor
 
 from gradnoise.theory._validation import FloatArray
 
-__all__ = ["NOT_FINITE", "KrylovSpace", "image_of", "not_symmetric"]
-
 NOT_FINITE = "product must be finite, got NaN or infinity"
 
 _AT_ONCE = 2**22  # numbers that are rotated at once, so that a restart needs no second basis
@@ -44,13 +42,15 @@ def not_symmetric(gap: float, scale: float) -> str:
     )
 
 
-def image_of(product: Callable[[Tensor], Tensor], vector: Tensor) -> Tensor:
+def image_of(product: Callable[[Tensor], Tensor], vector: Tensor, name: str = "product") -> Tensor:
     """Return what an operator makes of a vector, which must be another one.
 
     Parameters
     ----------
     product : callable
     vector : (d,) Tensor
+    name : str
+        Of the argument that has the operator, for the message.
 
     Returns
     -------
@@ -69,10 +69,11 @@ def image_of(product: Callable[[Tensor], Tensor], vector: Tensor) -> Tensor:
     tensor([2., 2.])
     """
     found = product(vector)
-    if not isinstance(found, Tensor):
-        raise TypeError(f"product must return a Tensor, got {type(found).__name__}")
+    if not isinstance(found, Tensor) or found.is_complex() or found.layout != torch.strided:
+        kind = f"one of {found.dtype}, {found.layout}" if isinstance(found, Tensor) else type(found).__name__
+        raise TypeError(f"{name} must return a Tensor of real numbers, a dense one, got {kind}")
     if found.shape != vector.shape:
-        raise ValueError(f"product must return a Tensor of shape {tuple(vector.shape)}, got {tuple(found.shape)}")
+        raise ValueError(f"{name} must return a Tensor of shape {tuple(vector.shape)}, got {tuple(found.shape)}")
     return found.detach()
 
 

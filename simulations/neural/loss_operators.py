@@ -7,12 +7,12 @@ backward passes each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Unpack
 
-import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, part, size_of
@@ -21,9 +21,10 @@ from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
 from gradnoise.simulations.neural.hessian import Hessian
 from gradnoise.simulations.neural.independence import check_chunk, check_independence, unchanged
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
-from gradnoise.theory._validation import as_count
+from gradnoise.simulations.neural.vectors import as_dense, as_vector
+from gradnoise.theory._validation import as_array, as_count, as_real
 
-__all__ = ["LossOperators", "as_operators"]
+__all__ = ["LossOperators"]
 
 _MOST = 2**63 - 1  # samples that torch can count
 _WORTH_TRACING = 2**22, 64  # samples times parameters, and products, from which seconds of tracing are won back
@@ -94,6 +95,8 @@ class LossOperators:
     tensor([0.5000, 2.0000])
     >>> operators.covariance_product(torch.tensor([1.0, 0.0]))  # Σ of a sample's gradient: its first column
     tensor([ 0.2500, -0.5000])
+    >>> operators.fisher_product(torch.tensor([1.0, 0.0]))  # F = Σ + ∇L∇Lᵀ
+    tensor([0.5000, 0.0000])
     """
 
     def __init__(
@@ -136,28 +139,42 @@ class LossOperators:
         return self.flatten(dict(self._losses.parameters))
 
     def flatten(self, parameters: Parameters) -> Tensor:
-        """Return the parameters as one vector (d,)."""
-        return self._space.flatten([parameters[name] for name in self._losses.names])
+        """Return the parameters, tensors by name, as one vector (d,)."""
+        if not isinstance(parameters, Mapping):
+            raise TypeError(f"parameters must be a mapping of names to Tensors, got {type(parameters).__name__}")
+        parts = []
+        for name, own in self._losses.parameters.items():
+            found = parameters.get(name)
+            if not isinstance(found, Tensor) or found.shape != own.shape:
+                shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+                raise ValueError(f"parameters must have a Tensor {name!r} of shape {tuple(own.shape)}, got {shape}")
+            parts.append(found)
+        return self._space.flatten(parts)
 
     def unflatten(self, vector: Tensor) -> Parameters:
         """Return a vector (d,) as parameters."""
-        return self._space.unflatten(vector)
+        return self._space.unflatten(as_vector(vector, "vector", (self.dimension,), wait=False))
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
         """ℓ(θ), (n,); at the model's own parameters unless others are given."""
-        at = None if theta is None else self.unflatten(theta)
+        at = None if theta is None else self._space.unflatten(as_vector(theta, "theta", (self.dimension,)))
         with self._context():  # not in no_grad, in which a network could not be differentiated with respect to its inputs
             found = [(self._losses(chunk) if at is None else self._losses.at(at, chunk)).detach() for chunk in self._chunks()]
         return torch.cat(found).to(device=self.device, dtype=self.dtype)
 
     def losses_like(self, value: float) -> Tensor:
         """Return a vector over the samples, (n,), of one value."""
-        return torch.full((self.n,), value, device=self.device, dtype=self.dtype)
+        most = torch.finfo(self.dtype).max
+        number = as_real(value, "value", at_least=-most, at_most=most)
+        return torch.full((self.n,), number, device=self.device, dtype=self.dtype)
 
-    def tensor(self, array: Any) -> Tensor:
-        """Return an array as a Tensor of the parameters' dtype, on their device."""
-        # A copy, as torch takes no negative strides, which a single reversed column keeps where NumPy calls it contiguous.
-        return torch.as_tensor(np.array(array, order="C"), dtype=self.dtype, device=self.device)
+    def tensor(self, array: ArrayLike) -> Tensor:
+        """Return an array of finite numbers as a Tensor of the parameters' dtype, on their device."""
+        found, most = as_array(array, "array"), torch.finfo(self.dtype).max
+        if abs(found).max(initial=0.0) > most:
+            raise ValueError(f"array must be within the range of {self.dtype}, up to {most:.2g}, got {abs(found).max():.2g}")
+        # Contiguous, as torch takes no negative strides, which a single reversed column keeps where NumPy calls it contiguous.
+        return torch.as_tensor(found.copy(order="C"), dtype=self.dtype, device=self.device)
 
     def gradient(self) -> Tensor:
         """∇L, (d,)."""
@@ -171,7 +188,7 @@ class LossOperators:
         v : (n,) Tensor
             For instance a sampling vector.
         """
-        self._check_samples(v, self.n)
+        v = as_vector(v, "v", (self.n,))
         with self._context():
             total, start = self._zero(), 0
             for chunk in self._chunks():
@@ -201,7 +218,9 @@ class LossOperators:
             Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
             give a gradient of zero.
         """
-        self._check_samples(v, self.n if samples is None else len(samples))
+        if samples is not None and as_dense(samples, "samples").ndim != 1:
+            raise TypeError(f"samples must be of int64 with one axis, got {samples.dtype} with {samples.ndim}")
+        v = as_vector(v, "v", (self.n if samples is None else len(samples),), wait=False)
         parameters = list(self._losses.parameters.values())
         with self._context(second_derivatives=False):
             chosen = torch.arange(self.n, device=self.device) if samples is None else samples
@@ -215,6 +234,7 @@ class LossOperators:
 
     def transposed_product(self, u: Tensor) -> Tensor:
         """Gᵀu, (n,): how the losses change along u, a (d,) Tensor."""
+        u = as_vector(u, "u", (self.dimension,))
         with self._context():
             self._gradients.prepare()
             return torch.cat([self._gradients.transposed(chunk, u) for chunk in self._chunks()])
@@ -227,6 +247,7 @@ class LossOperators:
         ValueError
             If the gradient that trains the network is not that of its losses (parts of it are stopped), or has no derivative.
         """
+        u = as_vector(u, "u", (self.dimension,))
         with self._context(full=True):
             self._hessian.prepare()
             total = self._zero()
@@ -246,6 +267,8 @@ class LossOperators:
         n_products : int, optional
             How many there will be; many by default.
         """
+        if n_products is not None:
+            n_products = as_count(n_products, "n_products", at_least=0)
         size, products = _WORTH_TRACING
         worth = self.n * self.dimension >= size and (n_products is None or n_products >= products)
         if _KEPT * self.n > self._held:
@@ -261,6 +284,7 @@ class LossOperators:
                 kept.append(found)
 
         def product(u: Tensor) -> Tensor:
+            u = as_vector(u, "u", (self.dimension,))
             with self._context(full=True):
                 total = self._zero()
                 for found in kept:
@@ -323,12 +347,6 @@ class LossOperators:
 
     def _zero(self) -> Tensor:
         return torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
-
-    def _check_samples(self, v: Tensor, size: int) -> None:
-        if not isinstance(v, Tensor):
-            raise TypeError(f"v must be a Tensor, got {type(v).__name__}")
-        if v.shape != (size,):
-            raise ValueError(f"v must have shape ({size},), got {tuple(v.shape)}")
 
     def _check(self) -> None:
         with self._unseen():

@@ -11,10 +11,11 @@ from torch import Tensor
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.spectrum import leading_on_device
+from gradnoise.simulations.neural.vectors import as_vector
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import Minibatch, SamplingNoise, as_noise
 
-__all__ = ["NoiseCovariance", "matched_noise"]
+__all__ = ["NoiseCovariance"]
 
 _HELD = 2**26  # numbers in the gradients of all samples, up to which they are held at once ...
 _DENSE = 2**12  # ... if there are that few samples or parameters
@@ -114,6 +115,7 @@ class NoiseCovariance:
 
     def product(self, u: Tensor) -> Tensor:
         """Σu, (d,)."""
+        u = as_vector(u, "u", self.gradient.shape).to(self.gradient)
         return self.share * self.operators.covariance_product(u) + self.of_mean * self.gradient * (self.gradient @ u)
 
     def variances(self) -> Tensor:

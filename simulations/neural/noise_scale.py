@@ -10,6 +10,7 @@ import numpy as np
 from gradnoise.simulations.neural.gradient_spread import GradientSpread, gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.statistics import Estimate, Quotient, with_error
+from gradnoise.theory._validation import as_instance
 
 __all__ = ["NoiseScale", "PopulationGradient", "population_gradient"]
 
@@ -31,12 +32,17 @@ class NoiseScale:
     --------
     >>> from gradnoise.simulations.neural.noise_scale import NoiseScale
     >>> from gradnoise.simulations.statistics import Estimate, Quotient
-    >>> found = NoiseScale(Quotient(Estimate(1.0, 0.6, 1_000), Estimate(100.0, 1.0, 1_000)))
+    >>> found = NoiseScale(Quotient(Estimate(1.0, 0.6, 1_000, 0.0), Estimate(100.0, 1.0, 1_000, 0.0)))
     >>> found.value, [round(end, 1) for end in found.interval(0.95)]  # the gradient may be zero
     (100.0, [45.9, inf])
+    >>> found.valid(0.95), found.resized(10_000).interval(0.95)[1] < 1_000  # ten times as many samples would tell
+    (True, True)
     """
 
     inverse: Quotient
+
+    def __post_init__(self) -> None:
+        as_instance(self.inverse, "inverse", Quotient)
 
     def __str__(self) -> str:
         low, high = self.interval()
@@ -66,7 +72,7 @@ class NoiseScale:
         return self.inverse.valid(level)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Confidence interval; without an upper end where the gradient may be zero."""
+        """Confidence interval, whose upper end is infinite where the gradient may be zero."""
         inverse = self.inverse
         low, high = inverse.interval(level)
         if math.isinf(low):  # as Tr Σ may be zero; then it is well known beside the gradient, unless that may be zero, too
@@ -164,7 +170,7 @@ def population_gradient(operators: LossOperators, spread: GradientSpread | None 
     n = as_operators(operators).n
     if n < 2:
         raise ValueError("operators must be of two samples or more, got one")
-    spread = spread or gradient_spread(operators)
+    spread = gradient_spread(operators) if spread is None else as_instance(spread, "spread", GradientSpread)
     norms = spread.squares.cpu().numpy()
     along = operators.transposed_product(operators.gradient()).double().cpu().numpy()
     others = (n * along - norms) / (n - 1)

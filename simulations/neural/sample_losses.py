@@ -17,7 +17,7 @@ from gradnoise.simulations.neural.batches import Batch, size_of
 from gradnoise.simulations.neural.kernels import smooth_kernels
 from gradnoise.theory._validation import as_choice
 
-__all__ = ["Options", "Parameters", "SampleLosses", "differentiable"]
+__all__ = ["Options", "Parameters"]
 
 Parameters = dict[str, Tensor]
 

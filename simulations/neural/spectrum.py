@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from gradnoise.simulations.neural.krylov import NOT_FINITE, KrylovSpace, image_of, not_symmetric
+from gradnoise.simulations.neural.vectors import as_like
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag, as_function, as_real
 
 __all__ = ["leading_eigenpairs", "leading_on_device", "n_alike"]
 
@@ -141,9 +142,8 @@ def leading_on_device(
     >>> values, vectors
     (array([2.]), tensor([[1.]]))
     """
-    if not callable(product):
-        raise TypeError(f"product must be callable, got {product!r}")
-    d = _dimension(like)
+    as_function(product, "product")
+    d = len(as_like(like))
     k, tolerance = as_count(k, "k", at_most=d), as_real(tolerance, "tolerance", above=0)
     least = _ROUNDINGS * torch.finfo(like.dtype).eps
     if tolerance < least:
@@ -294,15 +294,6 @@ def _dense(product: Callable[[Tensor], Tensor], like: Tensor, k: int, complete: 
     if complete and values[-1] > 0:
         k = max(k, n_alike(values[::-1]))
     return values[::-1][:k].copy(), torch.as_tensor(axes[:, ::-1][:, :k].copy()).to(like.device, wide)
-
-
-def _dimension(like: Tensor) -> int:
-    if not isinstance(like, Tensor) or not like.is_floating_point():
-        kind = like.dtype if isinstance(like, Tensor) else type(like).__name__
-        raise TypeError(f"like must be a Tensor of real floating-point numbers, got {kind}")
-    if like.ndim != 1 or len(like) == 0:
-        raise ValueError(f"like must have one dimension and a number, got shape {tuple(like.shape)}")
-    return len(like)
 
 
 def _start(start: Tensor | ArrayLike | None, d: int) -> Tensor | None:

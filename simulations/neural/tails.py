@@ -16,7 +16,7 @@ from gradnoise.simulations.neural.loss_operators import LossOperators, as_operat
 from gradnoise.simulations.sampling import draw_in_parts
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, SkewedEstimate, TailIndex, tail_index
-from gradnoise.theory._validation import FloatArray, as_array, as_count
+from gradnoise.theory._validation import FloatArray, as_array, as_count, as_instance, as_real
 from gradnoise.theory.sampling import Gaussian, SamplingNoise, as_noise
 
 __all__ = ["MOST_DRAWS", "excess_kurtosis", "noise_tail_index", "random_projections"]
@@ -140,8 +140,7 @@ def noise_tail_index(
     >>> abs(noise_tail_index(Gaussian(100, 1), values, 1_000, Stream.of(1)).value - 2) < 0.2
     True
     """
-    if not isinstance(stream, Stream):
-        raise TypeError(f"stream must be a Stream, got {stream!r}")
+    as_instance(stream, "stream", Stream)
     n_draws = as_count(n_draws, "n_draws", at_least=4, at_most=MOST_DRAWS)
     values, variances = _noisy(noise, values, rounding)
     found = []
@@ -161,6 +160,7 @@ def noise_tail_index(
 def _noisy(noise: SamplingNoise, values: FloatArray, rounding: float) -> tuple[FloatArray, list[float]]:
     """Values in units of the largest one, and the variance of the noise along each direction, which is not zero."""
     as_noise(noise)
+    as_real(rounding, "rounding", above=0, at_most=1)
     values = as_array(values, "values", ndim=2)
     values = values / (np.abs(values).max(initial=0.0) or 1.0)
     variances = [noise.cumulant(2, v) for v in values]

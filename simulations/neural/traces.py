@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from gradnoise.simulations.neural.devices import as_generator
-from gradnoise.simulations.neural.exchangeable_trace import check_finite, exchangeable_trace, random_probes
+from gradnoise.simulations.neural.exchangeable_trace import MOST_PROBES, check_finite, exchangeable_trace, random_probes
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
+from gradnoise.simulations.neural.krylov import image_of
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory._validation import as_count, as_real
+from gradnoise.theory._validation import as_count, as_function, as_real
 
 __all__ = ["MOST_PROBES", "expected_sharpness", "trace_covariance", "trace_hessian", "trace_hessian_covariance"]
 
-MOST_PROBES = 10**7  # each a pass over the data: with a millisecond each they take three hours
+_NORMAL = 100  # above all normal numbers that are drawn
 _XTRACE = 4  # products, of which two span a subspace
 
 
@@ -94,7 +95,7 @@ def trace_hessian(
     2.5
     """
     as_generator(generator, as_operators(operators).device)
-    product = hessian or operators.hessian_here()
+    product = _product(operators, hessian)
     few, like = _few(n_probes, operators.dimension), operators.parameters
     return _exact(lambda z: z @ product(z), like) if few is None else _estimated(product, like, few, generator)
 
@@ -143,13 +144,15 @@ def trace_hessian_covariance(
     2.125
     """
     as_generator(generator, as_operators(operators).device)
-    product = hessian or operators.hessian_here()
+    product = _product(operators, hessian)
 
     def root(z: Tensor) -> Tensor:
         return operators.matrix_product((z - z.mean()) / math.sqrt(operators.n))
 
     def in_samples(z: Tensor) -> Tensor:
-        slopes = operators.transposed_product(product(root(z)))
+        image = product(root(z))
+        check_finite(image)
+        slopes = operators.transposed_product(image)
         return (slopes - slopes.mean()) / math.sqrt(operators.n)
 
     def quadratic(z: Tensor) -> Tensor:
@@ -205,7 +208,8 @@ def expected_sharpness(
     True
     """
     as_generator(generator, as_operators(operators).device)
-    n_probes, spread = as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES), as_real(radius, "radius", above=0)
+    n_probes = as_count(n_probes, "n_probes", at_least=2, at_most=MOST_PROBES)
+    spread = as_real(radius, "radius", above=0, at_most=torch.finfo(operators.dtype).max / _NORMAL)
     theta, here, found = operators.parameters, operators.losses().mean(), []
     for _ in range(n_probes):
         nu = spread * torch.randn(theta.shape, generator=generator, device=theta.device, dtype=theta.dtype)
@@ -215,6 +219,14 @@ def expected_sharpness(
     if not np.isfinite(gains).all():
         raise ValueError(f"radius must be one within which the losses are finite, got {radius!r}")
     return Estimate.of(gains)
+
+
+def _product(operators: LossOperators, hessian: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+    """H where the network stands, or the one that a caller has."""
+    if hessian is None:
+        return operators.hessian_here()
+    given = as_function(hessian, "hessian")
+    return lambda u: image_of(given, u, "hessian")
 
 
 def _estimated(product: Callable[[Tensor], Tensor], like: Tensor, n_probes: int, generator: torch.Generator) -> Estimate:

@@ -15,11 +15,10 @@ from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, Resumed, as_json, load_checkpoint
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.dynamics import Dynamics
-from gradnoise.simulations.neural.folders import as_folder
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, as_path
 
-__all__ = ["CHECKPOINT", "METRICS", "Record", "largest_rate", "load_checkpoint", "train"]
+__all__ = ["CHECKPOINT", "METRICS", "Record", "load_checkpoint", "train"]
 
 _MOST_STEPS = 10**12  # of a microsecond each take twelve days
 _ROOM = 1_000  # Adam divides its rate by a tenth at first, for example
@@ -125,7 +124,7 @@ def train(
 
 def _made(folder: str | os.PathLike[str]) -> Path:
     """Return a folder, which is made where there is none."""
-    place = as_folder(folder, "folder")
+    place = as_path(folder, "folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a file of that name, no room, or no name that the system takes

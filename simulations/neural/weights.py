@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradnoise.simulations.ensemble import check_fits
 from gradnoise.simulations.neural.devices import as_generator
 from gradnoise.simulations.sampling import Rules
 from gradnoise.theory import sampling as classes
 from gradnoise.theory._validation import as_count
 from gradnoise.theory.sampling import SamplingNoise, as_noise
 
-__all__ = ["COUNTABLE", "DRAWN_BY_TORCH", "chosen", "dtypes", "weights"]
+__all__ = ["DRAWN_BY_TORCH", "weights"]
 
 _MANY = 16  # draws for each sample, above which they are counted without being listed
 COUNTABLE = 2**53  # draws that a number of double precision can count
@@ -73,7 +74,10 @@ def weights(
     """
     as_noise(noise)
     kind, wide = dtypes(generator, dtype)
-    drawn = _draw(noise, 1 if size is None else as_count(size, "size"), generator, wide).to(kind)
+    rows = 1 if size is None else as_count(size, "size")
+    if generator.device.type == "cpu":
+        check_fits(8 * rows * noise.n, f"size = {rows} makes weights")
+    drawn = _draw(noise, rows, generator, wide).to(kind)
     return drawn[0] if size is None else drawn
 
 

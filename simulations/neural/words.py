@@ -8,8 +8,6 @@ from typing import Any
 from gradnoise.simulations.neural.escape import is_positive
 from gradnoise.simulations.statistics import Difference, Measured, with_error
 
-__all__ = ["in_words"]
-
 _KNOWN = 0.1  # relative error up to which a number is called known
 _LEVEL = 0.95  # of all intervals; as in `is_positive`
 

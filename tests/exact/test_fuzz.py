@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from pathlib import Path
@@ -200,7 +201,7 @@ class Spread:
 @pytest.fixture(scope="module")
 def fuzz():
     sys.path.insert(0, str(FOLDER))
-    names = ("calls", "entry_points", "grouping", "progress", "trials", "workers")
+    names = ("calls", "entry_points", "grouping", "outcomes", "progress", "trials", "workers")
     modules = {name: importlib.import_module(f"fuzz.{name}") for name in names}
     yield types.SimpleNamespace(**modules)
     sys.path.remove(str(FOLDER))
@@ -268,6 +269,23 @@ def test_what_a_faulty_call_leaves_behind_does_not_reach_the_next(fuzz):
     trials = [fuzz.trials.Trial("f", "x", str(k), lambda k=k: os._exit(1) if k == 1 else None) for k in range(4)]
     ends = [(trial.value, fault and fault.kind) for trial, fault in fuzz.workers.run([trials])]
     assert ends == [("0", None), ("1", "crash"), ("2", None), ("3", None)]
+
+
+def test_what_a_call_writes_into_a_folder_does_not_reach_the_next(fuzz, tmp_path, monkeypatch):
+    """Would catch a good call that is none once another has gone on from its checkpoint."""
+    kept, work = tmp_path / "kept", tmp_path / "work"
+    kept.mkdir()
+    work.mkdir()
+    (kept / "step").write_text("1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(work)
+    for folder in (str(kept), kept):
+        given = fuzz.outcomes.fresh({"folder": folder, "name": "step"})
+        assert type(given["folder"]) is type(folder) and given["name"] == "step"
+        copied = Path(given["folder"], "step")
+        assert copied.read_text() == "1" and work in copied.parents
+        copied.write_text("2")
+    assert (kept / "step").read_text() == "1"
 
 
 def test_processes_that_a_call_has_left_are_ended(fuzz, tmp_path):

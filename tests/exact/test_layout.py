@@ -104,6 +104,15 @@ def ways_around(name: str, path: Path, allowed: dict[str, set[str]]) -> list[str
     return wrong
 
 
+def inner_names_taken(name: str, path: Path) -> list[str]:
+    """Names that a file outside of the neural package takes from one of its files, which does not list them."""
+    if name.startswith("simulations.neural"):
+        return []
+    taken = ((module.removeprefix("gradnoise."), names, line) for module, names, line in imports(path))
+    inside = [t for t in taken if t[0].startswith("simulations.neural.") and t[0] in MODULES]
+    return [f"{name}:{line} takes {n} from {module}" for module, names, line in inside for n in set(names) - public(module)]
+
+
 @pytest.mark.parametrize("path", PROMISED)
 def test_promised_names_stand_where_they_were_promised(path):
     module = importlib.import_module(f"gradnoise.{path}")
@@ -181,6 +190,23 @@ def test_a_way_around_a_door_is_seen(tmp_path):
         "2 run_paths from simulations.toy",
         "4 problems from theory.least_squares",
     ]
+
+
+def test_files_of_the_neural_package_give_what_they_list():
+    assert [taken for name, path in MODULES.items() for taken in inner_names_taken(name, path)] == []
+
+
+def test_an_inner_name_that_is_taken_is_seen(tmp_path):
+    (tmp_path / "burglar.py").write_text(
+        "from gradnoise.simulations.neural.weights import dtypes, weights\n"
+        "from gradnoise.simulations.neural.krylov import KrylovSpace\n"
+        "from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms\n"
+    )
+    assert sorted(inner_names_taken("claims.burglar", tmp_path / "burglar.py")) == [
+        "claims.burglar:1 takes dtypes from simulations.neural.weights",
+        "claims.burglar:2 takes KrylovSpace from simulations.neural.krylov",
+    ]
+    assert inner_names_taken("simulations.neural.burglar", tmp_path / "burglar.py") == []
 
 
 def test_no_arrow_runs_up_and_libraries_stay_on_their_floors():

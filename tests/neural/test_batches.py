@@ -4,6 +4,7 @@ They would catch a batch that is left out or taken twice, a sample that is cut f
 share cut like one of theirs, and an order that changes between two passes.
 """
 
+import math
 from collections import UserDict
 
 import numpy as np
@@ -98,9 +99,9 @@ def test_inference_tensors_become_usual_ones():
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_tensors_without_values_or_of_several_lengths_are_named():
     """Would catch torch's own errors, which ask to file an issue."""
-    with pytest.raises(ValueError, match="a batch must have values, got a tensor on the meta device"):
+    with pytest.raises(ValueError, match="data must have values, got a tensor on the meta device"):
         as_batches((X.to("meta"), Y))
-    with pytest.raises(TypeError, match="a batch must be of dense tensors, got a nested one"):
+    with pytest.raises(TypeError, match="data must be of dense tensors, got a nested one"):
         as_batches((torch.nested.nested_tensor([X[0], X[1]]), Y[:2]))
 
 
@@ -132,8 +133,27 @@ def test_bad_data_are_named():
         as_batches((X[:0], Y[:0]))
     with pytest.raises(TypeError, match=r"data must be tensors in a tuple or dictionary, or an iterable of batches, got int"):
         as_batches(3)
-    with pytest.raises(TypeError, match="a batch must be of tensors"):
+    with pytest.raises(TypeError, match="data must be of tensors"):
         as_batches(["a", "b"])
+    for targets in (math.nan, [0, 1], "x"):
+        with pytest.raises(TypeError, match="targets must be of tensors"):
+            as_batches(X, targets)
+    with pytest.raises(TypeError, match="targets must be of numbers that torch has, got an array of"):
+        as_batches(X, np.ones(N, dtype=np.longdouble))
+
+
+def test_arrays_of_other_layouts_are_read_as_they_are():
+    """Would catch strides and byte orders that torch does not take, in its words, and a copy of what it does take."""
+
+    def inputs_of(array):
+        ((inputs, _),) = as_batches((array, Y)).chunks(N)
+        return inputs
+
+    array = X.numpy()
+    for other in (array[::-1][::-1], array.astype(">f4"), np.asfortranarray(array)):
+        assert torch.equal(inputs_of(other), X)
+    assert torch.equal(inputs_of(array[::-1]), X.flip(0))
+    assert inputs_of(array).data_ptr() == X.data_ptr()
 
 
 @pytest.mark.parametrize("data", [(X, Y), [(X[:4], Y[:4]), (X[4:], Y[4:])]], ids=["tensors", "batches"])
@@ -147,6 +167,6 @@ def test_samples_that_are_not_there_are_refused(data):
 
 
 def test_sparse_tensors_are_refused_and_conjugate_ones_read():
-    with pytest.raises(TypeError, match=r"a batch must be of dense tensors, got torch.sparse_coo"):
+    with pytest.raises(TypeError, match=r"data must be of dense tensors, got torch.sparse_coo"):
         as_batches([(X.to_sparse(), Y)])
     assert as_batches([((X + 1j * X).conj(), Y)]).n == N

@@ -304,7 +304,7 @@ def test_losses_that_are_not_finite_are_refused(value, where):
         zero = outputs[:, 0] - outputs[:, 0].detach()
         return LOSS(outputs, targets) + torch.where(targets == 1, value + zero.square().sum().sqrt(), 0)
 
-    with pytest.raises(ValueError, match=f"losses and their gradients must be finite, got NaN or infinity in the {where}"):
+    with pytest.raises(ValueError, match=f"loss must be finite, and so its gradient, got NaN or infinity in the {where}"):
         check(MODEL, loss)
 
 

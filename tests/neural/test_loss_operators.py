@@ -181,5 +181,5 @@ def test_bad_arguments_are_named():
         LossOperators(model, LOSS, x, y[:-1])
     with pytest.raises(ValueError, match=r"v must have shape \(9,\)"):
         operators.matrix_product(torch.ones(3))
-    with pytest.raises(ValueError, match="a vector of parameters must have shape"):
+    with pytest.raises(ValueError, match=rf"u must have shape \({operators.dimension},\)"):
         operators.hessian_product(torch.ones(3))

@@ -5,7 +5,6 @@ matter. Nulls: the estimates are unbiased (z = 5 over 400 draws), and 95 % inter
 deviations less). Both together raise a false alarm with a probability below 1e-5 a test.
 """
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 
 from torch import nn
 
+from gradnoise.simulations.neural.gradient_spread import GradientSpread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.noise_scale import NoiseScale, population_gradient
 from gradnoise.simulations.statistics import Estimate, Quotient
@@ -55,7 +55,8 @@ class Rows(LossOperators):
 def estimated(rows):
     rows = torch.as_tensor(rows)
     operators: Any = Rows(rows)
-    spread: Any = SimpleNamespace(squares=rows.square().sum(dim=1), vanishes=False)
+    squares, mean = rows.square().sum(dim=1), rows.mean(dim=0)
+    spread = GradientSpread(squares, {"all": float(squares.mean())}, {"all": float(mean @ mean)}, 0.0, ())
     return population_gradient(operators, spread)
 
 

@@ -39,6 +39,16 @@ def least(n, level=0.95):
     return int(binom.ppf(1e-6, n, level))
 
 
+@pytest.mark.parametrize("d", [2, 7])
+@pytest.mark.parametrize("n_products", [4, 15, 255])
+def test_more_products_than_dimensions_are_shared_among_subspaces(d, n_products):
+    """Would catch vectors that span no more: their triangle is not square."""
+    matrix = torch.randn(d, d, generator=torch.Generator().manual_seed(d), dtype=torch.float64)
+    matrix = matrix + matrix.T
+    found = exchangeable_trace(lambda u: matrix @ u, matrix[0], n_products, torch.Generator().manual_seed(2))
+    assert abs(found.value - float(matrix.trace())) < 5 * found.standard_error
+
+
 @pytest.mark.parametrize("n_probes", [None, 2, 6])
 def test_products_that_leave_single_precision_are_refused(n_probes):
     """Would catch a trace that is NaN with an error, and NumPy's own words."""

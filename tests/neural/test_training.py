@@ -436,6 +436,26 @@ def test_bad_arguments_are_named(arguments, message):
         experiments.run(**({"experiment": "digits", "n_steps": 1, "rng": 0} | arguments))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": {}}, "task must be of class Task"),
+        ({"settings": [1]}, "settings must be a mapping"),
+        ({"settings": {"f": len}}, "settings must be of what JSON can hold"),
+        ({"metrics": {"a": 1}}, "metrics must be callable"),
+        ({"metrics": lambda: 3}, "metrics must return numbers by name"),
+        ({"dynamics": None}, "dynamics must be one of"),
+        ({"period": 0}, "period must be >= 1"),
+    ],
+)
+def test_bad_arguments_of_an_advance_are_named(arguments, message):
+    """Would catch an AttributeError, and a training that begins before its settings are seen to be none."""
+    task = experiments.make(experiments.EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
+    given = {"task": task, "dynamics": "sgd", "rng": 1, "n_steps": 1, "learning_rate": 0.1, "batch_size": 2, "every": 1}
+    with pytest.raises((TypeError, ValueError), match=message):
+        experiments.advance(**(given | arguments))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_device_is_named():
     for device in ("cuda", "cuda:1", torch.device("cuda")):

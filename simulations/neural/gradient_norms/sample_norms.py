@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
 from gradnoise.simulations.neural.gradient_norms.parameter_uses import ParameterUses
-from gradnoise.theory._validation import as_count
+from gradnoise.theory._validation import as_count, as_flag, as_function, shown
 
 __all__ = ["GradientNorms", "squared_gradient_norms"]
 
@@ -101,14 +101,20 @@ def squared_gradient_norms(
     >>> found.squares["weight"], found.squares["bias"], found.looped
     (tensor([25.,  4.], dtype=torch.float64), tensor([1., 1.], dtype=torch.float64), ())
     """
+    if not isinstance(parameters, Mapping) or not all(isinstance(p, Tensor) for p in parameters.values()):
+        raise TypeError(f"parameters must be Tensors by name, got {shown(parameters)}")
+    as_function(evaluate, "evaluate")
+    n, with_total, rules = as_count(n, "n"), as_flag(with_total, "with_total"), as_flag(rules, "rules")
     with torch.inference_mode(False), torch.enable_grad():
-        return _norms(parameters, evaluate, as_count(n, "n"), with_total, rules)
+        return _norms(parameters, evaluate, n, with_total, rules)
 
 
 def _norms(
     parameters: Mapping[str, Tensor], evaluate: Callable[[slice], Tensor], n: int, with_total: bool, rules: bool
 ) -> GradientNorms:
     losses = evaluate(slice(0, n))
+    if not isinstance(losses, Tensor):
+        raise TypeError(f"evaluate must return a Tensor, got {type(losses).__name__}")
     if losses.shape != (n,):
         raise ValueError(f"evaluate must return a loss for each of {n} samples, got shape {tuple(losses.shape)}")
     graph = ParameterUses(parameters, n)
