@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradnoise.claims.claim import Claim, Quantities, Run
-from gradnoise.claims.judgement import AtLeast, AtMost
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
 from gradnoise.simulations.neural.comparison import compare
 from gradnoise.simulations.statistics import Estimate, Proportion

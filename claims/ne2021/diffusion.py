@@ -10,7 +10,8 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.convergence import BATCH_SIZE, CIRCLE_START, FEATURES, START, TARGETS, TIME, circle, slope
-from gradnoise.claims.judgement import Absolute, Computed, Margin
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import Absolute, Margin
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.simulations.sde import Coupling, Problem, final_points

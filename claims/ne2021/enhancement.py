@@ -12,7 +12,8 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, VALUES
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Margin, Relative
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost, Margin, Relative
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes
 from gradnoise.theory import gradient_noise

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations import complexity as sampled
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.simulations.statistics import Estimate

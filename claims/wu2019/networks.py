@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast
 from gradnoise.claims.training import HALF_WAY, MOSTLY, OBSERVED_SGD, AsSgd, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.neural.dynamics import WeightedLosses

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, N_POINTS, TARGETS, TIME, slope
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Margin
+from gradnoise.claims.prediction import Absolute, AtLeast, AtMost, Margin
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde import Problem
 from gradnoise.simulations.sde.standard_problems import logistic, tanh_network

@@ -9,7 +9,8 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.instances import search_minimum
-from gradnoise.claims.judgement import Absolute, AtMost, Computed, Margin
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import Absolute, AtMost, Margin
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde.standard_problems import logistic
 from gradnoise.theory.diffusion import (

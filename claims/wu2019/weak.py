@@ -10,7 +10,7 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, N_POINTS, START, TARGETS, TIME, circle_error, moment_error, slope
-from gradnoise.claims.judgement import Absolute, Margin
+from gradnoise.claims.prediction import Absolute, Margin
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde.standard_problems import tanh_network
 from gradnoise.theory.diffusion import AugmentedMoments, sde_moments, sgd_moments

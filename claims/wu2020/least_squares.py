@@ -10,7 +10,8 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed
 from gradnoise.claims.instances import random_spectrum, search_minimum
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations import least_squares
 from gradnoise.simulations.least_squares import excess_risks
 from gradnoise.simulations.sampling import Outcomes, outcomes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradnoise.claims.claim import Predictions, Quantities, claim
-from gradnoise.claims.judgement import AtLeast, AtMost
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.claims.training import HALF_WAY, REPETITIONS_OF_MEANS, AsSgd, Training, quick
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.statistics import Estimate

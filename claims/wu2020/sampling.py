@@ -11,7 +11,8 @@ import numpy as np
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim, computed, entries
 from gradnoise.claims.covariance import stated, two_numbers
 from gradnoise.claims.instances import GRADIENTS
-from gradnoise.claims.judgement import AtLeast, Computed, Margin, Relative
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, Margin, Relative
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
 from gradnoise.theory import gradient_noise

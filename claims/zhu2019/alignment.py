@@ -15,7 +15,8 @@ from gradnoise.claims.instances import (
     random_psd,
     search_minimum,
 )
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory import escape, gradient_noise
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed, Margin, Relative
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost, Margin, Relative
 from gradnoise.simulations.clipped_network import descend, random_network
 from gradnoise.simulations.softmax_regression import curvature_gap
 from gradnoise.simulations.statistics import Estimate

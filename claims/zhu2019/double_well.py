@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Margin
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import Absolute, AtLeast, AtMost, Margin
 from gradnoise.simulations import langevin, ornstein_uhlenbeck
 from gradnoise.simulations.statistics import Estimate, Proportion
 from gradnoise.theory import escape

@@ -19,7 +19,8 @@ from gradnoise.claims.instances import (
     random_spectrum,
     search_minimum,
 )
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Margin, Relative
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import Absolute, AtLeast, AtMost, Margin, Relative
 from gradnoise.simulations import ornstein_uhlenbeck, sampling
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory import escape, gradient_noise

@@ -12,7 +12,8 @@ import scipy
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory import escape, gradient_noise
 from gradnoise.theory._linalg import psd_axes

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.claims.training import MOSTLY, OBSERVED_SGD, SELDOM, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.neural.models import lenet, vgg11

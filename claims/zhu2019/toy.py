@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
-from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Margin
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import Absolute, AtLeast, Margin
 from gradnoise.simulations import ornstein_uhlenbeck, toy
 from gradnoise.simulations.statistics import Difference
 from gradnoise.theory import escape

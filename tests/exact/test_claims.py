@@ -24,7 +24,8 @@ from gradnoise.claims import assessment, instances, registry
 from gradnoise.claims import claim as claims
 from gradnoise.claims.claim import KINDS, Claim, Quantities, Run, computed
 from gradnoise.claims.entry import Component, summary
-from gradnoise.claims.judgement import Absolute, AtLeast, Computed, Prediction, Relative, number, relation
+from gradnoise.claims.judgement import Computed, PValue
+from gradnoise.claims.prediction import Absolute, AtLeast, Prediction, Relative, number, relation
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import Estimate, Proportion
@@ -83,6 +84,7 @@ def test_a_claim_is_of_the_kind_that_it_says(id):
         "comparison": "=" in relations and sampled,
         "order of convergence": relations == {"="},
         "exact": not sampled,
+        "test of significance": all(isinstance(q, PValue) for q in measured(id, 1).values()),
     }[subject.kind]
 
 
