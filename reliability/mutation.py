@@ -179,7 +179,7 @@ def _tests(file: str) -> str | None:
     imported = [_imported(module), *([_imported(package)] if package.count(".") > 1 else [])]
     every = [path for kind in ("exact", "property") for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))]
     found = [path for path in every if re.search("|".join(imported), path.read_text(encoding="utf-8"))]
-    named = {part for part in file.removesuffix(".py").split("/")[1:]}
+    named = set(file.removesuffix(".py").split("/")[1:])
     found = [path for path in found if any(name.strip("_") in path.name for name in named)] or found
     if not found:
         return None
