@@ -1,11 +1,10 @@
-"""Claims of ne2021: noise enhancement by two minibatches, and what its tables establish."""
+"""Claims of ne2021, Section 2: the noise that two minibatches make, and which batch it is the noise of."""
 
 from __future__ import annotations
 
 import functools
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.instances import GRADIENTS, VALUES
 from gradnoise.claims.judgement import Computed
-from gradnoise.claims.prediction import AtLeast, AtMost, Margin, Relative
+from gradnoise.claims.prediction import Margin, Relative
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes
 from gradnoise.theory import gradient_noise
@@ -173,143 +172,3 @@ class EnhancedIsNotASmallerBatch(Claim):
                 f"ratio of kurtosis, c = {c}": kurtosis(c),
             }
         return predicted
-
-
-@dataclass(frozen=True)
-class Printed:
-    """Mean and standard deviation over ten runs, as a table prints them."""
-
-    mean: float
-    deviation: float
-    n_runs: int = 10
-
-    def p_value(self, other: Printed) -> float:
-        """Two-sided p-value of Welch's test."""
-        from scipy import stats  # here, as its import takes long
-
-        a, b = self, other
-        return float(
-            stats.ttest_ind_from_stats(a.mean, a.deviation, a.n_runs, b.mean, b.deviation, b.n_runs, equal_var=False).pvalue
-        )
-
-
-SIGNIFICANT = 0.05
-
-
-class _Significance(Claim):
-    """Welch's test on the printed means, deviations and ten runs; nominal, as the rows are the best of many."""
-
-    pairs: dict[str, tuple[Printed, Printed]]  # label -> without and with noise enhancement
-    established: tuple[str, ...]
-
-    def measure(self, run: Run) -> Quantities:
-        return {f"p of {label}": Computed(self._p_value(label, a, b), rounding=1e-9) for label, (a, b) in self.pairs.items()}
-
-    @staticmethod
-    def _p_value(label: str, without: Printed, enhanced: Printed) -> float:
-        """Two-sided p-value of an improvement; one where it is none."""
-        improved = enhanced.mean < without.mean if label.endswith("time") else enhanced.mean > without.mean
-        return enhanced.p_value(without) if improved else 1.0
-
-    def published(self) -> Predictions:
-        return {f"p of {label}": AtMost(SIGNIFICANT) for label in self.pairs}
-
-    def corrected(self) -> Predictions:
-        return {
-            f"p of {label}": AtMost(SIGNIFICANT) if label.startswith(self.established) else AtLeast(SIGNIFICANT)
-            for label in self.pairs
-        }
-
-    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "established nowhere", {f"p of {label}": AtLeast(SIGNIFICANT) for label in self.pairs}
-        yield "at the level 10⁻⁶", {f"p of {label}": AtMost(1e-6) for label in self.pairs}
-
-
-@claim(
-    "ne2021.table3-significance",
-    "In all cases of Table 3, large batches with noise enhancement are more accurate than small ones without",
-    kind="inequality",
-    source="Section 3.2 and Table 3",
-    expected="refuted",
-    corrected="F1 and C1 establish it at a nominal level of 5 %, C2 does not",
-)
-class EnhancedBeatsSmallBatches(_Significance):
-    """Best test accuracies of F1, C1 and C2."""
-
-    established = ("F1", "C1")
-    pairs = {
-        "F1": (Printed(90.17, 0.14), Printed(90.35, 0.05)),
-        "C1": (Printed(88.05, 0.18), Printed(88.26, 0.23)),
-        "C2": (Printed(61.40, 0.54), Printed(61.53, 0.35)),
-    }
-
-
-@claim(
-    "ne2021.table2-significance",
-    "At B_opt, enhancement improves the accuracy and shortens the time in every row of Table 2",
-    kind="inequality",
-    source="Section 3.1 and Table 2",
-    expected="refuted",
-    corrected="C1 and F1 establish both at a nominal level of 5 %, C2 neither",
-)
-class EnhancementImprovesEveryRow(_Significance):
-    """Accuracy and convergence time of every enhanced row against the one without."""
-
-    established = ("F1", "C1")
-    pairs = {
-        "C1, α = 1.5, accuracy": (Printed(88.05, 0.18), Printed(88.69, 0.11)),
-        "C1, α = 1.5, time": (Printed(24500, 2775), Printed(20825, 2113)),
-        "C1, α = 2, accuracy": (Printed(88.05, 0.18), Printed(88.77, 0.30)),
-        "C1, α = 2, time": (Printed(24500, 2775), Printed(15932, 1870)),
-        "C1, α = 2.5, accuracy": (Printed(88.05, 0.18), Printed(88.66, 0.22)),
-        "C1, α = 2.5, time": (Printed(24500, 2775), Printed(10040, 1153)),
-        "F1, accuracy": (Printed(90.17, 0.14), Printed(90.39, 0.17)),
-        "F1, time": (Printed(10934, 816), Printed(7914, 528)),
-        "C2, accuracy": (Printed(61.40, 0.54), Printed(61.75, 0.48)),
-        "C2, time": (Printed(5292, 935), Printed(5175, 748)),
-    }
-
-
-@claim(
-    "ne2021.table2-scaling",
-    "If the noise were Gaussian, B_opt(α) = c(α) B_opt(1); the printed optima of C1 allow it, within the grid they were found on",
-    kind="inequality",
-    source="Eq. (11) and Table 2",
-)
-class OptimalBatchScales(Claim):
-    """Which B_opt(1) would explain all printed optima of C1, each known to half a step of 100 of its grid.
-
-    From the printed B_opt(1) = 100 alone one would predict 250, 500 and 850 where 200, 300 and 500 are printed. But it too is
-    known to half a step only, and it is the lowest batch size that was tried.
-    """
-
-    printed = {1.0: 100, 1.5: 200, 2.0: 300, 2.5: 500}
-    half_step = 50
-    window = "width of the window for B_opt(1)"
-    wrong = {"B_opt does not depend on α": lambda alpha: 1.0, "B_opt(α) = c(α)² B_opt(1)": lambda a: enhancement(a) ** 2}
-
-    def measure(self, run: Run) -> Quantities:
-        low, high = self._window(enhancement)
-        found = {self.window: high - low, "lowest B_opt(1) that fits": low, "highest B_opt(1) that fits": high}
-        for name, rule in self.wrong.items():
-            wrong_low, wrong_high = self._window(rule)
-            found[name] = wrong_high - wrong_low
-        base = Minibatch(1_000, self.printed[1.0])
-        for alpha in (1.5, 2.0, 2.5):  # the batch that enhancement makes as noisy as one of the printed B_opt(1)
-            power = Enhanced(base, alpha).centred_power / base.centred_power
-            found[f"from B_opt(1) = 100 at α = {alpha:g}"] = power * self.printed[1.0]
-        return {label: Computed(value, rounding=1e-9) for label, value in found.items()}
-
-    def published(self) -> Predictions:
-        from_one = {1.5: 250, 2.0: 500, 2.5: 850}
-        return {self.window: AtLeast(0.0)} | {f"from B_opt(1) = 100 at α = {a:g}": b for a, b in from_one.items()}
-
-    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        # The same test of a wrong rule must find no B_opt(1).
-        for name in self.wrong:
-            yield name, {name: AtLeast(0.0)}
-
-    def _window(self, rule: Any) -> tuple[float, float]:
-        lows = [(size - self.half_step) / rule(alpha) for alpha, size in self.printed.items()]
-        highs = [(size + self.half_step) / rule(alpha) for alpha, size in self.printed.items()]
-        return max(lows), min(highs)
