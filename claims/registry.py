@@ -54,6 +54,7 @@ _MODULES = (
     "wu2020.least_squares",
     "ne2021.enhancement",
     "ne2021.tables",
+    "ne2021.costs",
     "ne2021.diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.
