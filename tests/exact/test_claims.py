@@ -38,7 +38,7 @@ NAMED = {
     "eq8 thm1.1 thm1.2 thm1.3 algorithm1 thm3 thm3-modified thm3-bounded eq81 eq81-sharper",
     "wu2020": "eq1 eq2 sec4.1-cost sec4.3 sec4.4 thm1 thm1-dimension thm1-equality a3 algorithm2 algorithm2-tower two-moments "
     "gaussian-faster non-gaussian",
-    "ne2021": "eq4 eq10 eq11 non-equivalence footnote5 table2-significance table3-significance scaling cost time "
+    "ne2021": "eq4 eq10 eq11 non-equivalence footnote5 table2-significance table3-significance scaling cost time adam "
     "noise-prefers-quiet svag",
 }
 CLAIMS = registry.all_claims()
