@@ -56,6 +56,7 @@ _MODULES = (
     "ne2021.tables",
     "ne2021.costs",
     "ne2021.adam",
+    "ne2021.wells",
     "ne2021.diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.
