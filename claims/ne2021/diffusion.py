@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.convergence import BATCH_SIZE, CIRCLE_START, FEATURES, START, TARGETS, TIME, circle, slope
 from gradnoise.claims.judgement import Computed
+from gradnoise.claims.ne2021.enhancement import enhancement
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory.diffusion import sde_moments, svag_moments, svag_noise
 from gradnoise.theory.sampling import Enhanced, Minibatch
+
+Number = TypeVar("Number", int, float)
 
 SVAG_STEP = 0.25
 #: One over l, whose halving should halve the distance.
@@ -29,7 +32,9 @@ INVERSE_AMPLIFICATIONS = (1 / 512, 1 / 1024)
 class SvagConvergesToTheSde(Claim):
     """Slopes in 1/l: exact moments of least squares, and exact expectations on a circle."""
 
-    small_steps, wrong_strength = "circle, steps of η/l alone", "circle, α = √l"
+    #: Tends to gradient descent, so that its distance to the SDE stays.
+    small_steps = "circle, E L, steps of η/l alone"
+    amplifications = (3, 7, 12)
 
     def measure(self, run: Run) -> Quantities:
         found: dict[str, Any] = {
@@ -41,19 +46,25 @@ class SvagConvergesToTheSde(Claim):
             **found,
             "circle, E L": slope(self._circle(lambda l: svag_noise(noise, l)), INVERSE_AMPLIFICATIONS),
             self.small_steps: slope(self._circle(lambda l: Enhanced(noise, 1.0)), INVERSE_AMPLIFICATIONS),
-            self.wrong_strength: slope(self._circle(lambda l: Enhanced(noise, math.sqrt(l))), INVERSE_AMPLIFICATIONS),
-            "c(α) at l = 7": Computed(svag_noise(noise, 7).centred_power / noise.centred_power, rounding=1e-12),
+            **{
+                label: Computed(svag_noise(noise, l).centred_power / noise.centred_power, rounding=1e-12)
+                for label, l in self._powers(lambda l: l).items()
+            },
         }
 
     def published(self) -> Predictions:
         slopes = dict.fromkeys(("least squares, E θ", "least squares, E θθᵀ", "circle, E L"), 1.0)
-        return {**slopes, "c(α) at l = 7": 7.0}
+        return {**slopes, self.small_steps: 0.0, **self._powers(float)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "as 1/l²", {label: 2.0 for label, order in self.published().items() if order == 1.0}
         yield "steps of η/l are enough", {self.small_steps: 1.0}
-        yield "α = √l", {self.wrong_strength: 1.0}
-        yield "α = (1+√(2l+1))/2", {"c(α) at l = 7": 8.0}
+        yield "α = √l", self._powers(lambda l: enhancement(math.sqrt(l)))
+        yield "α = (1+√(2l+1))/2", self._powers(lambda l: l + 1)
+
+    def _powers(self, of: Callable[[int], Number]) -> dict[str, Number]:
+        """Growth of the covariance, as a function of l."""
+        return {f"c(α) at l = {l}": of(l) for l in self.amplifications}
 
     @staticmethod
     def _least_squares(part: str) -> Callable[[float], float]:
