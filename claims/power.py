@@ -153,7 +153,9 @@ def _smallest_refuted(quantity: Computed, prediction: Prediction, sign: float, l
 
 
 def _same(one: Prediction, other: Prediction) -> bool:
-    return relation(one) == relation(other) and number(one) == number(other)
+    same = relation(one) == relation(other) and number(one) == number(other)
+    # "Established" is another statement than that a p-value is small, and which way the effect goes is a part of it.
+    return same and getattr(one, "against", None) == getattr(other, "against", None)
 
 
 def _proved_sharp(label: str, bound: AtLeast | AtMost, twins: list[tuple[str, Predictions]]) -> bool:

@@ -53,6 +53,10 @@ _MODULES = (
     "wu2020.cost",
     "wu2020.least_squares",
     "ne2021.enhancement",
+    "ne2021.tables",
+    "ne2021.costs",
+    "ne2021.adam",
+    "ne2021.wells",
     "ne2021.diffusion",
 )
 #: Claims that need more than the core, by the extra that installs it.

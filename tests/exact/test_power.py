@@ -60,6 +60,9 @@ def made(published, twins, corrected=None):
         # Of a refuted statement the bound need not be sharp, but that of the corrected one.
         ({"a": AtMost(1.0)}, {"a": AtMost(2.0)}, {"t": {"a": AtMost(1.95)}}, None),
         ({"p": Established(0.05)}, {}, {"t": {"p": Established(0.01)}}, None),
+        ({"p": Established(0.05)}, {}, {"t": {"p": Established(0.05)}}, "twin 't' says what is published"),
+        ({"p": Established(0.05)}, {}, {"t": {"p": Established(0.05, against=True)}}, None),
+        ({"p": Established(0.05)}, {}, {"t": {"p": AtMost(0.05)}}, None),
     ],
 )
 def test_twins_that_prove_nothing_and_bounds_that_nothing_attains_are_refused(published, corrected, twins, found):
