@@ -15,56 +15,9 @@ from gradnoise.claims.instances import GRADIENTS, HESSIAN, NOISE_COVARIANCE
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations.sampling import product_rule
-from gradnoise.theory import escape, gradient_noise
+from gradnoise.theory import gradient_noise
 from gradnoise.theory._linalg import psd_axes
 from gradnoise.theory.curvature import ClippedNetwork
-
-
-@claim(
-    "zhu2019.fig5-decay",
-    "The spectrum of Figure 5 (1 % of λ₁ at index 140 of 11,330) meets (15) with d > ½",
-    kind="inequality",
-    source="Section 5.3 and Figure 5, left",
-    expected="refuted",
-    corrected="At that index d = 0.493 and the guaranteed ratio is 0.18a; with any k ≥ 139 and any decay it is at most 0.59a",
-)
-class SpectrumDecaysFastEnough(Claim):
-    """The d at which D^{−d} is 1 %, the ratio of the least favourable noise, and the best guarantee over k and d."""
-
-    decay, ratio, best = "d at index 140", "Tr(HΣ)/Tr(HΣ̄) at a = 1, k = 139", "largest guarantee at a = 1, k ≥ 139"
-    dimension, index, level = 11_330, 140, 0.01
-
-    def measure(self, run: Run) -> Quantities:
-        d = scipy.optimize.root_scalar(lambda x: self.dimension**-x - self.level, bracket=(0, 2), xtol=1e-14).root
-        # A spectrum no better than the figure tells, with noise along u₁ as (16) has it and the rest where H is zero.
-        spectrum = np.concatenate([np.ones(self.index - 1), np.full(self.dimension - self.index + 1, self.level)])
-        aligned = spectrum[0] / spectrum.sum()
-        guarantees = [
-            escape.indicator_ratio_bound(self.dimension, k, decay, 1.0)
-            for k in range(self.index - 1, self.dimension + 1, 50)
-            for decay in (0.5, 1.0, 2.0, 50.0)
-        ]
-        return {
-            self.decay: Computed(float(d), rounding=1e-10),
-            self.ratio: Computed(float(aligned / spectrum.mean()), rounding=1e-10),
-            self.best: Computed(max(guarantees), rounding=1e-10),
-        }
-
-    def published(self) -> Predictions:
-        return {self.decay: AtLeast(0.5)}
-
-    def corrected(self) -> Predictions:
-        d = float(np.log(1 / self.level) / np.log(self.dimension))
-        return {
-            self.decay: d,
-            self.ratio: escape.indicator_ratio_bound(self.dimension, self.index - 1, d, 1.0),
-            self.best: self.dimension / (self.index - 1) ** 2,
-        }
-
-    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        yield "D^{2d−1} for the ratio", {self.ratio: self.dimension ** (2 * 0.493 - 1)}
-        yield "the decay taken over 140 indices", {self.decay: float(np.log(100) / np.log(140))}
-        yield "Proposition 1 guarantees an advantage", {self.best: AtLeast(1.0)}
 
 
 @claim(
