@@ -47,6 +47,7 @@ _MODULES = (
     "zhu2019.proposition2",
     "zhu2019.proposition3",
     "zhu2019.toy",
+    "zhu2019.figure2",
     "zhu2019.experiments",
     "wu2019.sampling",
     "wu2019.complexity",
