@@ -14,7 +14,7 @@ from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, c
 from gradnoise.claims.generic import at_each, generic_sizes
 from gradnoise.claims.instances import HESSIAN, NOISE_COVARIANCE
 from gradnoise.claims.judgement import Computed
-from gradnoise.claims.prediction import AtLeast
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.claims.zhu2019.noise import gradients
 from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory import gradient_noise
@@ -203,3 +203,41 @@ class SharpnessIsTheTrace(Claim):
             self.sizes,
             self.names,
         )
+
+
+#: Sharpness at the end of the three runs on Fashion-MNIST that are kept for Figure 3, in `gradnoise.figures`.
+KEPT_SHARPNESS = {
+    "gd": (0.0111274, 0.00839507, 0.0100551),
+    "sgd": (0.0102765, 0.00405381, 0.00953346),
+    "gld_leading": (0.00708868, 0.00603992, 0.0128055),
+    "gld_hessian": (0.0113381, 0.0065808, 0.0127363),
+    "gld_eigvec": (0.0119972, 0.00730915, 0.0108187),
+}
+
+
+@claim(
+    "zhu2019.flatter",
+    "Of the kept runs, most of SGD, GLD leading, Hessian and 1st eigvec(H) end where the loss is flatter than it is for GD",
+    kind="inequality",
+    source="Figure 3, right, and Section 5.3",
+    expected=None,
+)
+class AlignedNoiseEndsFlatter(Claim):
+    """Of three runs each, after 400 steps, when those that left have not come to rest: they tell of themselves alone."""
+
+    aligned = tuple(KEPT_SHARPNESS)[1:]
+
+    def measure(self, run: Run) -> Quantities:
+        kept = {name: np.array(values) for name, values in KEPT_SHARPNESS.items()}
+        return {self._label(name): Computed(float(np.mean(kept[name] < kept["gd"]))) for name in self.aligned}
+
+    def published(self) -> Predictions:
+        return {self._label(name): AtLeast(0.5, tightness="chosen") for name in self.aligned}
+
+    def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
+        yield "SGD's end sharper", {self._label("sgd"): AtMost(0.5)}
+        yield "those of GLD leading end sharper", {self._label("gld_leading"): AtMost(0.5)}
+
+    @staticmethod
+    def _label(name: str) -> str:
+        return f"share of {name} that ends flatter than GD"
