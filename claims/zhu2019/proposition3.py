@@ -164,4 +164,5 @@ class GradientIsAlongTheLeadingDirection(Claim):
     def _parts(c: Curvature) -> tuple[float, ...]:
         """(u·∇L)², ‖∇L‖², uᵀFu and TrF."""
         along = c.leading_gradients
-        return along.mean() ** 2, c.gradient @ c.gradient, np.mean(along**2), (c.gradients**2).sum() / len(along)
+        numbers = along.mean() ** 2, c.gradient @ c.gradient, np.mean(along**2), (c.gradients**2).sum() / len(along)
+        return tuple(map(float, numbers))
