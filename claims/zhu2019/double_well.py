@@ -142,7 +142,8 @@ class MarkovsInequalityBoundsTheEscape(Claim):
 
     def published(self) -> Predictions:
         mean, _, _ = self._well()
-        return {"OU: P(L ≥ 1.5 E L)": AtMost(1 / 1.5), "double well: P": AtMost(mean)}
+        far = AtMost(1 / 1.5, tightness="not known to be attained")
+        return {"OU: P(L ≥ 1.5 E L)": far, "double well: P": AtMost(mean)}
 
     def corrected(self) -> Predictions:
         exact = escape.escape_probability(self.hessian, self.covariance, self.time, self._deltas())
