@@ -102,7 +102,6 @@ class LiteralNoiseEscapesFarMoreOften(_SuccessRates):
 class FirstEigenvectorSucceedsMostOften(Claim):
     """Leads over the two dynamics that follow it, by how often paths end in the flat basin and how often they were there."""
 
-    ties = {"e₂": (0.0, 1.0), "(1,1)/√2": (1.0, 1.0), "(1,−1)/√2": (1.0, -1.0)}
     least = 0.03  # as far from zero as the margin, so that signs are sure
 
     def margin(self, label: str) -> Margin:
@@ -148,7 +147,6 @@ class StructureMattersLessAtSmallNoise(Claim):
     """The lead of Hessian noise over isotropic noise on the toy; and both losses on its sharp quadratic, step by step."""
 
     step_size, power, n_steps = 0.005, 0.01, 40
-    settings = {"η, m": (1, 1), "η, 4m": (1, 4), "η/2, m": (2, 1)}
     by_batch, by_step = "added loss, 4m over m", "added loss, η/2 over η, at the same time"
     quotient = "loss with u₁u₁ᵀ / loss with isotropic noise, 4m"
 
