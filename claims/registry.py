@@ -37,11 +37,17 @@ __all__ = [
 
 PAPERS = ("zhu2019", "wu2019", "wu2020", "ne2021")
 _MODULES = (
-    "zhu2019.escape",
+    "zhu2019.noise",
     "zhu2019.double_well",
+    "zhu2019.ito",
+    "zhu2019.escape",
     "zhu2019.alignment",
-    "zhu2019.curvature",
+    "zhu2019.proposition1",
+    "zhu2019.fisher",
+    "zhu2019.proposition2",
+    "zhu2019.proposition3",
     "zhu2019.toy",
+    "zhu2019.figure2",
     "zhu2019.experiments",
     "wu2019.sampling",
     "wu2019.complexity",
