@@ -36,8 +36,8 @@ NAMED = {
     "toy-discrete eq18 fig4 prop2 prop2-printed prop3 prop3-hessian",
     "wu2019": "prop1 eq15 gaussian-iff eq17-weights eq17-gradient bernoulli fisher-b rademacher thm2 thm2-second-order "
     "eq8 thm1.1 thm1.2 thm1.3 algorithm1 thm3 thm3-modified thm3-bounded eq81 eq81-sharper",
-    "wu2020": "eq1 eq2 sec4.1-cost sec4.3 sec4.4 thm1 thm1-dimension thm1-equality a3 algorithm2 algorithm2-tower two-moments "
-    "gaussian-faster non-gaussian",
+    "wu2020": "eq1 eq2 non-gaussian neither thm1 thm1-dimension optimal a3 thm1-equality two-moments gaussian-faster sec4.1-cost "
+    "sec4.3 sec4.4 new-class algorithm2 algorithm2-tower",
     "ne2021": "eq4 eq10 eq11 non-equivalence table3-significance table2-significance table2-scaling noise-prefers-quiet svag",
 }
 CLAIMS = registry.all_claims()
