@@ -8,12 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
+from gradnoise.claims.generic import generic_sizes
 from gradnoise.theory._validation import as_array, as_count, as_function, as_instance, as_matching, as_real, shown
 
 __all__ = [
     "GRADIENTS",
     "HESSIAN",
     "NOISE_COVARIANCE",
+    "PAIRS",
+    "SPARSE_SIZES",
     "VALUES",
     "covariance_by_exponential",
     "random_psd",
@@ -34,6 +37,12 @@ GRADIENTS = np.array([[1.0, 0.2, -0.5, 0.9, 1.6, 0.4], [0.3, 1.1, 0.7, -0.4, 0.2
 
 #: Two more, for claims that try several numbers of samples.
 _MORE_GRADIENTS = np.array([[-0.7, 1.3], [0.9, -0.2]])
+
+#: n and b of three instances.
+PAIRS = generic_sizes((5, 2), (6, 3), (8, 2))
+
+#: n, B and b of three instances where all supports of B samples come with all three-point normals on n.
+SPARSE_SIZES = generic_sizes((4, 3, 2), (5, 2, 4), (6, 2, 3))
 
 #: Skew values of six samples.
 VALUES = np.array([0.1, -0.4, 2.5, 0.3, -0.2, 0.7])

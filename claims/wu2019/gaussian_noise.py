@@ -9,10 +9,9 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
 from gradnoise.claims.generic import at_each
-from gradnoise.claims.instances import sample_gradients
+from gradnoise.claims.instances import PAIRS, sample_gradients
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import Absolute, Margin
-from gradnoise.claims.wu2019.sampling import PAIRS
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory import gradient_noise

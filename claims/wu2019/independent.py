@@ -12,10 +12,9 @@ import scipy
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.covariance import stated, two_numbers
 from gradnoise.claims.generic import at_each, generic_sizes
-from gradnoise.claims.instances import search_minimum
+from gradnoise.claims.instances import PAIRS, search_minimum
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import AtLeast
-from gradnoise.claims.wu2019.sampling import PAIRS
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory.sampling import Bernoulli, Minibatch
 

@@ -9,17 +9,14 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim, computed, entries
 from gradnoise.claims.covariance import stated, two_numbers
-from gradnoise.claims.generic import at_each, generic_sizes
-from gradnoise.claims.instances import sample_gradients
+from gradnoise.claims.generic import at_each
+from gradnoise.claims.instances import PAIRS, SPARSE_SIZES, sample_gradients
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import Absolute, AtLeast, Margin
 from gradnoise.simulations import sampling
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
 from gradnoise.theory import gradient_noise
 from gradnoise.theory.sampling import Minibatch, Rademacher, SparseGaussian
-
-#: n and b of three instances.
-PAIRS = generic_sizes((5, 2), (6, 3), (8, 2))
 
 
 @claim(
@@ -181,8 +178,6 @@ class RademacherNoiseHasTheFisher(Claim):
 class SparseNoiseHasTheCovariance(Claim):
     """All supports, with three-point normals on them, scaled as stated."""
 
-    sizes = generic_sizes((4, 3, 2), (5, 2, 4), (6, 2, 3))
-
     def measure(self, run: Run) -> Quantities:
         def of(n: int, B: int, b: int) -> Quantities:
             supports, normals = outcomes(Minibatch(n, B, replacement=False)), product_rule(dimension=n)
@@ -198,17 +193,17 @@ class SparseNoiseHasTheCovariance(Claim):
             }
             return {k: v for name, law in laws.items() for k, v in two_numbers(name, law).items()}
 
-        return at_each(of, self.sizes)
+        return at_each(of, SPARSE_SIZES)
 
     def published(self) -> Predictions:
         def of(n: int, B: int, b: int) -> Predictions:
             return stated("[Fisher-b]", SparseGaussian(n, b, B, "fisher")) | stated("[Cov-b]", Minibatch(n, b))
 
-        return at_each(of, self.sizes)
+        return at_each(of, SPARSE_SIZES)
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         def wrong(of: Callable[[int, int, int], Predictions]) -> Predictions:
-            return at_each(of, self.sizes)
+            return at_each(of, SPARSE_SIZES)
 
         yield "[Fisher-b] has the covariance of the minibatch", wrong(lambda n, B, b: stated("[Fisher-b]", Minibatch(n, b)))
         yield "[Fisher-b] has 1/(Bn)", wrong(lambda n, B, b: {"[Fisher-b]: variance": 1 / (B * n)})

@@ -11,10 +11,10 @@ import numpy as np
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim
 from gradnoise.claims.covariance import stated, two_numbers
 from gradnoise.claims.generic import at_each
+from gradnoise.claims.instances import SPARSE_SIZES
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import AtLeast
 from gradnoise.claims.wu2020.noise_class import SKEW_GRADIENTS
-from gradnoise.claims.wu2020.sampling import SPARSE_SIZES
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
 from gradnoise.theory.sampling import (
     Gaussian,

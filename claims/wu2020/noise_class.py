@@ -10,7 +10,7 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim, computed, entries
 from gradnoise.claims.generic import at_each, generic_sizes
-from gradnoise.claims.instances import sample_gradients
+from gradnoise.claims.instances import PAIRS, sample_gradients
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import Absolute, Margin, Relative
 from gradnoise.simulations import sampling
@@ -19,8 +19,6 @@ from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory import gradient_noise
 from gradnoise.theory.sampling import Gaussian, Minibatch, SamplingNoise
 
-#: n and b of three instances.
-PAIRS = generic_sizes((5, 2), (6, 3), (8, 2))
 #: Gradients of up to twelve samples in one coordinate, one of them far from the others.
 SKEW_GRADIENTS = np.array([0.1, -0.4, 3.5, 0.3, -0.2, 0.7, 0.0, -0.1, 0.5, 0.2, -0.3, 0.4])
 

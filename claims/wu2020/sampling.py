@@ -9,14 +9,11 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, both_ways, claim
 from gradnoise.claims.covariance import stated, two_numbers
-from gradnoise.claims.generic import at_each, generic_sizes
+from gradnoise.claims.generic import at_each
+from gradnoise.claims.instances import PAIRS, SPARSE_SIZES
 from gradnoise.claims.judgement import Computed
-from gradnoise.claims.wu2020.noise_class import PAIRS
 from gradnoise.simulations.sampling import outcomes
 from gradnoise.theory.sampling import Bernoulli, Minibatch, SamplingNoise, SparseGaussian
-
-#: n, B and b where all supports come with all normals on n samples.
-SPARSE_SIZES = generic_sizes((4, 3, 2), (5, 2, 4), (6, 2, 3))
 
 
 @claim(
