@@ -25,6 +25,8 @@ from gradnoise.simulations.statistics import Estimate, Proportion
 #: Of claims about means: normal ones look too skew in one of 150 cases; of 64 repetitions they would in one of six.
 REPETITIONS_OF_MEANS = 128
 MOSTLY, SELDOM = AtLeast(0.5, tightness="chosen"), AtMost(0.5, tightness="chosen")
+#: Where we draw the line for differences, too.
+ABOVE, BELOW = AtLeast(0.0, tightness="chosen"), AtMost(0.0, tightness="chosen")
 
 
 def quick(figure: str, **changes: object) -> Protocol:

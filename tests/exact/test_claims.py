@@ -39,10 +39,10 @@ NAMED = {
     "trace-norm optimal-noise isotropic eq16-hint prop1 prop1-literal fig5-decay appendix-b d1 d3 toy-minima partition sharpness "
     "flatter fig2 fig2-literal fig2-equalities first-eigenvector small-step toy-discrete eq18 fig4 prop2 prop2-printed prop3 "
     "prop3-hessian eq71-72",
-    "wu2019": "prop1 eq15 gaussian-iff eq17-weights eq17-gradient bernoulli fisher-b rademacher thm2 thm2-second-order "
-    "eq8 thm1.1 thm1.2 thm1.3 algorithm1 thm3 thm3-modified thm3-bounded eq81 eq81-sharper",
-    "wu2020": "eq1 eq2 sec4.1-cost sec4.3 sec4.4 thm1 thm1-dimension thm1-equality a3 algorithm2 algorithm2-tower two-moments "
-    "gaussian-faster non-gaussian",
+    "wu2019": "prop1 gaussian-iff rademacher fisher-b eq8 thm1.1 contraction thm1.2 thm1.3 thm2 thm2-second-order thm3 "
+    "thm3-modified thm3-bounded eq81 eq81-sharper algorithm1 eq15 eq17-weights eq17-gradient bernoulli best-independent",
+    "wu2020": "eq1 eq2 non-gaussian neither thm1 thm1-dimension optimal a3 thm1-equality two-moments gaussian-faster sec4.1-cost "
+    "sec4.3 sec4.4 new-class algorithm2 algorithm2-tower",
     "ne2021": "eq4 eq10 eq11 non-equivalence footnote5 table2-significance table3-significance scaling cost time adam "
     "noise-prefers-quiet svag",
 }
