@@ -6,9 +6,10 @@ LOWEST ?= .venv-lowest
 RESULTS ?= results
 SEEDS ?= 1 100
 ORDERS ?= 1 50
+MUTANTS ?= 10
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration fuzz clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration verdicts mutate fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +26,8 @@ help:
 	@echo "make false-alarms  verify all claims with seeds $(SEEDS) (minutes for each)"
 	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
 	@echo "make calibration   count how often intervals cover, into docs/reliability.md (an hour)"
+	@echo "make verdicts      count wrong verdicts, into docs/reliability.md (a quarter of an hour)"
+	@echo "make mutate        change $(MUTANTS) tokens of each file, and count who notices (hours)"
 	@echo "make fuzz     call everything public with what should be refused (about half an hour)"
 	@echo "make clean    remove the virtual environments and the results"
 	@echo "PYTHON=... chooses the interpreter ($(PYTHON))"
@@ -121,6 +124,14 @@ flakes: $(BIN)/python
 calibration: $(BIN)/python
 	$(call install,[neural])
 	$(BIN)/python reliability/calibration.py
+verdicts: $(BIN)/python
+	$(call install,)
+	$(BIN)/python reliability/verdicts.py
+mutate: $(BIN)/python
+	$(call install,[test])
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "cosmic-ray>=8.4"
+	-$(BIN)/python reliability/mutation.py tests --sample $(MUTANTS)
+	$(BIN)/python reliability/mutation.py verdicts --sample $(MUTANTS)
 fuzz: $(BIN)/python
 	$(call install,[neural])
 	PYTHONPATH=reliability $(BIN)/python -m fuzz

@@ -10,6 +10,7 @@ import numpy as np
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.entry import ERROR, Component, Entry, Failure, Twin
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
+from gradnoise.claims.power import check
 from gradnoise.simulations.ensemble import without_bars
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import find_sample_size
@@ -83,6 +84,8 @@ class Measured:
     def by(cls, subject: Claim, plan: Budget, stream: Stream, sabotage: bool) -> Measured:
         """Measure a claim."""
         twins = list(subject.sabotaged()) if sabotage else []
+        if sabotage:
+            check(subject)
         margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
         with without_bars():
             return cls(measure(subject, plan, stream, margins), margins, twins)
@@ -120,6 +123,7 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
         reason=verdict.reason,
         sabotaged=twins,
         error=found if isinstance(found, Failure) else None,
+        insensitive_because=subject.insensitive_because,
     )
 
 

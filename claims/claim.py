@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Margin, Prediction, Quantity, Relative
+from gradnoise.claims.judgement import HOLDS, NOT_ESTABLISHED, REFUTED, Computed, Quantity
+from gradnoise.claims.prediction import Margin, Prediction, Relative
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_function, as_instance, as_text, set_fields, shown
 
 __all__ = ["KINDS", "Claim", "Predictions", "Quantities", "Run", "both_ways", "claim", "computed", "entries", "place"]
@@ -21,9 +22,10 @@ Predictions = Mapping[str, Prediction]
 SomeClaim = TypeVar("SomeClaim", bound="Claim")
 Labelled = TypeVar("Labelled")
 
+SIGNIFICANCE = "test of significance"
 #: What a claim may state: that a measured number equals a predicted one or is on one side of it, an identity that is checked
-#: without sampling, or the power with which an error falls.
-KINDS = ("comparison", "inequality", "exact", "order of convergence")
+#: without sampling, the power with which an error falls, or that printed numbers establish an effect.
+KINDS = ("comparison", "inequality", "exact", "order of convergence", SIGNIFICANCE)
 
 #: All claims in the order of the papers, by id; filled by the decorator.
 CLAIMS: dict[str, Claim] = {}
@@ -108,7 +110,8 @@ class Claim(ABC):
 
     A subclass measures once and predicts several times: what was published, what is correct where the paper errs (judged
     under the id with ``.corrected`` added), and sabotaged twins, plausible wrong formulas that must all be refuted. A
-    prediction may speak of some of the measured quantities only.
+    prediction may speak of some of the measured quantities only, a twin of those alone of which a statement does; and a bound
+    that is attained has a twin that is a little tighter: see `gradnoise.claims.power`.
 
     Attributes
     ----------
@@ -136,6 +139,8 @@ class Claim(ABC):
     pilot_paths = 20_000
     #: Level of the intervals of sampled quantities; that of the registry unless a claim says otherwise.
     confidence: float | None = None
+    #: Why an error of more than two per cent passes at budget full, where it does.
+    insensitive_because: str | None = None
 
     # Set by the decorator.
     id: str
@@ -198,8 +203,8 @@ def claim(
         One of `KINDS`.
     source : str
         Where it says so.
-    expected : {"holds", "refuted"} or None
-        Verdict that we derived by hand; None for what is only measured.
+    expected : {"holds", "refuted", "not established"} or None
+        Verdict that we derived by hand, the last of a test of significance alone; None for what is only measured.
     corrected : str, optional
         What holds instead, where the paper errs.
 
@@ -217,13 +222,13 @@ def claim(
     --------
     >>> claim("zhu2019.eq0", "One is one", kind="tautology", source="nowhere")
     Traceback (most recent call last):
-    ValueError: kind must be one of comparison, inequality, exact, order of convergence, got 'tautology'
+    ValueError: kind must be one of comparison, inequality, exact, order of convergence, test of significance, got 'tautology'
     """
     as_choice(kind, "kind", KINDS)
     for name, value in {"id": id, "statement": statement, "source": source}.items():
         as_text(value, name)
     if expected is not None:
-        as_choice(expected, "expected", (HOLDS, REFUTED))
+        as_choice(expected, "expected", (HOLDS, NOT_ESTABLISHED, REFUTED) if kind == SIGNIFICANCE else (HOLDS, REFUTED))
     if corrected is not None:
         as_text(corrected, "corrected")
 

@@ -6,7 +6,9 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Prediction, Quantity, as_quantity, interval, number, relation
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, PValue, Quantity, as_quantity, interval
+from gradnoise.claims.power import detectable_error
+from gradnoise.claims.prediction import TIGHTNESS, AtLeast, AtMost, Prediction, number, relation
 from gradnoise.simulations.ensemble import finite
 from gradnoise.theory._validation import as_instance, as_real, as_text
 
@@ -38,6 +40,11 @@ class Component:
         Around the prediction, of what was sampled; else the bound on the error.
     n : int or None
         Samples.
+    tightness : str or None
+        Of a predicted bound, one of `gradnoise.claims.prediction.TIGHTNESS`.
+    detectable_error : float or None
+        Smallest relative error of the prediction that would be refuted with a probability of 99 %, see
+        `gradnoise.claims.power.detectable_error`; None where it does not hold, or is zero.
 
     Examples
     --------
@@ -57,6 +64,8 @@ class Component:
     level: float | None
     margin: float | None
     n: int | None
+    tightness: str | None = None
+    detectable_error: float | None = None
 
     @classmethod
     def of(cls, label: str, quantity: Quantity, prediction: Prediction | None, margin: float | None, level: float) -> Component:
@@ -67,11 +76,22 @@ class Component:
         margin = None if margin is None else as_real(margin, "margin", at_least=0)
         low, high = interval(as_quantity(quantity), level)
         bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
+        tightness = prediction.tightness if isinstance(prediction, AtLeast | AtMost) else None
+        detectable = None
+        if prediction is not None and predicted:
+            shift = detectable_error(quantity, prediction, margin or 0.0, level)
+            detectable = None if shift is None else shift / abs(predicted)
         if isinstance(quantity, Computed):
-            tolerance = float(quantity.tolerance)
-            return cls(label, predicted, sign, value, quantity.error_kind, 0.0, bounds, None, tolerance, None)
-        error = float(quantity.standard_error)
-        return cls(label, predicted, sign, value, "sampling", error, bounds, level, margin, int(quantity.n))
+            samples = quantity.n if isinstance(quantity, PValue) else None
+            described = (quantity.error_kind, 0.0, bounds, None, float(quantity.tolerance), samples)
+        else:
+            described = ("sampling", float(quantity.standard_error), bounds, level, margin, int(quantity.n))
+        return cls(label, predicted, sign, value, *described, tightness, detectable)
+
+    @property
+    def not_known_to_be_sharp(self) -> bool:
+        """Whether it keeps a bound that no known instance attains."""
+        return self.tightness == TIGHTNESS[1]
 
 
 @dataclass(frozen=True)
@@ -152,22 +172,24 @@ class Entry:
     ----------
     id, paper, kind, statement, source : str
         As registered; see `gradnoise.claims.claim.claim`. A corrected statement has an id of its own.
-    verdict : {"holds", "refuted", "inconclusive", "error"}
+    verdict : {"holds", "refuted", "inconclusive", "not established", "error"}
         On all components together; an error is none, and never expected.
-    expected : {"holds", "refuted"} or None
+    expected : {"holds", "refuted", "not established"} or None
         Verdict that was derived by hand; None for what is only measured.
     components : tuple of Component
         What was measured; empty where that raised.
     seconds : float
         Time that the measurement took.
     n_to_decide : int or None
-        Where inconclusive, about how many samples would decide it.
+        Where inconclusive or not established, about how many samples would decide it.
     reason : str or None
         Where inconclusive, and no number of samples is known to decide it: why.
     sabotaged : tuple of Twin
         Empty where none were judged.
     error : Failure or None
         What was raised, where the verdict is an error.
+    insensitive_because : str or None
+        Why a larger relative error than a few per cent passes, where it does.
 
     Examples
     --------
@@ -190,6 +212,13 @@ class Entry:
     reason: str | None
     sabotaged: tuple[Twin, ...]
     error: Failure | None = None
+    insensitive_because: str | None = None
+
+    @property
+    def detectable_error(self) -> float | None:
+        """Relative error that each of its predictions would be refuted for; bounds that nothing attains are not asked."""
+        asked = [c.detectable_error for c in self.components if c.tightness in (None, TIGHTNESS[0])]
+        return max((error for error in asked if error is not None), default=None)
 
     @property
     def as_expected(self) -> bool:
@@ -200,7 +229,7 @@ class Entry:
     @property
     def comparisons(self) -> int:
         """How many comparisons of sampled quantities led to its verdict and to those of its twins."""
-        sampled = {c.label: c.predicted is not None for c in self.components if c.n is not None}
+        sampled = {c.label: c.predicted is not None for c in self.components if c.error_kind == "sampling"}
         return sum(sampled.values()) + sum(label in sampled for t in self.sabotaged for label in t.predictions)
 
     def failures(self) -> list[Failure]:
@@ -217,14 +246,17 @@ class Entry:
             return None
         if self.verdict != HOLDS:
             return max(predicted, key=_strain)
-        return next((c for c in predicted if c.n is not None), predicted[0])
+        return next((c for c in predicted if c.error_kind == "sampling"), predicted[0])
 
     def to_dict(self) -> dict[str, Any]:
         """Entry as in the JSON report: numbers or null; lists where there are several quantities."""
         columns = {
             key: [finite(getattr(c, key)) for c in self.components]
-            for key in ("predicted", "relation", "estimate", "error_kind", "standard_error", "interval", "level", "margin", "n")
-        }
+            for key in (
+                "predicted", "relation", "estimate", "error_kind", "standard_error", "interval", "level", "margin", "n",
+                "tightness", "detectable_error",
+            )
+        }  # fmt: skip
         if len(self.components) == 1:
             columns = {key: column[0] for key, column in columns.items()}
         return {
@@ -239,6 +271,7 @@ class Entry:
             **columns,
             "n_to_decide": self.n_to_decide,
             "reason": self.reason,
+            "insensitive_because": self.insensitive_because,
             "seconds": round(self.seconds, 3),
             "sabotaged": [self._twin_dict(t) for t in self.sabotaged],
             "error": self.error and self.error.to_dict(),

@@ -8,16 +8,20 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 
+from gradnoise.claims.generic import generic_sizes
 from gradnoise.theory._validation import as_array, as_count, as_function, as_instance, as_matching, as_real, shown
 
 __all__ = [
     "GRADIENTS",
     "HESSIAN",
     "NOISE_COVARIANCE",
+    "PAIRS",
+    "SPARSE_SIZES",
     "VALUES",
     "covariance_by_exponential",
     "random_psd",
     "random_spectrum",
+    "sample_gradients",
     "search_minimum",
 ]
 
@@ -31,8 +35,39 @@ _LARGEST = 1_000
 #: Gradients of six samples in two coordinates, with a mean that matters: a column per sample.
 GRADIENTS = np.array([[1.0, 0.2, -0.5, 0.9, 1.6, 0.4], [0.3, 1.1, 0.7, -0.4, 0.2, 2.0]])
 
+#: Two more, for claims that try several numbers of samples.
+_MORE_GRADIENTS = np.array([[-0.7, 1.3], [0.9, -0.2]])
+
+#: n and b of three instances.
+PAIRS = generic_sizes((5, 2), (6, 3), (8, 2))
+
+#: n, B and b of three instances where all supports of B samples come with all three-point normals on n.
+SPARSE_SIZES = generic_sizes((4, 3, 2), (5, 2, 4), (6, 2, 3))
+
 #: Skew values of six samples.
 VALUES = np.array([0.1, -0.4, 2.5, 0.3, -0.2, 0.7])
+
+
+def sample_gradients(n: int) -> np.ndarray:
+    """Gradients of n samples in two coordinates, for claims that try several n.
+
+    Parameters
+    ----------
+    n : int
+        At most 8.
+
+    Returns
+    -------
+    (2, n) ndarray
+        A column per sample; at n = 6, `GRADIENTS`.
+
+    Examples
+    --------
+    >>> sample_gradients(6).tolist() == GRADIENTS.tolist(), sample_gradients(8)[:, 7].tolist()
+    (True, [1.3, -0.2])
+    """
+    every = np.hstack([GRADIENTS, _MORE_GRADIENTS])
+    return every[:, : as_count(n, "n", at_most=every.shape[1])]
 
 
 def random_psd(generator: np.random.Generator, dimension: int, rank: int | None = None) -> np.ndarray:

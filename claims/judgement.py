@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gradnoise.claims.prediction import AtLeast, AtMost, Established, Prediction, as_extended, number
 from gradnoise.simulations.statistics import Measured, find_sample_size
-from gradnoise.theory._validation import as_real, is_number, set_fields, shown
+from gradnoise.theory._validation import as_count, as_real, set_fields, shown
 
-__all__ = ["Absolute", "AtLeast", "AtMost", "Computed", "Judgement", "Margin", "Prediction", "Quantity", "Relative", "judge"]
+__all__ = ["Computed", "Judgement", "PValue", "Quantity", "judge"]
 
-HOLDS, REFUTED, INCONCLUSIVE = "holds", "refuted", "inconclusive"
+HOLDS, REFUTED, INCONCLUSIVE, NOT_ESTABLISHED = "holds", "refuted", "inconclusive", "not established"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Computed:
 
     def __post_init__(self) -> None:
         bounds = {name: as_real(getattr(self, name), name, at_least=0) for name in ("rounding", "approximation")}
-        set_fields(self, value=_as_extended(self.value, "value"), **bounds)
+        set_fields(self, value=as_extended(self.value, "value"), **bounds)
 
     @property
     def tolerance(self) -> float:
@@ -55,110 +56,40 @@ class Computed:
         return "approximation" if self.approximation > 0 else "rounding"
 
 
+@dataclass(frozen=True)
+class PValue(Computed):
+    """A p-value, and which way the effect goes that it belongs to.
+
+    Attributes
+    ----------
+    value : float
+        Two-sided p-value, corrected for those that are joined with it.
+    rounding, approximation : float
+        See `Computed`.
+    effect : float
+        Positive where it is in favour of the statement.
+    n : int
+        Samples on either side.
+    n_to_decide : int or None
+        About how many would establish an effect of this size; None where none would.
+
+    Examples
+    --------
+    >>> PValue(0.53, effect=0.13, n=10, n_to_decide=340).value
+    0.53
+    """
+
+    effect: float = field(kw_only=True)
+    n: int = field(kw_only=True)
+    n_to_decide: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        needed = None if self.n_to_decide is None else as_count(self.n_to_decide, "n_to_decide")
+        set_fields(self, effect=as_real(self.effect, "effect"), n=as_count(self.n, "n", at_least=2), n_to_decide=needed)
+
+
 Quantity = Computed | Measured
-
-
-@dataclass(frozen=True)
-class AtLeast:
-    """Prediction of an inequality: the quantity is >= bound.
-
-    Parameters
-    ----------
-    bound : float
-        In the units of the quantity; an infinite one allows everything, or nothing.
-
-    Examples
-    --------
-    >>> judge(Computed(0.5), AtLeast(0.5), margin=0.0, level=0.99).verdict
-    'holds'
-    >>> judge(Computed(0.5), AtLeast(0.6), margin=0.0, level=0.99).verdict
-    'refuted'
-    """
-
-    bound: float
-
-    def __post_init__(self) -> None:
-        set_fields(self, bound=_as_bound(self.bound, "bound"))
-
-
-@dataclass(frozen=True)
-class AtMost:
-    """Prediction of an inequality: the quantity is <= bound.
-
-    Parameters
-    ----------
-    bound : float
-        In the units of the quantity; an infinite one allows everything, or nothing.
-
-    Examples
-    --------
-    >>> judge(Computed(0.5), AtMost(0.5), margin=0.0, level=0.99).verdict
-    'holds'
-    >>> judge(Computed(0.5), AtMost(0.4), margin=0.0, level=0.99).verdict
-    'refuted'
-    """
-
-    bound: float
-
-    def __post_init__(self) -> None:
-        set_fields(self, bound=_as_bound(self.bound, "bound"))
-
-
-Prediction = float | AtLeast | AtMost
-
-
-@dataclass(frozen=True)
-class Absolute:
-    """A margin in the units of the quantity.
-
-    Parameters
-    ----------
-    size : float
-        The margin.
-
-    Examples
-    --------
-    >>> Absolute(0.02).of(0.5), Absolute(0.02).of(AtMost(0.0))
-    (0.02, 0.02)
-    """
-
-    size: float
-
-    def __post_init__(self) -> None:
-        set_fields(self, size=as_real(self.size, "size", at_least=0))
-
-    def of(self, prediction: Prediction) -> float:
-        """Return the margin around a prediction."""
-        number(prediction)
-        return self.size
-
-
-@dataclass(frozen=True)
-class Relative:
-    """A margin as a share of the published prediction.
-
-    Parameters
-    ----------
-    share : float
-        Of the absolute value of what is predicted, or of its bound.
-
-    Examples
-    --------
-    >>> Relative(0.25).of(-2.0), Relative(0.25).of(AtLeast(4.0))
-    (0.5, 1.0)
-    """
-
-    share: float
-
-    def __post_init__(self) -> None:
-        set_fields(self, share=as_real(self.share, "share", at_least=0))
-
-    def of(self, prediction: Prediction) -> float:
-        """Return the margin around a prediction, infinite around an infinite one."""
-        return self.share * abs(number(prediction))
-
-
-Margin = Absolute | Relative
 
 
 @dataclass(frozen=True)
@@ -167,9 +98,10 @@ class Judgement:
 
     Attributes
     ----------
-    verdict : {"holds", "refuted", "inconclusive"}
+    verdict : {"holds", "refuted", "inconclusive", "not established"}
+        The last is of a test of significance alone.
     n_to_decide : int or None
-        Where inconclusive, about how many samples would decide it.
+        Where inconclusive or not established, about how many samples would decide it.
     reason : str or None
         Where inconclusive, and no number of samples is known to decide it: why.
 
@@ -185,30 +117,6 @@ class Judgement:
     verdict: str
     n_to_decide: int | None = None
     reason: str | None = None
-
-
-def number(prediction: Prediction) -> float:
-    """Return the number in a prediction."""
-    return prediction.bound if isinstance(prediction, AtLeast | AtMost) else _as_bound(prediction, "prediction")
-
-
-def _as_extended(value: object, name: str) -> float:
-    """Return `value` as a float, which may be infinite or NaN: what was computed may have come to that."""
-    if not is_number(value):
-        raise TypeError(f"{name} must be a real number, got {shown(value)}")
-    return float(value) if isinstance(value, float) else as_real(value, name)
-
-
-def _as_bound(value: object, name: str) -> float:
-    """Return `value` as a float, which may be infinite: what is predicted is a number."""
-    if math.isnan(number := _as_extended(value, name)):
-        raise ValueError(f"{name} must be a number, got NaN")
-    return number
-
-
-def relation(prediction: Prediction) -> str:
-    """Return how the quantity relates to that number: "=", ">=" or "<="."""
-    return {AtLeast: ">=", AtMost: "<="}.get(type(prediction), "=")
 
 
 def as_quantity(quantity: Quantity) -> Quantity:
@@ -240,12 +148,14 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
 
     A computed quantity holds if it misses the prediction by no more than its tolerance, and is refuted otherwise. A sampled
     one holds if its whole interval is within the margin of the prediction, is refuted if the whole interval is outside, and
-    is inconclusive otherwise, or where the interval cannot be trusted at this level.
+    is inconclusive otherwise, or where the interval cannot be trusted at this level. A test of significance holds where its
+    p-value is small and the effect in favour, is refuted where it is against, and has established nothing otherwise.
 
     Parameters
     ----------
-    quantity : Computed, Estimate, Proportion or Difference
-    prediction : float, AtLeast or AtMost
+    quantity : Computed, PValue, Estimate, Proportion or Difference
+    prediction : float, AtLeast, AtMost or Established
+        The last of a `PValue`.
     margin : float
         Of a sampled quantity, absolute.
     level : float
@@ -257,8 +167,9 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
 
     Raises
     ------
-    ValueError
-        If the prediction is NaN, or the margin or the level is not allowed; never for what was measured.
+    TypeError, ValueError
+        If the prediction is NaN or of another kind than the quantity, or the margin or the level is not allowed; never for what
+        was measured.
 
     Examples
     --------
@@ -275,6 +186,8 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
     as_quantity(quantity)
+    if isinstance(prediction, Established):
+        return _tested(quantity, prediction)
     if isinstance(quantity, Computed):
         # `not <=` also refutes a NaN.
         within = lowest - quantity.tolerance <= quantity.value <= highest + quantity.tolerance
@@ -285,6 +198,14 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
             return Judgement(verdict)
     n = find_sample_size(quantity, margin, level) if margin > 0 else None
     return Judgement(INCONCLUSIVE, n, None if n else _undecided(quantity, margin, level))
+
+
+def _tested(quantity: Quantity, prediction: Established) -> Judgement:
+    if not isinstance(quantity, PValue):
+        raise TypeError(f"quantity must be PValue where it is predicted to be established, got {shown(quantity)}")
+    if not quantity.value <= prediction.bound:  # a NaN establishes nothing
+        return Judgement(NOT_ESTABLISHED, quantity.n_to_decide)
+    return Judgement(HOLDS if (quantity.effect < 0) == prediction.against else REFUTED)
 
 
 def _undecided(quantity: Measured, margin: float, level: float) -> str:
@@ -301,8 +222,9 @@ def combine(judgements: Mapping[str, Judgement]) -> Judgement:
     verdicts = [j.verdict for j in judgements.values()]
     if REFUTED in verdicts:
         return Judgement(REFUTED)
-    if INCONCLUSIVE in verdicts or not verdicts:
+    undecided = next((v for v in (INCONCLUSIVE, NOT_ESTABLISHED) if v in verdicts), None if verdicts else INCONCLUSIVE)
+    if undecided is not None:
         needed = [j.n_to_decide for j in judgements.values() if j.n_to_decide is not None]
         reasons = dict.fromkeys(j.reason for j in judgements.values() if j.reason is not None)
-        return Judgement(INCONCLUSIVE, max(needed, default=None), "; ".join(reasons) or None)
+        return Judgement(undecided, max(needed, default=None), "; ".join(reasons) or None)
     return Judgement(HOLDS)

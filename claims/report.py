@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Report(JsonResult):
     >>> report = verify("zhu2019.toy-minima.corrected")
     >>> print(report.to_markdown().splitlines()[6])
     | `zhu2019.toy-minima.corrected` | Both are local minima, with population losses of 0.0200 and 0.0011 *(L(1, 1))* \
-| 0.02 | 0.02 (exact) | holds | holds |
+| 0.02 | 0.02 (exact) | holds | holds | 9e-10 |
     """
 
     entries: tuple[Entry, ...]
@@ -95,17 +96,23 @@ class Report(JsonResult):
             f"Seed {self.seed}, budget {self.budget}, intervals at level {' or '.join(f'1 − {1 - p:.1e}' for p in levels)}. "
             "A row shows one quantity of its claim, named in parentheses: of a claim that does not hold, the one that misses "
             "most. All of them are in report.json. What was measured is given with its standard error where it was sampled; "
-            "where it was computed it is exact but for rounding, or given with a bound on the error of its approximation.",
+            "where it was computed it is exact but for rounding, or given with a bound on the error of its approximation. The "
+            "last column has the smallest relative error that would be refuted in any of its predictions, with a probability of "
+            "99 %.",
             "",
-            "| claim | what it says | predicted | measured | verdict | expected |",
-            "|---|---|---|---|---|---|",
+            "| claim | what it says | predicted | measured | verdict | expected | notices |",
+            "|---|---|---|---|---|---|---|",
         ]
         for e in self.entries:
             shown = e.headline()
             said = (e.statement if shown is None else f"{e.statement} *({shown.label})*").replace("|", "\\|")
             verdict = f"{e.verdict}: {e.reason}" if e.reason else e.verdict
-            cells = (f"`{e.id}`", said, *summary(e), verdict, e.expected or "–")
+            if e.n_to_decide is not None:
+                verdict += f" (about {e.n_to_decide:,} samples would decide)"
+            notices = "–" if e.detectable_error is None else f"{e.detectable_error:.1g}"
+            cells = (f"`{e.id}`", said, *summary(e), verdict, e.expected or "–", notices)
             lines.append("| " + " | ".join(cells) + " |")
+        lines += list(_notes(self.entries))
         twins = [t for e in self.entries for t in e.sabotaged]
         if self.sabotage:
             refuted = sum(t.verdict == REFUTED for t in twins)
@@ -142,6 +149,16 @@ class Report(JsonResult):
         counts = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts)) or "no claims"
         cut_off = "" if self.complete else f", {len(self.left_out)} left out"
         return f"Report({counts}{cut_off}; seed {self.seed}, budget={self.budget!r}, sabotage={self.sabotage})"
+
+
+def _notes(entries: Iterable[Entry]) -> Iterator[str]:
+    """What a reader should know of bounds that nothing attains, and of claims that notice large errors alone."""
+    for e in entries:
+        for c in e.components:
+            if c.not_known_to_be_sharp and c.predicted:
+                yield from ("", f"`{e.id}`: {c.label} is not known to be sharp; worst ratio {c.estimate / c.predicted:.3g}.")
+        if e.insensitive_because:
+            yield from ("", f"`{e.id}`: {e.insensitive_because}")
 
 
 def _write(path: Path, text: str) -> None:

@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradnoise.claims.claim import Claim, Quantities, Run
-from gradnoise.claims.judgement import AtLeast, AtMost
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison, Protocol
 from gradnoise.simulations.neural.comparison import compare
 from gradnoise.simulations.statistics import Estimate, Proportion
 
 #: Of claims about means: normal ones look too skew in one of 150 cases; of 64 repetitions they would in one of six.
 REPETITIONS_OF_MEANS = 128
-MOSTLY, SELDOM = AtLeast(0.5), AtMost(0.5)
+MOSTLY, SELDOM = AtLeast(0.5, tightness="chosen"), AtMost(0.5, tightness="chosen")
+#: Where we draw the line for differences, too.
+ABOVE, BELOW = AtLeast(0.0, tightness="chosen"), AtMost(0.0, tightness="chosen")
 
 
 def quick(figure: str, **changes: object) -> Protocol:

@@ -24,7 +24,7 @@ from gradnoise.cli.gate import FAILED, UNEXPECTED
 __all__ = ["run"]
 
 _LONGEST_REASON = 200
-_COLOURS = {"holds": "green", "refuted": "blue", "inconclusive": "yellow", "error": "bold red"}
+_COLOURS = {"holds": "green", "refuted": "blue", "not established": "cyan", "inconclusive": "yellow", "error": "bold red"}
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Train the network of Propositions 2 and 3 by plain gradient descent."""
+"""Train the network of Propositions 2 and 3 by gradient descent, plain or Adam's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import check_fits, kernel, part
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_array, as_count, as_iterable, as_real
+from gradnoise.theory._validation import FloatArray, as_array, as_choice, as_count, as_iterable, as_real
 from gradnoise.theory.curvature import ClippedNetwork
 
-__all__ = ["descend", "random_network"]
+__all__ = ["OPTIMIZERS", "descend", "random_network"]
+
+OPTIMIZERS = ("gd", "adam")
+
+_MEAN_DECAY, _SQUARE_DECAY, _LEAST = 0.9, 0.999, 1e-8  # β₁, β₂ and ε of Adam
 
 
 def random_network(
@@ -76,7 +80,9 @@ def random_network(
     return network, weights
 
 
-def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, record: Iterable[int]) -> FloatArray:
+def descend(
+    network: ClippedNetwork, weights: ArrayLike, step_size: float, record: Iterable[int], optimizer: str = "gd"
+) -> FloatArray:
     """Gradient descent on the mean loss.
 
     Parameters
@@ -89,6 +95,8 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
         > 0.
     record : iterable of int
         Numbers of steps, ascending, after which the weights are kept; the last one is where the descent ends.
+    optimizer : {"gd", "adam"}
+        Plain gradient descent, or Adam on the full gradient with its usual constants (Kingma and Ba 2015, Algorithm 1).
 
     Returns
     -------
@@ -107,9 +115,13 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
     >>> before, after = descend(network, weights, step_size=0.2, record=[0, 100])
     >>> bool(network.losses(after).mean() < network.losses(before).mean() / 2)
     True
+    >>> (first,) = descend(network, weights, step_size=0.001, record=[1], optimizer="adam")
+    >>> round(float(abs(first - weights).max()), 9)  # Adam's first step is as long whatever the gradient
+    0.001
     """
     if not isinstance(network, ClippedNetwork):
         raise TypeError(f"network must be a ClippedNetwork, got {network!r}")
+    as_choice(optimizer, "optimizer", OPTIMIZERS)
     w = as_array(weights, "weights", ndim=2)
     if w.shape != network.shape:
         raise ValueError(f"weights must have shape {network.shape}, got {w.shape}")
@@ -118,9 +130,13 @@ def descend(network: ClippedNetwork, weights: ArrayLike, step_size: float, recor
         raise ValueError(f"record must be ascending numbers of steps, got {times}")
     check_fits(8 * len(times) * w.size, f"record of {len(times)} steps makes weights")
     kept = np.empty((len(times), *w.shape))
-    scale = as_real(step_size, "step_size", above=0) * (1 if network.halved else 2) / len(network.labels)
+    step = as_real(step_size, "step_size", above=0)
+    slope = 1 if network.halved else 2  # of the loss, over the residual
     task = _Task(network.inputs, network.labels, network.output_weights, network.delta, *network.slopes)
-    _descend(w.copy(), task, scale, np.array(times), kept)
+    if optimizer == "gd":
+        _descend(w.copy(), task, step * slope / len(network.labels), np.array(times), kept)
+    else:
+        _descend_by_adam(w.copy(), task, step, slope / len(network.labels), np.array(times), kept)
     if not np.isfinite(kept).all():
         raise ValueError(f"step_size must keep the weights finite, got {step_size!r}, with which they diverge")
     return kept
@@ -142,14 +158,34 @@ def _descend(w, task, scale, times, kept):
     total, done = np.empty_like(w), 0
     for k in range(times.shape[0]):
         while done < times[k]:
-            _step(w, task, scale, total)
+            _total_gradient(w, task, total)
+            for j in range(w.shape[0]):
+                for q in range(w.shape[1]):
+                    w[j, q] -= scale * total[j, q]
             done += 1
         kept[k] = w
 
 
+@kernel
+def _descend_by_adam(w, task, step, of_mean, times, kept):
+    total, mean, square, done = np.empty_like(w), np.zeros_like(w), np.zeros_like(w), 0
+    for k in range(times.shape[0]):
+        while done < times[k]:
+            _total_gradient(w, task, total)
+            done += 1
+            rest_of_mean, rest_of_square = 1 - _MEAN_DECAY**done, 1 - _SQUARE_DECAY**done
+            for j in range(w.shape[0]):
+                for q in range(w.shape[1]):
+                    g = of_mean * total[j, q]
+                    mean[j, q] = _MEAN_DECAY * mean[j, q] + (1 - _MEAN_DECAY) * g
+                    square[j, q] = _SQUARE_DECAY * square[j, q] + (1 - _SQUARE_DECAY) * g * g
+                    w[j, q] -= step * (mean[j, q] / rest_of_mean) / (np.sqrt(square[j, q] / rest_of_square) + _LEAST)
+        kept[k] = w
+
+
 @part
-def _step(w, task, scale, total):
-    """Move w by -scale times the total gradient, which is written, of half the squared errors."""
+def _total_gradient(w, task, total):
+    """Write the total gradient of half the squared errors."""
     m, p = w.shape
     total[:] = 0.0
     for i in range(task.inputs.shape[0]):
@@ -164,9 +200,6 @@ def _step(w, task, scale, total):
             factor = (f - task.labels[i]) * task.output_weights[j] * slope
             for q in range(p):
                 total[j, q] += factor * task.inputs[i, q]
-    for j in range(m):
-        for q in range(p):
-            w[j, q] -= scale * total[j, q]
 
 
 @kernel

@@ -86,6 +86,7 @@ class SamplingNoiseCostsLess(Claim):
     """Exponents of counted operations where a size is doubled; both noises do have the covariance of SGD."""
 
     b, sizes, fixed, instances = 2, (16, 32), 12, 4
+    insensitive_because = "exponents are whole numbers; at sizes that can be counted, lower terms move them by up to a fifth"
     errors = ("SVD noise: covariance − C", "sampling noise: covariance − C", "root of Var[V]: LLᵀ − Var[V]")
 
     def measure(self, run: Run) -> Quantities:

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
-from gradnoise.claims.judgement import AtLeast, AtMost, Computed
+from gradnoise.claims.judgement import Computed
+from gradnoise.claims.prediction import AtLeast, AtMost
 from gradnoise.claims.training import MOSTLY, OBSERVED_SGD, SELDOM, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.neural.models import lenet, vgg11
@@ -85,7 +86,7 @@ class NoiseAlongTheCurvatureEscapes(Training):
     def published(self) -> Predictions:
         leave = {f"share of {label} that leaves": MOSTLY for label in LEAVERS.values()}
         stay = {f"share of {label} that leaves": SELDOM for label in STAYERS.values()}
-        return {**leave, **stay, self.gain: AtLeast(0.0)}
+        return {**leave, **stay, self.gain: AtLeast(0.0, tightness="chosen")}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "isotropic noise of that strength leaves, too", {"share of GLD dynamic that leaves": MOSTLY}
@@ -96,18 +97,22 @@ class NoiseAlongTheCurvatureEscapes(Training):
 
 @claim(
     "zhu2019.fig5",
-    "At the minimum of GD the noise of SGD follows the curvature: Tr(HΣ) is far above Tr(HΣ̄), and â of order one or more",
+    "At the minimum of GD the noise of SGD follows the curvature: Tr(HΣ) is far above Tr(HΣ̄), and â of order one or more; "
+    "later on Tr(HΣ) is 10⁷ times smaller",
     kind="inequality",
     source="Figure 5, Section 5.3",
     expected=None,
 )
 class NoiseFollowsTheCurvature(Training):
-    """Share of the repetitions in which Tr(HΣ) is ten times Tr(HΣ̄), â at least one, and Tr(HΣ) falls in the end."""
+    """Share of the repetitions in which Tr(HΣ) is ten times Tr(HΣ̄), â at least one, and Tr(HΣ) falls 10⁷-fold.
+
+    In the three runs on Fashion-MNIST that are kept for the figure it falls 97-, 1,310- and 2,342-fold.
+    """
 
     far = "share with Tr(HΣ) ≥ 10 Tr(HΣ̄) at the start"
     isotropic = "share with Tr(HΣ) ≤ 2 Tr(HΣ̄) at the start"
     order_one = "share with â ≥ 1 at the start"
-    falls = "share in which Tr(HΣ) falls to a tenth"
+    falls, falls_at_all = "share in which Tr(HΣ) falls 10⁷-fold", "share in which Tr(HΣ) falls to a tenth"
     protocol = quick("zhu2019-fig5", n_steps=4_000, every=4_000, n_eigenvalues=0, n_probes=100)
 
     def quantities(self, found: Comparison) -> Quantities:
@@ -116,11 +121,13 @@ class NoiseFollowsTheCurvature(Training):
             self.far: share(indicator[:, 0] >= 10 * isotropic[:, 0]),
             self.isotropic: share(indicator[:, 0] <= 2 * isotropic[:, 0]),
             self.order_one: share(found.of("sgd", "alignment")[:, 0] >= 1),
-            self.falls: share(indicator[:, -1] <= 0.1 * indicator[:, 0]),
+            self.falls: share(indicator[:, -1] <= 1e-7 * indicator[:, 0]),
+            self.falls_at_all: share(indicator[:, -1] <= 0.1 * indicator[:, 0]),
         }
 
     def published(self) -> Predictions:
-        return {self.far: MOSTLY, self.order_one: MOSTLY, self.falls: MOSTLY}
+        said = dict.fromkeys((self.far, self.order_one, self.falls, self.falls_at_all), MOSTLY)
+        return {**said, self.isotropic: SELDOM}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "SGD's noise is isotropic", {self.isotropic: MOSTLY}
@@ -169,7 +176,7 @@ class NoiseAlongTheCurvatureEscapesAtOnce(Training):
         return {f"share of {label} that has left after {k} steps": p for k, shares in left.items() for label, p in shares.items()}
 
     def published(self) -> Predictions:
-        leave = {f"share of {label} that has left after 50 steps": MOSTLY for label in LEAVERS.values()}
+        leave = {f"share of {label} that has left after {k} steps": MOSTLY for k in (50, 200) for label in LEAVERS.values()}
         return leave | {f"share of {label} that has left after 50 steps": SELDOM for label in STAYERS.values()}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:

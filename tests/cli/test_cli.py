@@ -19,6 +19,13 @@ def run(*arguments: str):
     return CliRunner().invoke(app, list(arguments))
 
 
+def test_what_is_not_established_is_told_from_what_is_refuted():
+    result = run("verify", "ne2021.table3-significance")
+    assert result.exit_code == 0 and "1 claim: 1 not established." in result.stdout
+    shown = " ".join(result.stdout.split())
+    assert "needs n ≈ 3.3e+02" in shown and "refuted" not in shown
+
+
 def test_verify_prints_one_table_and_exits_with_zero(tmp_path):
     result = run("verify", "zhu2019.d1", "zhu2019.d1.corrected", "--sabotage", "--out", str(tmp_path / "new"))
     assert result.exit_code == 0

@@ -180,6 +180,19 @@ def test_descent_follows_the_gradient(network, weights):
         w = w - 0.1 * network.curvature(w).gradient.reshape(w.shape)
 
 
+@pytest.mark.parametrize("network, weights", NETWORKS)
+def test_adam_follows_its_algorithm(network, weights):
+    """It would catch a moment that is not corrected for its start, a wrong constant, and the scale of the loss."""
+    kept = descend(network, weights, 0.01, [0, 1, 7], optimizer="adam")
+    w, mean, square = weights, np.zeros_like(weights), np.zeros_like(weights)
+    for step in range(8):
+        if step in (0, 1, 7):
+            np.testing.assert_allclose(kept[[0, 1, 7].index(step)], w, rtol=1e-10, atol=1e-12)
+        g = network.curvature(w).gradient.reshape(w.shape)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        w = w - 0.01 * mean / (1 - 0.9 ** (step + 1)) / (np.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8)
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("width", [2, 4, 32, 512])
 @pytest.mark.parametrize("seed", range(5))
@@ -283,6 +296,7 @@ SEPARABLE = np.diag([0.5, 0.5, 0.0, 0.0])[:, :3]
         (lambda: Curvature(np.zeros((2, 3)), np.ones(3)).mean_share, "the Hessian must not be zero"),
         (lambda: Curvature(np.ones((1, 2)), np.ones(2)).alignment, "alignment needs gradients that differ"),
         (lambda: descend(*random_network(4, rng=0), 0.1, [3, 1]), "record must be ascending"),
+        (lambda: descend(*random_network(4, rng=0), 0.1, [1], "sgd"), "optimizer must be one of gd, adam, got 'sgd'"),
         (lambda: descend(random_network(4, rng=0)[0], np.ones((2, 2)), 0.1, [1]), r"weights must have shape \(4, 3\)"),
         (lambda: random_network(1, rng=0), "width must be >= 2"),
         (lambda: random_network(3, rng=0), "width must be even, got 3"),

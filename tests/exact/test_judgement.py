@@ -6,7 +6,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from gradnoise.claims.judgement import Absolute, AtLeast, AtMost, Computed, Judgement, Relative, combine, judge
+from gradnoise.claims.judgement import Computed, Judgement, PValue, combine, judge
+from gradnoise.claims.prediction import Absolute, AtLeast, AtMost, Established, Relative
 from gradnoise.simulations.statistics import Difference, Estimate, Proportion, Quotient, TailIndex
 
 LEVEL = 0.99
@@ -161,3 +162,31 @@ def test_what_is_no_quantity_prediction_or_margin_is_named(call, message):
     """It would catch a mistake in a claim that becomes a verdict, or an AttributeError far from it."""
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("p", "effect", "against", "verdict"),
+    [
+        (0.049, 1.0, False, "holds"),
+        (0.05, 1.0, False, "holds"),
+        (0.051, 1.0, False, "not established"),
+        (0.051, -1.0, False, "not established"),
+        (0.049, -1.0, False, "refuted"),
+        (0.049, -1.0, True, "holds"),
+        (0.049, 1.0, True, "refuted"),
+        (math.nan, 1.0, False, "not established"),
+    ],
+)
+def test_what_a_test_of_significance_does_not_establish_is_not_refuted(p, effect, against, verdict):
+    tested = PValue(p, effect=effect, n=10, n_to_decide=40)
+    found = judge(tested, Established(0.05, against=against), 0.0, LEVEL)
+    assert found == Judgement(verdict, 40 if verdict == "not established" else None)
+
+
+def test_of_several_effects_one_that_is_not_established_leaves_the_statement_open():
+    holds, open_, refuted = Judgement("holds"), Judgement("not established", 40), Judgement("refuted")
+    assert combine({"a": holds, "b": open_, "c": Judgement("not established", 90)}) == Judgement("not established", 90)
+    assert combine({"a": open_, "b": refuted}).verdict == "refuted"
+    assert combine({"a": open_, "b": Judgement("inconclusive", 7)}).verdict == "inconclusive"
+    with pytest.raises(TypeError, match="quantity must be PValue where it is predicted to be established, got Computed"):
+        judge(Computed(0.01), Established(0.05), 0.0, LEVEL)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from gradnoise.claims.wu2020.noise_class import heavy_gradients, inverse_tail_index
 from gradnoise.simulations.statistics import Estimate, SkewedEstimate, TailIndex, tail_index
 
 Z, SIZE = 6.0, 400 * 100
@@ -158,3 +159,12 @@ def test_a_long_tail_makes_one_side_longer():
     bounded = SkewedEstimate(0.9, 0.05, 20, 3.0, (0.0, 1.0))
     assert bounded.interval(0.95)[1] == 1
     assert SkewedEstimate(0.9, math.inf, 1, 3.0).interval(0.95) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("m", [11, 101])
+def test_data_of_finite_range_look_heavy_as_their_law_says(m):
+    """The index that a claim gets from the law of sums is what is estimated from draws; a Gaussian one can fail."""
+    found = tail_index(np.random.default_rng(5).choice(heavy_gradients(), 1_000 * m), m)
+    assert found.n == 1_000
+    assert abs(found.inverse.value - inverse_tail_index(m)) < Z * found.inverse.standard_error < 0.1
+    assert abs(found.inverse.value - 1 / 2) > Z * found.inverse.standard_error

@@ -65,7 +65,7 @@ def made_up(claim, right):
             found.of("sgd", "gradient_norm_squared")[:] = 10.0
         if "escape" in p.measured:
             if right:
-                found.of("sgd", "indicator")[:, -1] = 1e-3
+                found.of("sgd", "indicator")[:, -1] = 1e-6  # 10⁸ times smaller
             else:
                 found.of("sgd", "indicator")[:, 0] = 1.0
                 found.of("sgd", "alignment")[:] = 0.01
