@@ -231,8 +231,8 @@ def test_errors_far_below_their_values_are_no_zeros(size):
     large, small = Estimate(6.0, 3 * 1e-3, 100, 0.0), Estimate(2.0, 1e-3, 100, 0.0)
     for covariance in (0.0, 1e-6):
         expected = Quotient(large, small, covariance).standard_error / 1e-3
-        parts = (replace(e, standard_error=e.standard_error / 1e-3 * size) for e in (large, small))
-        found = Quotient(*parts, covariance / 1e-6 * size**2).standard_error
+        one, other = (replace(e, standard_error=e.standard_error / 1e-3 * size) for e in (large, small))
+        found = Quotient(one, other, covariance / 1e-6 * size**2).standard_error
         if covariance == 0 or size**2 > 0:  # else no number holds the covariance
             assert found == pytest.approx(expected * size, rel=1e-9)
     eta, errors = [0.4, 0.2, 0.1, 0.05], np.array([3.2, 0.8, 0.21, 0.05])
