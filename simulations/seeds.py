@@ -86,8 +86,8 @@ class Stream:
         return cls(entropy, tuple(int(k) for k in rng.spawn_key), name)
 
     def child(self, *key: int) -> Stream:
-        """Return the family at a place of its own below this one."""
-        places = tuple(as_count(place, "key", at_least=0) for place in key)
+        """Return the family at a place of its own below this one; 64 bits of a hash of a name are a place, too."""
+        places = tuple(as_count(place, "key", at_least=0, at_most=2**64 - 1) for place in key)
         return Stream(self.entropy, self.spawn_key + places, self.bit_generator)
 
     def sequence(self) -> np.random.SeedSequence:

@@ -387,7 +387,7 @@ def test_arguments_of_another_kind_are_named(changes, message):
     (lambda: ensemble.reporter(None, 3, "it", cast(Any, 1)).__enter__(), "unit must be a string"),
     (lambda: ensemble.replacing(cast(Any, 3)).__enter__(), "path must be a path, got 3"),
     (lambda: ensemble.replacing("\0").__enter__(), "path must be a path that a file can have"),
-    (lambda: Stream.of(1).child(cast(Any, None)), "key must be an integer"), (lambda: Stream.of(1).child(-1), "key must be >= 0"),
+    (lambda: Stream.of(1).child(cast(Any, None)), "key must be an integer"), (lambda: Stream.of(1).child(-1), "key must be between 0 and"),
     (lambda: Stream.of(1).generator(cast(Any, "3")), "block must be an integer"),
 ])  # fmt: skip
 def test_what_other_parts_hand_over_is_checked_too(call, message):
@@ -462,3 +462,10 @@ def test_bad_counts_are_named(arguments, name):
         _run(**arguments)
     with pytest.raises(TypeError, match=f"^{name} "):
         _run(**{**arguments, name: 2.5})
+
+
+def test_the_whole_hash_of_a_name_is_a_place_in_the_tree_of_seeds():
+    """64 bits, the highest of them, too: half of all names have it."""
+    highest = 2**64 - 1
+    found = Stream.of(1).child(highest, 0).sequence()
+    assert found.generate_state(2).tolist() == np.random.SeedSequence(1, spawn_key=(highest, 0)).generate_state(2).tolist()
