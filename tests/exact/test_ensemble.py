@@ -387,7 +387,8 @@ def test_arguments_of_another_kind_are_named(changes, message):
     (lambda: ensemble.reporter(None, 3, "it", cast(Any, 1)).__enter__(), "unit must be a string"),
     (lambda: ensemble.replacing(cast(Any, 3)).__enter__(), "path must be a path, got 3"),
     (lambda: ensemble.replacing("\0").__enter__(), "path must be a path that a file can have"),
-    (lambda: Stream.of(1).child(cast(Any, None)), "key must be an integer"), (lambda: Stream.of(1).child(-1), "key must be between 0 and"),
+    (lambda: Stream.of(1).child(cast(Any, None)), "key must be an integer"),
+    (lambda: Stream.of(1).child(-1), "key must be between 0 and"),
     (lambda: Stream.of(1).generator(cast(Any, "3")), "block must be an integer"),
 ])  # fmt: skip
 def test_what_other_parts_hand_over_is_checked_too(call, message):
