@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gradnoise.theory._validation import as_count, as_function, as_real, shown
+from gradnoise.theory._validation import as_count, as_function, as_iterable, as_real, as_text, shown
 
 __all__ = ["SIZES", "STRENGTHS", "at_each", "generic_sizes", "generic_strengths"]
 
@@ -21,6 +21,7 @@ Labelled = TypeVar("Labelled")
 #: Coefficients of a relation that count as small; the constant beside them is any.
 _SMALL = 2
 _SMALL_OF_STRENGTHS = 6
+_LARGEST = 1e6  # |α|: beyond, c(α) has too few digits after the point
 
 
 def generic_sizes(*sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
@@ -49,7 +50,9 @@ def generic_sizes(*sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     Traceback (most recent call last):
     ValueError: sizes must satisfy no small linear relation, got x₂ − x₃ = 1 at all of (5, 3, 2), (7, 4, 3), (9, 5, 4)
     """
-    found = tuple(tuple(as_count(x, "each of sizes") for x in one) for one in sizes)
+    found = tuple(
+        tuple(as_count(x, "each of sizes") for x in as_iterable(one, "each of sizes", "whole numbers")) for one in sizes
+    )
     lengths = {len(one) for one in found}
     if len(found) < 2 or len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"sizes must be two or more of one length, got {shown(sizes)}")
@@ -89,7 +92,7 @@ def generic_strengths(*alphas: float) -> tuple[float, ...]:
     Traceback (most recent call last):
     ValueError: alphas must satisfy no small linear relation with c(α), got 2c(α) = 5 at α = 1.5
     """
-    found = tuple(as_real(alpha, "each of alphas") for alpha in alphas)
+    found = tuple(as_real(alpha, "each of alphas", at_least=-_LARGEST, at_most=_LARGEST) for alpha in alphas)
     powers = [alpha**2 + (1 - alpha) ** 2 for alpha in found]
     if len({round(c, 9) for c in powers}) < max(3, len(found)):
         raise ValueError(f"alphas must be three or more of different c(α), got {shown(alphas)}")
@@ -105,7 +108,7 @@ def generic_strengths(*alphas: float) -> tuple[float, ...]:
 
 
 def at_each(
-    of: Callable[..., Mapping[str, Labelled]], sizes: Sequence[Sequence[int]] = (), names: str = "n, B, b"
+    of: Callable[..., Mapping[str, Labelled]], sizes: Sequence[Sequence[int]] | None = None, names: str = "n, B, b"
 ) -> dict[str, Labelled]:
     """Quantities or predictions at several sizes.
 
@@ -129,8 +132,14 @@ def at_each(
     {'variance at n, b = 5, 2': 0.08, 'variance at n, b = 8, 3': 0.036458333333333336}
     """
     as_function(of, "of")
-    chosen = generic_sizes(*sizes) if len(sizes) else SIZES
-    return {f"{label} at {names} = {', '.join(map(str, one))}": value for one in chosen for label, value in of(*one).items()}
+    chosen = SIZES if sizes is None else generic_sizes(*as_iterable(sizes, "sizes", "several sizes"))
+    names, found = as_text(names, "names"), {}
+    for one in chosen:
+        labelled = of(*one)
+        if not isinstance(labelled, Mapping):
+            raise TypeError(f"of must return a mapping of what it labels, got {shown(labelled)}")
+        found |= {f"{label} at {names} = {', '.join(map(str, one))}": value for label, value in labelled.items()}
+    return found
 
 
 def _coefficients(length: int, largest: int) -> list[tuple[int, ...]]:

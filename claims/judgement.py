@@ -85,6 +85,7 @@ class PValue(Computed):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        as_real(self.value, "value", at_least=0, at_most=1)
         needed = None if self.n_to_decide is None else as_count(self.n_to_decide, "n_to_decide")
         set_fields(self, effect=as_real(self.effect, "effect"), n=as_count(self.n, "n", at_least=2), n_to_decide=needed)
 
@@ -203,7 +204,7 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
 def _tested(quantity: Quantity, prediction: Established) -> Judgement:
     if not isinstance(quantity, PValue):
         raise TypeError(f"quantity must be PValue where it is predicted to be established, got {shown(quantity)}")
-    if not quantity.value <= prediction.bound:  # a NaN establishes nothing
+    if quantity.value > prediction.bound:
         return Judgement(NOT_ESTABLISHED, quantity.n_to_decide)
     return Judgement(HOLDS if (quantity.effect < 0) == prediction.against else REFUTED)
 

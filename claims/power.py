@@ -11,6 +11,7 @@ import scipy
 from gradnoise.claims.claim import Claim, Predictions
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Quantity, judge
 from gradnoise.claims.prediction import TIGHTNESS, AtLeast, AtMost, Established, Prediction, number, relation
+from gradnoise.theory._validation import as_instance
 
 __all__ = ["NEAR", "check", "detectable_error", "weaknesses"]
 
@@ -30,8 +31,8 @@ def check(subject: Claim) -> None:
 
     Raises
     ------
-    ValueError
-        If `weaknesses` finds any.
+    TypeError, ValueError
+        If it is no claim, or `weaknesses` finds any.
 
     Examples
     --------
@@ -73,6 +74,7 @@ def weaknesses(subject: Claim) -> Iterator[str]:
     twin 'from 2 on' judges 'smallest', of which no statement speaks
     no twin is a little tighter than largest <= 6, which is said to be attained
     """
+    as_instance(subject, "subject", Claim)
     published, corrected = subject.published(), subject.corrected()
     twins = list(subject.sabotaged())
     for name, twin in twins:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from gradnoise.theory._validation import as_choice, as_real, is_number, set_fields, shown
+from gradnoise.theory._validation import as_choice, as_flag, as_real, is_number, set_fields, shown
 
 __all__ = ["TIGHTNESS", "Absolute", "AtLeast", "AtMost", "Established", "Margin", "Prediction", "Relative"]
 
@@ -107,7 +107,8 @@ class Established(AtMost):
     against: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        set_fields(self, bound=as_real(self.bound, "bound", above=0, at_most=1))
+        level, against = as_real(self.bound, "bound", above=0, at_most=1), as_flag(self.against, "against")
+        set_fields(self, bound=level, against=against)
 
 
 Prediction = float | AtLeast | AtMost

@@ -14,6 +14,7 @@ __all__ = ["Printed", "holm", "runs_to_establish", "welch"]
 _ROUNDING = 1e-9  # of SciPy's p-values
 _POWER = 0.9
 _MOST_RUNS = 10**7
+_LARGEST = 1e100  # whose square is a float
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Printed:
     n_runs: int = 10
 
     def __post_init__(self) -> None:
-        mean, deviation = as_real(self.mean, "mean"), as_real(self.deviation, "deviation", above=0)
+        mean, deviation = (
+            as_real(self.mean, "mean", at_least=-_LARGEST, at_most=_LARGEST),
+            as_real(self.deviation, "deviation", above=0, at_most=_LARGEST),
+        )
         set_fields(self, mean=mean, deviation=deviation, n_runs=as_count(self.n_runs, "n_runs", at_least=2))
 
     @property
@@ -143,6 +147,9 @@ def holm(pairs: Mapping[str, tuple[Printed, Printed]], level: float) -> dict[str
     """
     if not isinstance(pairs, Mapping) or not pairs:
         raise TypeError(f"pairs must be a mapping of pairs of Printed, and not empty, got {shown(pairs)}")
+    for pair in pairs.values():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"each of pairs must be a pair of Printed, got {shown(pair)}")
     level = as_real(level, "level", above=0, at_most=1)
     found: dict[str, PValue] = {}
     largest = 0.0

@@ -20,7 +20,7 @@ from gradnoise.simulations.neural.vectors import as_like
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_array, as_count, as_flag, as_function, as_real
 
-__all__ = ["leading_eigenpairs", "leading_on_device", "n_alike"]
+__all__ = ["leading_eigenpairs", "leading_on_device"]
 
 _DENSE = 20  # parameters up to which the matrix itself is formed
 _HELD = 2**27  # numbers in the basis, if that is room enough for a restart

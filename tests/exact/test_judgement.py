@@ -174,7 +174,6 @@ def test_what_is_no_quantity_prediction_or_margin_is_named(call, message):
         (0.049, -1.0, False, "refuted"),
         (0.049, -1.0, True, "holds"),
         (0.049, 1.0, True, "refuted"),
-        (math.nan, 1.0, False, "not established"),
     ],
 )
 def test_what_a_test_of_significance_does_not_establish_is_not_refuted(p, effect, against, verdict):
