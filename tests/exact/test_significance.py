@@ -67,7 +67,7 @@ def test_no_effect_is_never_established_by_any_number_of_runs():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Printed(1.0, 0.0), ValueError, "deviation must be > 0, got 0"),
+        (lambda: Printed(1.0, 0.0), ValueError, "deviation must be > 0 and <= 1e.100, got 0"),
         (lambda: Printed(1.0, 0.1, 1), ValueError, "n_runs must be >= 2, got 1"),
         (lambda: holm({}, 0.05), TypeError, "pairs must be a mapping of pairs of Printed"),
         (lambda: welch(Printed(1.0, 0.1), cast(Any, 1.0)), TypeError, "other must be of class Printed, got 1.0"),
