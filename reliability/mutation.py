@@ -2,7 +2,7 @@
 
 The mutants are cosmic-ray's: another operator, another comparison, a number that is one off, a loop that does not run. Two
 referees are asked, the tests of what was changed, and `gradnoise verify` with the claims that use it and no tests. A mutant that
-both let pass, and that is not explained in survivors.json, is a hole.
+one of them lets pass, and that is not explained in survivors.json, is a hole.
 """
 
 from __future__ import annotations
