@@ -224,21 +224,22 @@ def _exponent(values: list[float]) -> float:
     source="Section 3, after Theorem 1",
 )
 class BoundIsOptimal(Claim):
-    """(n+1)·risk long after the start, in a well-specified model of independent features of variance one."""
+    """(n+1)·risk long after the start, in a well-specified model of independent features of one variance."""
 
     sizes = generic_sizes((3, 4, 2), (5, 7, 3), (2, 9, 4))
-    noise_std = 1.3
+    noise_std, variance = 1.3, 0.6  # of labels and features
     small, large = "C₁ / least, η → 0", "C₁ / least, largest η"
     of_bound, of_msgd = "C₁ of the bound / least, largest η", "C₁ of MSGD / least for its samples, η → 0"
 
     def measure(self, run: Run) -> Quantities:
         def of(d: int, B: int, b: int) -> Quantities:
-            problem, least = LeastSquares([1.0] * d, [0.0] * d, self.noise_std), self.noise_std**2 * d / 2
-            large = b / (problem.assumptions().radius_squared + b - 1)
+            problem, least = LeastSquares([self.variance] * d, [0.0] * d, self.noise_std), self.noise_std**2 * d / 2
+            a = problem.assumptions()
+            large = b / (a.radius_squared + (b - 1) * a.largest_eigenvalue)
             small = 1e-4 * large
 
             def constant(eta: float, weights: Any) -> float:
-                n = 10**4 / eta  # so that what is left of the start is 10^-4 of it
+                n = 10**4 / (eta * self.variance)  # so that what is left of the start is 10^-4 of it
                 return float((n + 1) * problem.excess_risk(eta, weights, round(n)))
 
             msgd = Gaussian(B, b, replacement=False)
@@ -266,6 +267,9 @@ class BoundIsOptimal(Claim):
 
     @staticmethod
     def _at_largest(d: int, b: int) -> float:
-        """With R² = d + 2 and ηR_b² = 1 the stationary covariance is ησ²/b I, to which fourth moments add R² − 1."""
+        """With R² = d + 2 and ηR_b² = 1 the stationary covariance is ησ²/b I, to which fourth moments add R² − 1.
+
+        So it is for features of variance one; another changes the unit of η alone.
+        """
         eta = b / (d + 2 + b - 1)
         return 1 + eta * (d + 1) / b
