@@ -16,6 +16,7 @@ from gradnoise.claims.judgement import Computed
 from gradnoise.claims.prediction import AtMost
 from gradnoise.claims.wu2020.problems import SIMULATED_STEP, WRONG_WEIGHTS, classes, simulated_problem, without_fourth_moment
 from gradnoise.simulations import least_squares
+from gradnoise.simulations.sampling import product_rule
 from gradnoise.theory.least_squares import FORMS, FiniteLeastSquares, LeastSquares, OnlineLeastSquares, WeightMoments
 from gradnoise.theory.sampling import Gaussian
 
@@ -65,6 +66,7 @@ class OneBoundForAll(Claim):
     n_steps = 6
     noise, gentle, start, all = "label noise alone", "label noise alone, small steps", "initial error alone", "all problems"
     misspecified = "risk / bound (two-term), bias and variance correlated"
+    radius, leverage, spectrum = "R² of normal features", "K of normal features, for the two-term bound", (1.7, 0.6, 0.2)
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
@@ -80,12 +82,15 @@ class OneBoundForAll(Claim):
                 ratios[self.gentle] = self._ratio(*label_noise_alone(form, 0.3), form)
             found |= {self._label(form, part): Computed(ratio, rounding=1e-9) for part, ratio in ratios.items()}
         found[self.misspecified] = Computed(self._ratio(*correlated(), "two-term"), rounding=1e-12)
+        found |= self._constants()
         return found | at_each(lambda B, b: self._paths(B, b, run), BATCHES, "B, b")
 
     def published(self) -> Predictions:
         bounds = {self._label(form, part): AtMost(1.0) for form in FORMS for part in self._parts(form)}
         misspecified = {self.misspecified: AtMost(1.0, tightness="not known to be attained")}
-        return {**bounds, **misspecified, **self._simulated(lambda B, b: self._risk(WeightMoments.minibatch(b)))}
+        a = LeastSquares(self.spectrum, [0.0] * len(self.spectrum), 1.0).assumptions()
+        constants = {self.radius: a.radius_squared, self.leverage: a.leverage}
+        return {**bounds, **misspecified, **constants, **self._simulated(lambda B, b: self._risk(WeightMoments.minibatch(b)))}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         for form in FORMS:
@@ -93,6 +98,7 @@ class OneBoundForAll(Claim):
                 yield f"3 % below the bound ({form}), {part}", {self._label(form, part): AtMost(0.97)}
             larger = self._bound(*label_noise_alone(form), form, B=16) / self._bound(*label_noise_alone(form), form)
             yield f"B for b in the constants ({form})", {self._label(form, self.noise): AtMost(larger)}
+        yield "d + 1 for d + 2, K of normal features", {self.leverage: len(self.spectrum) + 1}
         yield "one for two, m, in misspecified models too (two-term)", {self.misspecified: AtMost(0.5)}
         for name, weights in WRONG_WEIGHTS.items():
             yield name, self._simulated(lambda B, b, weights=weights: self._risk(weights(B, b)))
@@ -103,6 +109,14 @@ class OneBoundForAll(Claim):
             "the recursion without its fourth-moment term",
             self._simulated(lambda B, b: wrong.excess_risk(SIMULATED_STEP, b, self.n_steps)),
         )
+
+    def _constants(self) -> Quantities:
+        """Least constants of two assumptions for normal features, from their fourth moments by quadrature."""
+        law, variances = product_rule(dimension=len(self.spectrum)), np.array(self.spectrum)
+        z = law.vectors  # Σ^{−½}x
+        weights = {self.radius: (z**2) @ variances, self.leverage: (z**2).sum(axis=1)}
+        largest = {k: np.linalg.eigvalsh((z.T * (law.probabilities * w)) @ z)[-1] for k, w in weights.items()}
+        return {label: Computed(float(value), rounding=1e-12) for label, value in largest.items()}
 
     def _risk(self, weights: WeightMoments, step_size: float = SIMULATED_STEP) -> float:
         return simulated_problem().excess_risk(step_size, weights, self.n_steps)
