@@ -2,7 +2,7 @@
 
 The mutants are cosmic-ray's: another operator, another comparison, a number that is one off, a loop that does not run. Two
 referees are asked, the tests of what was changed, and `gradnoise verify` with the claims that use it and no tests. A mutant that
-both let pass, and that is not explained in survivors.json, is a hole.
+one of them lets pass, and that is not explained in survivors.json, is a hole.
 """
 
 from __future__ import annotations
@@ -195,7 +195,9 @@ def _verdicts(file: str) -> str | None:
     imported = _imported("gradnoise." + ".".join(file.removesuffix(".py").split("/")[:2]))
     using = [path for path in (ROOT / "claims").rglob("*.py") if re.search(imported, path.read_text(encoding="utf-8"))]
     modules = {"gradnoise." + str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".") for path in using}
-    ids = [id for id, claim in registry.all_claims().items() if type(claim).__module__ in modules]
+    claims = registry.all_claims()
+    # With the corrected statements, which are those that the theory computes where a paper errs.
+    ids = [id for id in registry.claim_ids() if type(claims[id.removesuffix(".corrected")]).__module__ in modules]
     return f"{sys.executable} -m gradnoise verify {' '.join(ids)} --sabotage --jobs 1" if ids else None
 
 

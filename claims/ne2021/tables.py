@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import scipy
+
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import Computed
 from gradnoise.claims.ne2021.enhancement import enhancement
@@ -28,21 +30,59 @@ class _Significance(Claim):
     passes: str
 
     def measure(self, run: Run) -> Quantities:
-        return holm(self.pairs, SIGNIFICANT)
+        tested = holm(self.pairs, SIGNIFICANT)
+        return {**tested, **{self._number(label): p for label, p in tested.items()}}
 
     def published(self) -> Predictions:
         return {label: Established(SIGNIFICANT) for label in self.pairs}
 
     def corrected(self) -> Predictions:
-        return {
+        verdicts = {
             label: Established(SIGNIFICANT) if label.startswith(self.established) else AtLeast(SIGNIFICANT, tightness="chosen")
             for label in self.pairs
         }
+        return {**verdicts, **self._numbers(_of_welch, _of_holm)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "the other way round", {self.passes: Established(SIGNIFICANT, against=True)}
         yield "established nowhere", {label: AtLeast(SIGNIFICANT) for label in self.pairs}
         yield f"{self.fails} too", {self.fails: AtMost(SIGNIFICANT)}
+        yield "Bonferroni's correction for Holm's", self._numbers(_of_welch, lambda p, others: len(others) * p)
+        yield "Student's test for Welch's", self._numbers(_of_student, _of_holm)
+
+    def _numbers(
+        self, test: Callable[[Printed, Printed], float], corrected: Callable[[float, list[float]], float]
+    ) -> Predictions:
+        """Numbers of p by a test and a correction that takes one of them, and all."""
+        alone = {label: test(*pair) for label, pair in self.pairs.items()}
+        return {self._number(label): min(1.0, corrected(p, list(alone.values()))) for label, p in alone.items()}
+
+    @staticmethod
+    def _number(label: str) -> str:
+        return f"{label}: p, corrected"
+
+
+def _of_welch(one: Printed, other: Printed) -> float:
+    u, v = one.variance_of_mean, other.variance_of_mean
+    freedom = (u + v) ** 2 / (u**2 / (one.n_runs - 1) + v**2 / (other.n_runs - 1))
+    return _two_sided((one.mean - other.mean) ** 2 / (u + v), freedom)
+
+
+def _of_student(one: Printed, other: Printed) -> float:
+    # With as many runs on either side, the statistic is the same.
+    return _two_sided(
+        (one.mean - other.mean) ** 2 / (one.variance_of_mean + other.variance_of_mean), one.n_runs + other.n_runs - 2
+    )
+
+
+def _two_sided(square: float, freedom: float) -> float:
+    """Probability that the square of Student's t is larger, an incomplete beta function."""
+    return float(scipy.special.betainc(freedom / 2, 0.5, freedom / (freedom + square)))
+
+
+def _of_holm(p: float, every: list[float]) -> float:
+    """Of all that are no larger, the largest product with the number of those that are no smaller."""
+    return max(one * sum(other >= one for other in every) for one in every if one <= p)
 
 
 @claim(

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim, computed, entries
-from gradnoise.claims.convergence import BATCH_SIZE, FEATURES, N_POINTS
+from gradnoise.claims.convergence import FEATURES, N_POINTS
+from gradnoise.claims.generic import at_each, generic_sizes
 from gradnoise.simulations.sampling import Outcomes, product_rule
 from gradnoise.theory import gradient_noise
 
 LABELS = np.array([1.0, -1.0, 1.0, 1.0, -1.0])  # of the points whose features are those of least squares
 ALGORITHM_STEP, N_STEPS = 0.1, 20
+#: N, the first of the points, and b.
+SIZES = generic_sizes((5, 2), (4, 3), (4, 1))
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,16 @@ MODELS = {
 }
 
 
-def weights_of_16(normals: np.ndarray) -> np.ndarray:
+def weights_of_16(normals: np.ndarray, batch_size: int) -> np.ndarray:
     """W of (16) from normals, along the last axis."""
-    return 1 / N_POINTS + (normals - normals.mean(axis=-1, keepdims=True)) / np.sqrt(BATCH_SIZE * N_POINTS)
+    n = normals.shape[-1]
+    return 1 / n + (normals - normals.mean(axis=-1, keepdims=True)) / np.sqrt(batch_size * n)
 
 
 def gradient(losses: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Gradient of the scalar 𝓛(θ)·W, by complex steps: exact to rounding."""
     steps = theta + 1e-30j * np.eye(len(theta))
-    return np.array([np.imag(losses(z) @ w) / 1e-30 for z in steps])
+    return np.array([np.imag(losses(z)[: len(w)] @ w) / 1e-30 for z in steps])
 
 
 @claim(
@@ -71,47 +75,63 @@ class RandomisedLossGivesTheNoise(Claim):
     """Twenty steps of the algorithm as printed, and the covariance of its gradient, on three losses."""
 
     def measure(self, run: Run) -> Quantities:
-        found = {}
-        rule = product_rule(dimension=N_POINTS)
-        for name, model in MODELS.items():
-            theta = model.start
-            for w in weights_of_16(self._normals()):
-                theta = theta - ALGORITHM_STEP * gradient(model.losses, theta, w)
-            found |= computed(f"{name}: θ after {N_STEPS} steps", theta)
-            noisy = np.array([gradient(model.losses, model.start, w) for w in weights_of_16(rule.vectors)])
-            found |= computed(f"{name}: Var", Outcomes(noisy, rule.probabilities).covariance())
-        return found
+        def of(n: int, b: int) -> Quantities:
+            found, rule = {}, product_rule(dimension=n)
+            for name, model in MODELS.items():
+                theta = model.start
+                for w in weights_of_16(self._normals(n), b):
+                    theta = theta - ALGORITHM_STEP * gradient(model.losses, theta, w)
+                found |= computed(f"{name}: θ after {N_STEPS} steps", theta)
+                noisy = np.array([gradient(model.losses, model.start, w) for w in weights_of_16(rule.vectors, b)])
+                found |= computed(f"{name}: Var", Outcomes(noisy, rule.probabilities).covariance())
+            return found
+
+        return at_each(of, SIZES, "N, b")
 
     def published(self) -> Predictions:
-        return {**self._paths(weights_of_16(self._normals())), **self._covariances(gradient_noise.sgd_covariance)}
+        return {**self._paths(weights_of_16), **self._covariances(gradient_noise.sgd_covariance)}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        normals = self._normals()
-        uncentred = 1 / N_POINTS + normals / np.sqrt(BATCH_SIZE * N_POINTS)
+        def uncentred(normals: np.ndarray, b: int) -> np.ndarray:
+            n = normals.shape[1]
+            return 1 / n + normals / np.sqrt(b * n)
+
+        def too_strong(normals: np.ndarray, b: int) -> np.ndarray:
+            n = normals.shape[1]
+            return 1 / n + np.sqrt(n) * (weights_of_16(normals, b) - 1 / n)
+
         fisher = self._covariances(lambda G, b: gradient_noise.fisher(G) / b)
         yield "W not centred", {**self._paths(uncentred), **fisher}
-        yield "W without 1/N", self._paths(weights_of_16(normals) - 1 / N_POINTS)
-        yield "1/√b for 1/√(bN)", self._paths(1 / N_POINTS + np.sqrt(N_POINTS) * (weights_of_16(normals) - 1 / N_POINTS))
+        yield "W without 1/N", self._paths(lambda normals, b: weights_of_16(normals, b) - 1 / normals.shape[1])
+        yield "1/√b for 1/√(bN)", self._paths(too_strong)
         yield "Σ for Σ/b", self._covariances(lambda G, b: gradient_noise.sgd_covariance(G, 1))
+        # Right by chance at N, b = 5, 2.
+        yield "2/(N−1) for 1/b", self._covariances(lambda G, b: gradient_noise.sgd_covariance(G, 1) * 2 / (G.shape[1] - 1))
         yield "without replacement", self._covariances(lambda G, b: gradient_noise.sgd_covariance(G, b, replacement=False))
 
     @staticmethod
-    def _normals() -> np.ndarray:
-        return np.random.default_rng(0).standard_normal((N_STEPS, N_POINTS))
+    def _normals(n: int) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((N_STEPS, n))
 
     @staticmethod
-    def _paths(all_weights: np.ndarray) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for name, model in MODELS.items():
-            theta = model.start
-            for w in all_weights:
-                theta = theta - ALGORITHM_STEP * model.gradients(theta) @ w
-            found |= entries(f"{name}: θ after {N_STEPS} steps", theta)
-        return found
+    def _paths(weights: Callable[[np.ndarray, int], np.ndarray]) -> Predictions:
+        def of(n: int, b: int) -> Predictions:
+            found: dict[str, float] = {}
+            for name, model in MODELS.items():
+                theta = model.start
+                for w in weights(RandomisedLossGivesTheNoise._normals(n), b):
+                    theta = theta - ALGORITHM_STEP * model.gradients(theta)[:, :n] @ w
+                found |= entries(f"{name}: θ after {N_STEPS} steps", theta)
+            return found
+
+        return at_each(of, SIZES, "N, b")
 
     @staticmethod
-    def _covariances(covariance: Callable[[np.ndarray, int], np.ndarray]) -> dict[str, float]:
-        found: dict[str, float] = {}
-        for name, model in MODELS.items():
-            found |= entries(f"{name}: Var", covariance(model.gradients(model.start), BATCH_SIZE))
-        return found
+    def _covariances(covariance: Callable[[np.ndarray, int], np.ndarray]) -> Predictions:
+        def of(n: int, b: int) -> Predictions:
+            found: dict[str, float] = {}
+            for name, model in MODELS.items():
+                found |= entries(f"{name}: Var", covariance(model.gradients(model.start)[:, :n], b))
+            return found
+
+        return at_each(of, SIZES, "N, b")

@@ -101,7 +101,7 @@ class BernoulliIsTheBestOfIndependent(Claim):
                 _product_law(sets, np.full(n, b / n)),
                 _product_law(sets, np.append(np.full(n - 1, b / (n - 1)), 0)),
             )
-            at_best = _product_law(sets, np.full(n, _best_probability(n, b)))
+            at_best = _product_law(sets, np.full(n, _nearest_probability(sets, b)))
             others = [_divergence(batches, _any_product_law(sets, b / n, generator)) for _ in range(run.n_instances)]
             repeated = outcomes(Minibatch(n, b)).vectors.max(axis=1) > 1.5 / b
             variation = np.abs(batches - one_less).sum() / np.abs(batches - bernoulli).sum()
@@ -164,6 +164,15 @@ def _transport(sets: np.ndarray, P: np.ndarray, Q: np.ndarray) -> float:
     columns = scipy.sparse.kron(np.ones((1, costs.shape[0])), scipy.sparse.eye(costs.shape[1]))
     found = scipy.optimize.linprog(costs.ravel(), A_eq=scipy.sparse.vstack([rows, columns]), b_eq=np.concatenate([P[batches], Q]))
     return float(found.fun)
+
+
+def _nearest_probability(sets: np.ndarray, b: int) -> float:
+    """The p whose subsets differ from batches in the fewest samples, by enumeration: in as many as their sizes differ by."""
+    missing, n = np.abs(sets.sum(axis=1) - b), sets.shape[1]
+    found = scipy.optimize.minimize_scalar(
+        lambda p: _product_law(sets, np.full(n, p)) @ missing, bounds=(0, 1), method="bounded", options={"xatol": 1e-9}
+    )
+    return float(found.x)
 
 
 def _binomial(n: int, p: float) -> np.ndarray:
