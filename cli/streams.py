@@ -100,8 +100,8 @@ def readable(text: str, encoding: str) -> str:
     --------
     >>> readable("E‖ε‖² = Tr(HΣ) ± 10⁻³", "ascii")
     'E||epsilon||^2 = Tr(H Sigma) +/- 10^-3'
-    >>> readable("½ Σ", "latin-1"), readable("½ Σ", "utf-8")
-    ('½ Sigma', '½ Σ')
+    >>> readable("½ Σ", "latin-1"), readable("½ Σ", "utf-8"), readable("Lévy", "ascii")
+    ('½ Sigma', '½ Σ', 'Levy')
     """
     codecs.register_error(_HANDLER, _spell)
     return text.encode(encoding, _HANDLER).decode(encoding)
@@ -132,6 +132,8 @@ def _ascii(character: str) -> str:
         return character
     if character in _WORDS:
         return _WORDS[character]
+    if unicodedata.combining(character):  # an accent, whose letter stands before it
+        return ""
     if "\ud800" <= character <= "\udfff":  # a byte of a file's name that is no text
         return f"\\x{ord(character) & 0xFF:02x}"
     name = unicodedata.name(character, "")

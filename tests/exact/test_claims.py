@@ -410,14 +410,13 @@ def test_a_correction_that_raises_leaves_the_verdict_on_what_was_published(monke
 
 
 def test_a_twin_that_raises_is_an_error_and_not_refuted(monkeypatch):
-    monkeypatch.setattr(
-        CLAIMS["zhu2019.trace-norm"], "sabotaged", lambda: iter([("of a quantity that is not", {"nothing": 1.0})])
-    )
+    no_test = dict.fromkeys(CLAIMS["zhu2019.trace-norm"].published(), Established(0.05))
+    monkeypatch.setattr(CLAIMS["zhu2019.trace-norm"], "sabotaged", lambda: iter([("that it is established", no_test)]))
     (entry,) = registry.verify("zhu2019.trace-norm", sabotage=True).entries
     (twin,) = entry.sabotaged
     assert (entry.verdict, twin.verdict, entry.as_expected) == ("holds", "error", False)
-    assert twin.error is not None and twin.error.type == "KeyError"
-    assert entry.to_dict()["sabotaged"][0]["error"]["type"] == "KeyError"
+    assert twin.error is not None and twin.error.type == "TypeError"
+    assert entry.to_dict()["sabotaged"][0]["error"]["type"] == "TypeError"
 
 
 def test_an_interruption_is_no_error_of_the_claim(monkeypatch):

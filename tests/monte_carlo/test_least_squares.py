@@ -98,7 +98,7 @@ def test_a_curve_is_saved_and_drawn(tmp_path):
         ({"noise": 4}, TypeError, "noise must be a SamplingNoise"),
         ({"step_size": 2.0}, ValueError, "step_size must be below 0.8673"),
         ({"step_size": 0.0}, ValueError, "step_size must be > 0"),
-        ({"n_steps": -1}, ValueError, "n_steps must be >= 0"),
+        ({"n_steps": -1}, ValueError, "n_steps must be between 0 and"),
         ({"n_steps": 1.5}, TypeError, "n_steps must be an integer"),
         ({"n_replicates": 0}, ValueError, "n_replicates must be between 1 and"),
         ({"rng": "seed"}, TypeError, "rng must be"),
