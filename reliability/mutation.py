@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmic_ray.commands.init import init
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.testing import run_tests
-from cosmic_ray.work_db import WorkDB, use_db
-from cosmic_ray.work_item import MutationSpec, TestOutcome
+from cosmic_ray.commands.init import init  # pyright: ignore[reportMissingImports]
+from cosmic_ray.mutating import mutate_and_test  # pyright: ignore[reportMissingImports]
+from cosmic_ray.testing import run_tests  # pyright: ignore[reportMissingImports]
+from cosmic_ray.work_db import WorkDB, use_db  # pyright: ignore[reportMissingImports]
+from cosmic_ray.work_item import MutationSpec, TestOutcome  # pyright: ignore[reportMissingImports]
 from joblib import Parallel, delayed
 from page import RESULTS, ROOT, keep
 

@@ -10,6 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from gradnoise.claims import registry
+from gradnoise.claims.prediction import number
 from gradnoise.cli.main import app
 
 ENTRY = "from gradnoise.cli.main import main; main()"
@@ -45,7 +46,7 @@ def test_an_unexpected_verdict_exits_with_one(monkeypatch):
 
 def test_a_twin_that_is_not_refuted_exits_with_one_under_sabotage_only(monkeypatch):
     claim = registry.all_claims()["zhu2019.trace-norm"]
-    hardly_wrong = {label: (1 + 1e-13) * float(p) for label, p in claim.published().items()}  # less than rounding
+    hardly_wrong = {label: (1 + 1e-13) * number(p) for label, p in claim.published().items()}  # less than rounding
     monkeypatch.setattr(claim, "sabotaged", lambda: iter([("no twin at all", hardly_wrong)]))
     assert run("verify", "zhu2019.trace-norm").exit_code == 0
     assert run("verify", "zhu2019.trace-norm", "--sabotage").exit_code == 1
