@@ -320,8 +320,12 @@ def both_ways(of: Callable[[str, bool], Mapping[str, Labelled]]) -> dict[str, La
     >>> both_ways(lambda way, replacement: {f"{way}: variance": 1.0 if replacement else 0.75})
     {'with: variance': 1.0, 'without: variance': 0.75}
     """
-    found = [as_function(of, "of")("with", True), of("without", False)]
-    for one in found:
-        if not isinstance(one, Mapping):
-            raise TypeError(f"of must return a mapping of what it labels, got {shown(one)}")
-    return {**found[0], **found[1]}
+    as_function(of, "of")
+    return {**as_labelled(of("with", True)), **as_labelled(of("without", False))}
+
+
+def as_labelled(found: Mapping[str, Labelled]) -> Mapping[str, Labelled]:
+    """Return what a function `of` found, if that is a mapping."""
+    if not isinstance(found, Mapping):
+        raise TypeError(f"of must return a mapping of what it labels, got {shown(found)}")
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, PValue, Quantity, as_quantity, interval
 from gradnoise.claims.power import detectable_error
-from gradnoise.claims.prediction import TIGHTNESS, AtLeast, AtMost, Prediction, number, relation
+from gradnoise.claims.prediction import ATTAINED, NOT_KNOWN, AtLeast, AtMost, Prediction, number, relation
 from gradnoise.simulations.ensemble import finite
 from gradnoise.theory._validation import as_instance, as_real, as_text
 
@@ -91,7 +91,7 @@ class Component:
     @property
     def not_known_to_be_sharp(self) -> bool:
         """Whether it keeps a bound that no known instance attains."""
-        return self.tightness == TIGHTNESS[1]
+        return self.tightness == NOT_KNOWN
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Entry:
     @property
     def detectable_error(self) -> float | None:
         """Relative error that each of its predictions would be refuted for; bounds that nothing attains are not asked."""
-        asked = [c.detectable_error for c in self.components if c.tightness in (None, TIGHTNESS[0])]
+        asked = [c.detectable_error for c in self.components if c.tightness in (None, ATTAINED)]
         return max((error for error in asked if error is not None), default=None)
 
     @property

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 
+from gradnoise.claims.claim import Labelled, as_labelled
 from gradnoise.theory._validation import as_count, as_function, as_iterable, as_real, as_text, shown
 
 __all__ = ["SIZES", "STRENGTHS", "at_each", "generic_sizes", "generic_strengths"]
-
-Labelled = TypeVar("Labelled")
 
 #: Coefficients of a relation that count as small; the constant beside them is any.
 _SMALL = 2
@@ -135,10 +133,8 @@ def at_each(
     chosen = SIZES if sizes is None else generic_sizes(*as_iterable(sizes, "sizes", "several sizes"))
     names, found = as_text(names, "names"), {}
     for one in chosen:
-        labelled = of(*one)
-        if not isinstance(labelled, Mapping):
-            raise TypeError(f"of must return a mapping of what it labels, got {shown(labelled)}")
-        found |= {f"{label} at {names} = {', '.join(map(str, one))}": value for label, value in labelled.items()}
+        at = f"at {names} = {', '.join(map(str, one))}"
+        found |= {f"{label} {at}": value for label, value in as_labelled(of(*one)).items()}
     return found
 
 

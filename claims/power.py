@@ -10,7 +10,7 @@ import scipy
 
 from gradnoise.claims.claim import Claim, Predictions
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Quantity, judge
-from gradnoise.claims.prediction import TIGHTNESS, AtLeast, AtMost, Established, Prediction, number, relation
+from gradnoise.claims.prediction import ATTAINED, AtLeast, AtMost, Established, Prediction, number, relation
 from gradnoise.theory._validation import as_instance
 
 __all__ = ["NEAR", "check", "detectable_error", "weaknesses"]
@@ -19,7 +19,6 @@ __all__ = ["NEAR", "check", "detectable_error", "weaknesses"]
 NEAR = 0.05
 
 _POWER = 0.99
-_ATTAINED = TIGHTNESS[0]
 
 
 def check(subject: Claim) -> None:
@@ -85,7 +84,7 @@ def weaknesses(subject: Claim) -> Iterator[str]:
             if all(label in statement and _same(p, statement[label]) for label, p in twin.items()):
                 yield f"twin {name!r} says what is {said}"
     for label, bound in (corrected or published).items():
-        if isinstance(bound, AtLeast | AtMost) and bound.tightness == _ATTAINED and not _proved_sharp(label, bound, twins):
+        if isinstance(bound, AtLeast | AtMost) and bound.tightness == ATTAINED and not _proved_sharp(label, bound, twins):
             yield f"no twin is a little tighter than {label} {relation(bound)} {bound.bound:g}, which is said to be attained"
 
 

@@ -12,7 +12,7 @@ __all__ = ["TIGHTNESS", "Absolute", "AtLeast", "AtMost", "Established", "Margin"
 
 #: What is known of a bound: an instance attains it, so that one a little tighter is refuted; none is known that does; or it is
 #: no constant of a paper, but where we draw the line in "far", "small" or "grows".
-TIGHTNESS = ("attained", "not known to be attained", "chosen")
+ATTAINED, NOT_KNOWN, CHOSEN = TIGHTNESS = ("attained", "not known to be attained", "chosen")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Bound:
     sign: ClassVar[str]
 
     bound: float
-    tightness: str = field(default=TIGHTNESS[0], kw_only=True)
+    tightness: str = field(default=ATTAINED, kw_only=True)
 
     def __post_init__(self) -> None:
         set_fields(self, bound=as_bound(self.bound, "bound"), tightness=as_choice(self.tightness, "tightness", TIGHTNESS))
@@ -103,7 +103,7 @@ class Established(AtMost):
     'refuted'
     """
 
-    tightness: str = field(default=TIGHTNESS[2], init=False, repr=False)
+    tightness: str = field(default=CHOSEN, init=False, repr=False)
     against: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import scipy
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import Computed
-from gradnoise.claims.prediction import Absolute, AtLeast, Margin
+from gradnoise.claims.prediction import Absolute, AtLeast, Margin, number
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.sde import Coupling, Problem, final_points
 from gradnoise.simulations.statistics import Proportion
@@ -97,7 +97,7 @@ class NoisePrefersQuiet(Claim):
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         right = self._predicted(_drift)
         yield "both alike", {label: 0.5 if "P(quiet)" in label else 0.0 for label in right}
-        yield "the other one", {label: 1 - float(p) for label, p in right.items() if "P(quiet)" in label}  # type: ignore[arg-type]
+        yield "the other one", {label: 1 - number(p) for label, p in right.items() if "P(quiet)" in label}
         yield "Σ^{−1/2} for Σ⁻¹ (Stratonovich)", self._predicted(lambda bump: _with_extra_force(bump, 0.25))
         yield "without Σ⁻¹", self._predicted(lambda bump: _with_extra_force(bump, 0.5))
         yield "the prefactor alone", self._ratios(_prefactor)
