@@ -10,7 +10,7 @@ import numpy as np
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.entry import ERROR, Component, Entry, Failure, Twin
 from gradnoise.claims.judgement import Computed, Judgement, combine, judge
-from gradnoise.claims.power import check
+from gradnoise.claims.power import checked_twins
 from gradnoise.simulations.ensemble import without_bars
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import find_sample_size
@@ -83,9 +83,7 @@ class Measured:
     @classmethod
     def by(cls, subject: Claim, plan: Budget, stream: Stream, sabotage: bool) -> Measured:
         """Measure a claim."""
-        twins = list(subject.sabotaged()) if sabotage else []
-        if sabotage:
-            check(subject)
+        twins = checked_twins(subject) if sabotage else []
         margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
         with without_bars():
             return cls(measure(subject, plan, stream, margins), margins, twins)

@@ -180,10 +180,8 @@ class Claim(ABC):
         return Relative(0.01)
 
     def margins(self) -> dict[str, float]:
-        """Margin of each predicted quantity, fixed by the published prediction; by the next one where that is silent."""
-        predictions: dict[str, Prediction] = {**self.published()}
-        for others in (self.corrected(), *(twin for _, twin in self.sabotaged())):
-            predictions = {**others, **predictions}
+        """Margin of each predicted quantity, fixed by the published prediction; by the correct one where that is silent."""
+        predictions = {**self.corrected(), **self.published()}
         by_label = {label: (self.margin(label), p) for label, p in predictions.items()}
         return {label: margin.of(p) for label, (margin, p) in by_label.items() if margin is not None}
 

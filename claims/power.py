@@ -13,20 +13,26 @@ from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Quantity, judge
 from gradnoise.claims.prediction import ATTAINED, AtLeast, AtMost, Established, Prediction, number, relation
 from gradnoise.theory._validation import as_instance
 
-__all__ = ["NEAR", "check", "detectable_error", "weaknesses"]
+__all__ = ["NEAR", "checked_twins", "detectable_error", "weaknesses"]
 
 #: How much tighter than an attained bound its twin may be, in units of the bound; of a bound of zero in those of the quantity.
 NEAR = 0.05
 
+Twins = list[tuple[str, Predictions]]
+
 _POWER = 0.99
 
 
-def check(subject: Claim) -> None:
-    """Refuse a claim that a wrong formula could pass unnoticed.
+def checked_twins(subject: Claim) -> Twins:
+    """Return the sabotaged twins of a claim, or refuse one that a wrong formula could pass unnoticed.
 
     Parameters
     ----------
     subject : Claim
+
+    Returns
+    -------
+    list of (str, Predictions)
 
     Raises
     ------
@@ -36,11 +42,13 @@ def check(subject: Claim) -> None:
     Examples
     --------
     >>> from gradnoise.claims.registry import all_claims
-    >>> check(all_claims()["zhu2019.trace-norm"]) is None
-    True
+    >>> [name for name, _ in checked_twins(all_claims()["zhu2019.trace-norm"])]
+    ['largest eigenvalue', 'Frobenius norm']
     """
-    if found := list(weaknesses(subject)):
+    twins = list(as_instance(subject, "subject", Claim).sabotaged())
+    if found := list(_weaknesses(subject, twins)):
         raise ValueError(f"{subject.id} must have twins that tell right from wrong: {'; '.join(found)}")
+    return twins
 
 
 def weaknesses(subject: Claim) -> Iterator[str]:
@@ -73,9 +81,11 @@ def weaknesses(subject: Claim) -> Iterator[str]:
     twin 'from 2 on' judges 'smallest', of which no statement speaks
     no twin is a little tighter than largest <= 6, which is said to be attained
     """
-    as_instance(subject, "subject", Claim)
+    return _weaknesses(subject, list(as_instance(subject, "subject", Claim).sabotaged()))
+
+
+def _weaknesses(subject: Claim, twins: Twins) -> Iterator[str]:
     published, corrected = subject.published(), subject.corrected()
-    twins = list(subject.sabotaged())
     for name, twin in twins:
         for label in twin:
             if label not in published and label not in corrected:
@@ -159,7 +169,7 @@ def _same(one: Prediction, other: Prediction) -> bool:
     return same and getattr(one, "against", None) == getattr(other, "against", None)
 
 
-def _proved_sharp(label: str, bound: AtLeast | AtMost, twins: list[tuple[str, Predictions]]) -> bool:
+def _proved_sharp(label: str, bound: AtLeast | AtMost, twins: Twins) -> bool:
     near = NEAR * (abs(bound.bound) or 1.0)
     for _, twin in twins:
         other = twin.get(label)

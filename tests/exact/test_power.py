@@ -14,7 +14,7 @@ from gradnoise.claims import registry
 from gradnoise.claims.claim import Claim
 from gradnoise.claims.generic import SIZES, STRENGTHS, generic_sizes, generic_strengths
 from gradnoise.claims.judgement import Computed, judge
-from gradnoise.claims.power import check, detectable_error, weaknesses
+from gradnoise.claims.power import checked_twins, detectable_error, weaknesses
 from gradnoise.claims.prediction import AtLeast, AtMost, Established
 from gradnoise.simulations.statistics import Proportion
 
@@ -68,10 +68,10 @@ def made(published, twins, corrected=None):
 def test_twins_that_prove_nothing_and_bounds_that_nothing_attains_are_refused(published, corrected, twins, found):
     subject = made(published, twins, corrected)
     if found is None:
-        check(subject)
+        assert checked_twins(subject) == list(twins.items())
     else:
         with pytest.raises(ValueError, match="made must have twins that tell right from wrong") as error:
-            check(subject)
+            checked_twins(subject)
         assert found in str(error.value)
 
 
