@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradnoise.claims.entry import Entry, Failure, summary
-from gradnoise.claims.judgement import REFUTED
+from gradnoise.claims.judgement import HOLDS, REFUTED
 from gradnoise.simulations.ensemble import JsonResult, replacing
 
 __all__ = ["Report"]
@@ -112,7 +112,8 @@ class Report(JsonResult):
             notices = "–" if e.detectable_error is None else f"{e.detectable_error:.1g}"
             cells = (f"`{e.id}`", said, *summary(e), verdict, e.expected or "–", notices)
             lines.append("| " + " | ".join(cells) + " |")
-        lines += list(_notes(self.entries))
+        if notes := list(_notes(self.entries)):
+            lines += ["", "What could be wrong unnoticed:", "", *notes]
         twins = [t for e in self.entries for t in e.sabotaged]
         if self.sabotage:
             refuted = sum(t.verdict == REFUTED for t in twins)
@@ -152,13 +153,13 @@ class Report(JsonResult):
 
 
 def _notes(entries: Iterable[Entry]) -> Iterator[str]:
-    """What a reader should know of bounds that nothing attains, and of claims that notice large errors alone."""
+    """What a reader should know of bounds that hold and that nothing attains, and of claims that notice large errors alone."""
     for e in entries:
         for c in e.components:
-            if c.not_known_to_be_sharp and c.predicted:
-                yield from ("", f"`{e.id}`: {c.label} is not known to be sharp; worst ratio {c.estimate / c.predicted:.3g}.")
+            if e.verdict == HOLDS and c.not_known_to_be_sharp and c.predicted:
+                yield f"- `{e.id}`, {c.label}: the bound is not known to be sharp; worst ratio {c.estimate / c.predicted:.3g}"
         if e.insensitive_because:
-            yield from ("", f"`{e.id}`: {e.insensitive_because}")
+            yield f"- `{e.id}`: {e.insensitive_because.removesuffix('.')}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ They catch twins that prove nothing and pass for proof, bounds said to be attain
 is not detected, and sizes at which a wrong formula is right.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -12,6 +13,7 @@ import pytest
 
 from gradnoise.claims import registry
 from gradnoise.claims.claim import Claim
+from gradnoise.claims.entry import Component
 from gradnoise.claims.generic import SIZES, STRENGTHS, generic_sizes, generic_strengths
 from gradnoise.claims.judgement import Computed, judge
 from gradnoise.claims.power import checked_twins, detectable_error, weaknesses
@@ -73,6 +75,23 @@ def test_twins_that_prove_nothing_and_bounds_that_nothing_attains_are_refused(pu
         with pytest.raises(ValueError, match="made must have twins that tell right from wrong") as error:
             checked_twins(subject)
         assert found in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "tightness", "verdict", "told"),
+    [
+        (1.5, "not known to be attained", "holds", True),
+        (1.5, "attained", "holds", False),
+        (2.5, "not known to be attained", "refuted", False),  # a bound that is wrong is no question of sharpness
+    ],
+)
+def test_the_report_tells_which_bounds_hold_that_nothing_attains(value, tightness, verdict, told):
+    (entry,) = registry.verify("zhu2019.trace-norm").entries
+    component = Component.of("size", Computed(value), AtMost(2.0, tightness=tightness), None, 0.999)
+    entry = dataclasses.replace(entry, verdict=verdict, components=(component,))
+    text = registry.report_of([entry], seed=1, budget="quick", sabotage=False).to_markdown()
+    assert ("- `zhu2019.trace-norm`, size: the bound is not known to be sharp; worst ratio 0.75" in text) == told
+    assert ("What could be wrong unnoticed" in text) == told
 
 
 @pytest.mark.parametrize("id", ALL)
