@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from counts import ERROR, HAS_TORCH, LEVELS, REFUSED, SEED, TRIALS, Cell, count, every_case
+from counts import ERROR, HAS_TORCH, LEVELS, REFUSED, SEED, TRIALS, Cell, by_size, count, every_case, in_per_cent
 from joblib import Parallel
 from page import RESULTS, keep
 
@@ -59,16 +59,8 @@ def _beside(cells: list[Cell]) -> list[Cell]:
 
 def table(cells: Iterable[Cell], level: float) -> str:
     """Markdown, a row for each interval and law, a column for each n."""
-    rows: dict[tuple[str, str], dict[int, str]] = {}
-    for cell in cells:
-        if cell.level == level:
-            rows.setdefault((cell.interval, cell.law), {})[cell.n] = _shown(cell)
-    sizes = sorted({n for row in rows.values() for n in row})
-    heading = " | ".join(f"n = {n:,}" for n in sizes)
-    lines = [f"At {100 * level:g} %:", "", f"| interval | law | {heading} |", "|---" * (2 + len(sizes)) + "|"]
-    for (interval, law), row in rows.items():
-        lines.append(f"| {interval} | {law} | {' | '.join(row.get(n, '') for n in sizes)} |")
-    return "\n".join(lines)
+    chosen = [cell for cell in cells if cell.level == level]
+    return by_size(level, "interval", [(cell.interval, cell.law, cell.n, _shown(cell)) for cell in chosen])
 
 
 def _shown(cell: Cell) -> str:
@@ -97,8 +89,7 @@ most often in {worst}.
 
 def _most_refuted(cells: list[Cell]) -> str:
     cell = max(cells, key=lambda cell: Proportion(cell.refuted, cell.trials).interval(0.95)[0])
-    low, high = (100 * end for end in Proportion(cell.refuted, cell.trials).interval(0.95))
-    rate = f"{100 * cell.refuted / cell.trials:.2g} % ({low:.2g} to {high:.2g})"
+    rate = in_per_cent(Proportion(cell.refuted, cell.trials))
     return f"{rate} of samples at {100 * cell.level:g} % ({cell.interval}, {cell.law}, n = {cell.n:,})"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from gradnoise.claims.judgement import REFUTED, judge
 from gradnoise.simulations.statistics import Proportion
 
-__all__ = ["ERROR", "HAS_TORCH", "LEVELS", "REFUSED", "SEED", "TRIALS", "Cell", "count", "every_case"]
+__all__ = ["ERROR", "HAS_TORCH", "LEVELS", "REFUSED", "SEED", "TRIALS", "Cell", "by_size", "count", "every_case", "in_per_cent"]
 
 LEVELS = (0.95, 0.999)
 SEED, TRIALS = 17, 2_000
@@ -34,6 +35,24 @@ _SLOW = {  # takes a fraction of the samples
     "tail index, n directions": 8,
     "noise scale": 8,
 }
+
+
+def by_size(level: float, what: str, cells: Iterable[tuple[str, str, int, str]]) -> str:
+    """Markdown of texts of a level: a row for each name and law, under the heading `what`, and a column for each n."""
+    rows: dict[tuple[str, str], dict[int, str]] = {}
+    for name, law, n, text in cells:
+        rows.setdefault((name, law), {})[n] = text
+    sizes = sorted({n for row in rows.values() for n in row})
+    heading = " | ".join(f"n = {n:,}" for n in sizes)
+    lines = [f"At {100 * level:g} %:", "", f"| {what} | law | {heading} |", "|---" * (2 + len(sizes)) + "|"]
+    lines += [f"| {name} | {law} | {' | '.join(row.get(n, '') for n in sizes)} |" for (name, law), row in rows.items()]
+    return "\n".join(lines)
+
+
+def in_per_cent(share: Proportion) -> str:
+    """A share with its interval at 95 %."""
+    low, high = (100 * end for end in share.interval(0.95))
+    return f"{100 * share.value:.2g} % ({low:.2g} to {high:.2g})"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 import calibrated
 import numpy as np
 from calibrated import Case
-from counts import ERROR, LEVELS
+from counts import ERROR, LEVELS, by_size, in_per_cent
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from page import keep
@@ -145,29 +145,24 @@ allows, beyond the error of the count at {100 * ERROR:g} %. Most often they were
 
 
 def _worst(cells: list[Cell]) -> str:
-    def lowest(cell: Cell) -> float:
-        return Proportion(max(cell.alarms, cell.passes), cell.trials).interval(0.95)[0]
+    def wrong(cell: Cell) -> Proportion:
+        return Proportion(max(cell.alarms, cell.passes), cell.trials)
 
-    cell = max(cells, key=lowest)
-    wrong = max(cell.alarms, cell.passes)
-    low, high = (100 * end for end in Proportion(wrong, cell.trials).interval(0.95))
-    rate = f"{100 * wrong / cell.trials:.2g} % ({low:.2g} to {high:.2g})"
-    return f"{rate} of samples at {100 * cell.level:g} % ({cell.quantity}, {cell.law}, n = {cell.n:,})"
+    cell = max(cells, key=lambda cell: wrong(cell).interval(0.95)[0])
+    return f"{in_per_cent(wrong(cell))} of samples at {100 * cell.level:g} % ({cell.quantity}, {cell.law}, n = {cell.n:,})"
 
 
 def table(cells: list[Cell], level: float) -> str:
     """Markdown, a row for each quantity and law, a column for each n."""
-    rows: dict[tuple[str, str], dict[int, str]] = {}
-    for cell in cells:
-        if cell.level == level:
-            mark, digits = "**" if cell.fails else "", 1 if level < 0.99 else 2
-            alarms, passes = (f"{100 * k / cell.trials:.{digits}f}" for k in (cell.alarms, cell.passes))
-            text = f"{mark}{alarms}, {passes}{mark} ({100 * cell.decided / cell.trials:.0f})"
-            rows.setdefault((cell.quantity, cell.law), {})[cell.n] = text
-    heading = " | ".join(f"n = {n:,}" for n in SIZES)
-    lines = [f"At {100 * level:g} %:", "", f"| quantity | law | {heading} |", "|---" * (2 + len(SIZES)) + "|"]
-    lines += [f"| {quantity} | {law} | {' | '.join(row[n] for n in SIZES)} |" for (quantity, law), row in rows.items()]
-    return "\n".join(lines)
+    chosen = [cell for cell in cells if cell.level == level]
+    return by_size(level, "quantity", [(cell.quantity, cell.law, cell.n, _shown(cell)) for cell in chosen])
+
+
+def _shown(cell: Cell) -> str:
+    """False alarms and false passes, in per cent, and in how many of a hundred the truth was decided."""
+    mark, digits = "**" if cell.fails else "", 1 if cell.level < 0.99 else 2
+    alarms, passes = (f"{100 * k / cell.trials:.{digits}f}" for k in (cell.alarms, cell.passes))
+    return f"{mark}{alarms}, {passes}{mark} ({100 * cell.decided / cell.trials:.0f})"
 
 
 if __name__ == "__main__":
