@@ -154,7 +154,10 @@ class BlockStore:
         TypeError
             If it is no block, a tuple of arrays of numbers.
         """
-        path, block = self._path(index, size), as_block(block, "block must be")
+        self._write(index, size, as_block(block, "block must be"))
+
+    def _write(self, index: int, size: int, block: Block) -> None:
+        path = self._path(index, size)
         try:
             if path.exists() and not path.is_file():
                 raise FileExistsError(errno.EEXIST, "what is there is no file", os.fspath(path))
@@ -171,7 +174,7 @@ class BlockStore:
             if not os.access(self.folder, os.W_OK):  # as on a read-only disk, of which all that is there can be read
                 raise self._unwritable(index, "the folder cannot be written")
             block = as_block(compute(), "compute must return")
-            self.save(index, size, block)
+            self._write(index, size, block)
         return block
 
     def _path(self, index: int, size: int) -> Path:
