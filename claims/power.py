@@ -59,9 +59,9 @@ def weaknesses(subject: Claim) -> Iterator[str]:
     subject : Claim
         Is not measured.
 
-    Yields
-    ------
-    str
+    Returns
+    -------
+    iterator of str
         A twin that speaks of a quantity of which no statement does, or that says what a statement says; an attained bound
         without a twin that is a little tighter.
 
