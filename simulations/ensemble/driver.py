@@ -7,9 +7,14 @@ a larger ensemble are those of a smaller one.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,7 +38,8 @@ BLOCK_SIZE = 4096
 #: Most paths of an ensemble: their number is exact as a float up to here.
 MOST_PATHS = 2**53
 
-_WINDOW = 16  # blocks for each worker between two pauses: long enough for the pause not to matter
+_WINDOW = 16  # tasks for each worker between two pauses: long enough for the pause not to matter
+_SECONDS, _BYTES = 0.02, 2**21  # of a task, at most where it is more than one block: joblib looks for results every 0.01 s
 
 
 def run(
@@ -109,12 +115,13 @@ def run(
     workers, progress = as_workers(n_jobs), as_progress(progress)
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
-    sizes = _sizes(n_paths, block_size)
-    tasks = (delayed(_compute)(kernel, params, size, stream, index, blocks) for index, size in enumerate(sizes))
-    results = _in_order(tasks, workers, store)
-    if reduce is concatenate:
-        results = _fitting(results, n_paths, block_size)
-    with reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report:
+    compute = functools.partial(_compute, kernel, params, stream, blocks)
+    in_order = _in_order(compute, enumerate(_sizes(n_paths, block_size)), workers, store)
+    results = _fitting(in_order, n_paths, block_size) if reduce is concatenate else in_order
+    with (
+        _closed_in_silence(in_order),
+        reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report,
+    ):
         return reduce(_reported(results, _sizes(n_paths, block_size), report))
 
 
@@ -170,27 +177,58 @@ def _sizes(n_paths: int, block_size: int) -> Iterator[int]:
     return (min(block_size, n_paths - start) for start in range(0, n_paths, block_size))
 
 
-def _in_order(tasks: Iterator[Any], workers: Any, store: str | os.PathLike[str] | None) -> Iterator[Any]:
-    """Results in the order of the tasks, which run in windows, so that a slow reduction does not let results pile up.
+def _in_order(
+    compute: Callable[[int, int], Block], blocks: Iterator[tuple[int, int]], workers: Any, store: str | os.PathLike[str] | None
+) -> Generator[Block]:
+    """Results of blocks in their order, which run in windows, so that a slow reduction does not let results pile up.
 
-    A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait.
+    A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait. Blocks that
+    take less than joblib needs to hand them out are computed several at a time; how many changes no number.
     """
     with (
         Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel,
         watched(parallel, store),
     ):
-        window = _WINDOW * max(effective_n_jobs(workers), 1)
-        while batch := list(itertools.islice(tasks, window)):
-            yield from parallel(batch)  # type: ignore[misc]
+        n_workers, together = max(effective_n_jobs(workers), 1), 1
+        while window := list(itertools.islice(blocks, _WINDOW * n_workers * together)):
+            parts = [window[first : first + together] for first in range(0, len(window), together)]
+            seconds, n_bytes = 0.0, 0
+            for results, took in parallel(delayed(_timed)(compute, part) for part in parts):  # type: ignore[union-attr]
+                seconds += took
+                n_bytes += sum(array.nbytes for result in results for array in result)
+                yield from results
+            most = min(_SECONDS * len(window) / max(seconds, _SECONDS), _BYTES * len(window) / max(n_bytes, _BYTES))
+            together = 1 if n_workers == 1 else max(int(min(most, 4 * together)), 1)
+
+
+def _timed(compute: Callable[[int, int], Block], blocks: list[tuple[int, int]]) -> tuple[list[Block], float]:
+    """Results of some blocks, and the seconds that they took."""
+    started = time.perf_counter()
+    return [compute(index, size) for index, size in blocks], time.perf_counter() - started
 
 
 def _compute(
-    kernel: Callable[..., Block], params: tuple[Any, ...], size: int, stream: Stream, index: int, blocks: BlockStore | None
+    kernel: Callable[..., Block], params: tuple[Any, ...], stream: Stream, blocks: BlockStore | None, index: int, size: int
 ) -> Block:
     def compute() -> Block:
         return as_block(kernel(size, stream.generator(index), *params))
 
     return compute() if blocks is None else blocks.kept(index, size, compute)
+
+
+@contextlib.contextmanager
+def _closed_in_silence(results: Generator[Block]) -> Iterator[None]:
+    """Context that ends a run at once where its reduction does not want the rest: when the interpreter ends, it is too late.
+
+    Joblib would warn that results are not used. Where the reduction raised, that says why.
+    """
+    try:
+        yield
+    finally:
+        if inspect.getgeneratorstate(results) == inspect.GEN_SUSPENDED:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*the input task iterator", category=UserWarning)
+                results.close()
 
 
 def _fitting(results: Iterator[Block], n_paths: int, block_size: int) -> Iterator[Block]:

@@ -11,6 +11,7 @@ __all__ = ["check_fits"]
 
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNKNOWN = 2**34  # bytes, where the system does not say
+_ALWAYS_FITS = 2**20  # bytes; to ask the system takes as long as some blocks do
 _LARGEST = 10**100  # bytes; more than any three counts make, and a float
 
 
@@ -41,6 +42,8 @@ def check_fits(n_bytes: int, what: str) -> None:
     ValueError: n_paths = 1000000000000000000 makes results of 7450580596.9 GiB, allowed are ... GiB, half of the memory
     """
     n_bytes, what = as_count(n_bytes, "n_bytes", at_least=0, at_most=_LARGEST), as_text(what, "what")
+    if n_bytes <= _ALWAYS_FITS:
+        return
     allowed = _memory() // 2
     if n_bytes > allowed:
         raise ValueError(f"{what} of {n_bytes / 2**30:.1f} GiB, allowed are {allowed / 2**30:.1f} GiB, half of the memory")

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import warnings
 import weakref
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ import numpy as np
 import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, sampling, toy
+from gradnoise.simulations.ensemble import driver
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.sampling import GaussianMinibatch
 
@@ -239,9 +241,46 @@ def test_streaming_reduction_never_holds_all_blocks(n_jobs):
             time.sleep(0.005)
             alive.append(sum(r() is not None for r in references))
 
-    ensemble.run(tracked, (references,), 80, rng=7, reduce=reduce, n_jobs=n_jobs, block_size=1)
+    size = 2**18  # two megabytes: several of them are not computed at a time
+    ensemble.run(tracked, (references,), 80 * size, rng=7, reduce=reduce, n_jobs=n_jobs, block_size=size)
     assert len(alive) == 80
     assert max(alive) <= (2 if n_jobs == 1 else 40)
+
+
+def test_many_small_blocks_are_computed_several_at_a_time_with_the_same_numbers(monkeypatch):
+    """Catches tasks of one block, which take less than it takes to hand them out, and blocks that are lost between tasks."""
+    tasks = []
+
+    def timed(compute, blocks):
+        tasks.append(len(blocks))
+        return _timed(compute, blocks)
+
+    _timed = driver._timed
+    monkeypatch.setattr(driver, "_timed", timed)
+    assert np.array_equal(_run(3_001, block_size=2, n_jobs=2), _run(3_001, block_size=2, n_jobs=1))
+    assert max(tasks) > 4, tasks
+
+
+def test_a_reduction_that_raises_ends_the_workers_at_once():
+    """Catches threads that are left to the end of the interpreter, which the frames of an error that is kept did."""
+
+    def fails(blocks):
+        raise ArithmeticError(len(next(iter(blocks))))
+
+    before = threading.active_count()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # joblib's, that results are not used
+        with pytest.raises(ArithmeticError) as kept:
+            ensemble.run(normals, (), 100, rng=7, reduce=fails, n_jobs=2, block_size=1)
+    assert kept.value.args == (1,)
+    assert threading.active_count() == before
+
+
+def test_a_reduction_may_stop_early():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        some = ensemble.run(normals, (), 100, rng=7, reduce=lambda blocks: next(iter(blocks)), n_jobs=2, block_size=4)
+    assert np.array_equal(some[0], _run(4))
 
 
 @pytest.mark.parametrize("first", [np.array([4.0, 5.0]), np.ma.masked_array([4.0, 5.0], mask=[True, False])])
