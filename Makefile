@@ -9,7 +9,7 @@ ORDERS ?= 1 50
 MUTANTS ?= 10
 CONSTRAINTS := -c constraints.txt
 
-.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration verdicts mutate fuzz clean
+.PHONY: verify test lint checks coverage test-lowest architecture bench bench-check endurance environments false-alarms flakes calibration verdicts detectable mutate fuzz clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make flakes        run the tests in the orders of seeds $(ORDERS) (ten minutes for each)"
 	@echo "make calibration   count how often intervals cover, into docs/reliability.md (an hour)"
 	@echo "make verdicts      count wrong verdicts, into docs/reliability.md (a quarter of an hour)"
+	@echo "make detectable    verify at budget full, and list the errors that pass (an hour)"
 	@echo "make mutate        change $(MUTANTS) tokens of each file, and count who notices (hours)"
 	@echo "make fuzz     call everything public with what should be refused (about half an hour)"
 	@echo "make clean    remove the virtual environments and the results"
@@ -127,6 +128,9 @@ calibration: $(BIN)/python
 verdicts: $(BIN)/python
 	$(call install,)
 	$(BIN)/python reliability/verdicts.py
+detectable: $(BIN)/python
+	$(call install,)
+	$(BIN)/python reliability/detectable.py
 mutate: $(BIN)/python
 	$(call install,[test])
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "cosmic-ray>=8.4"

@@ -34,10 +34,15 @@ def false_alarms(seed: int) -> Found:
         if not report.exists():
             return {"verdicts": 0, "twins": 0, "unexpected": [f"no report: {done.stderr.strip()[-200:]}"]}
         claims = json.loads(report.read_text(encoding="utf-8"))["claims"]
+    twins = sum(len(claim["sabotaged"]) for claim in claims)
+    return {"verdicts": len(claims), "twins": twins, "unexpected": surprises(claims)}
+
+
+def surprises(claims: list[Found]) -> list[str]:
+    """Verdicts of a report that are not the expected ones, and twins that are not refuted."""
     wrong = [f"{c['id']}: {c['verdict']}" for c in claims if c["expected"] not in (None, c["verdict"])]
-    twins = [(c["id"], twin) for c in claims for twin in c.get("sabotaged", [])]
-    wrong += [f"{id}, twin {twin['label']}: {twin['verdict']}" for id, twin in twins if twin["verdict"] != "refuted"]
-    return {"verdicts": len(claims), "twins": len(twins), "unexpected": wrong}
+    twins = [(c["id"], twin) for c in claims for twin in c["sabotaged"]]
+    return wrong + [f"{id}, twin {twin['name']!r}: {twin['verdict']}" for id, twin in twins if twin["verdict"] != "refuted"]
 
 
 def flakes(seed: int) -> Found:

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradnoise.claims import registry
+
 FOLDER = Path(__file__).parents[2] / "reliability"
 if not (FOLDER / "endurance.py").is_file():
     pytest.skip("the batteries are not there", allow_module_level=True)
@@ -89,6 +91,23 @@ def test_what_repeated_runs_found_is_counted(battery):
     assert shown.startswith("2 seeds, 18 verdicts, 6 twins: 1 not as expected") and "- seed 2: a claim: refuted" in shown
     orders = {"1": {"passed": 7, "failed": []}, "2": {"passed": 6, "failed": ["tests/a.py::test_b"]}}
     assert repeated.shown_flakes(orders) == "2 orders, 14 tests run: 1 failed.\n- seed 2: `tests/a.py::test_b`"
+
+
+def test_a_report_that_surprises_or_notices_too_little_is_seen(battery):
+    """With a report as it is written, so that the batteries read what it has."""
+    repeated, detectable = battery("repeated"), battery("detectable")
+    (claim,) = registry.verify("zhu2019.trace-norm", sabotage=True).to_dict()["claims"]
+    row = detectable.noticed(claim)
+    assert 0 < row["error"] < 1e-9
+    assert repeated.surprises([claim]) == detectable.unexplained([row]) == []
+
+    claim["verdict"], claim["sabotaged"][1]["verdict"] = "inconclusive", "holds"
+    assert repeated.surprises([claim]) == ["zhu2019.trace-norm: inconclusive", "zhu2019.trace-norm, twin 'Frobenius norm': holds"]
+    assert detectable.noticed(claim) is None  # of what does not hold nothing is known
+    (wrong,) = detectable.unexplained([{**row, "error": 0.021}])
+    assert wrong.startswith("`zhu2019.trace-norm` would not notice an error of 2.1 % in ")
+    assert detectable.unexplained([{**row, "error": 0.021, "because": "it is a bound"}]) == []
+    assert "| 0 | 0 | 0 | 0 | 1 |" in detectable.shown([claim], [{**row, "error": 0.021}], [])
 
 
 def test_a_seed_is_run_again_when_the_code_has_changed_and_only_then(battery, monkeypatch, tmp_path):
