@@ -79,8 +79,8 @@ def shown(claims: list[Claim], rows: list[dict[str, Any]], problems: list[str]) 
     """Markdown: how fine the claims are, and those that are not, with the reason."""
     twins = sum(len(claim["sabotaged"]) for claim in claims)
     lines = [
-        f"{len(claims)} verdicts and {twins} twins at budget full: {len(problems)} not as they should be. {len(rows)} claims hold "
-        "of what has a size; the smallest relative error that each of their predictions is refuted for is at most",
+        f"{len(claims)} verdicts and {twins} twins at budget full: {len(problems)} not as they should be. {len(rows)} claims "
+        "hold of what has a size; the smallest relative error that each of their predictions is refuted for is at most",
         "",
         "| " + " | ".join(f"{_per_cent(most)}" for most in _GRID) + " | more |",
         "|" + "---:|" * (len(_GRID) + 1),
