@@ -22,9 +22,9 @@ _STANDARD = tuple({os.path.realpath(sysconfig.get_path(name)) + os.sep for name 
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def is_ours(module: str) -> bool:
-    """Whether a module is of theory or simulations."""
-    return any(module == package or module.startswith(package + ".") for package in OURS)
+def is_ours(module: str | None) -> bool:
+    """Whether a module is of theory or simulations; None is that of a function that was made of text."""
+    return module is not None and any(module == package or module.startswith(package + ".") for package in OURS)
 
 
 def origin(module: str) -> str | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from gradnoise.simulations.ensemble.code_origin import is_ours
 from gradnoise.simulations.ensemble.identity_walk import Walk
 from gradnoise.theory._validation import shown
 
@@ -52,7 +53,8 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
 def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     """Return what a compiled form of a function has frozen; it differs where anything of that was changed since.
 
-    What cannot be known by its content counts by which object it is. So it is good within one process only.
+    What cannot be known by its content counts by which object it is. So it is good within one process only. The package's own
+    functions do not change within one.
 
     Parameters
     ----------
@@ -83,6 +85,8 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     source = getattr(function, "py_func", function)
     if not inspect.isfunction(source):
         raise TypeError(f"function must be written in Python, or compiled from it, got {shown(function)}")
+    if is_ours(source.__module__):
+        return ()
     walk = Walk(strict=False, ours_by_content=True)
     parts = [walk.form(source, "function"), walk.definitions()]
     return _hashed(parts), tuple(_SameObject(value) for value in walk.unknown)

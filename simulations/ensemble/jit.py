@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gradnoise.simulations.ensemble.code_origin import is_ours
 from gradnoise.simulations.ensemble.function_identity import fingerprint, renew
 from gradnoise.simulations.ensemble.machine_code import keep_on_disk
 
@@ -108,10 +107,10 @@ class Kernel:
     @property
     def compiled(self) -> Any:
         """Numba's dispatcher. Globals are frozen in it, so that it is a new one where a user has changed one."""
-        frozen = None if is_ours(self.py_func.__module__) else fingerprint(self.py_func)
+        frozen = fingerprint(self.py_func)
         with _LOCK:
             if self._compiled is None or frozen != self._frozen:
-                if frozen is not None:
+                if frozen:
                     renew(self.py_func)
                 self._compiled, self._frozen = _dispatcher(self.py_func, self._options), frozen
             return self._compiled

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gradnoise.simulations.ensemble import callback, fingerprint, kernel
-from gradnoise.simulations.ensemble.code_origin import is_ours
 from gradnoise.simulations.sde.derivatives import check_derivatives, lengths
 from gradnoise.simulations.sde.trial import try_out, within_bounds
 from gradnoise.theory._validation import FloatArray, as_array, as_flag, as_text
@@ -207,7 +206,7 @@ def compiled(function: Callable[..., None], name: str, vectorized: bool = False)
         raise TypeError(f"{name} must be a function, got {function!r}")
     signature = _LOSSES if name != "gradients" else _VECTORIZED_GRADIENTS if vectorized else _GRADIENTS
     try:
-        return _compile(source, signature, () if is_ours(source.__module__) else fingerprint(source))
+        return _compile(source, signature, fingerprint(source))
     except Exception as error:  # Numba has errors of its own, and passes on those of its parts
         raise TypeError(f"{name} must be a function that Numba can compile: {error}") from None
 
