@@ -218,6 +218,43 @@ def compare(
 
 
 @app.command()
+def sweep(
+    plan: Annotated[Path, typer.Argument(help="TOML: settings of all trainings, and tables of runs", metavar="PLAN")],
+    store: Annotated[
+        Path | None, typer.Option("--store", help="folder of the runs and their table; PLAN-runs if not given", metavar="DIR")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="stop the runs behind a record then; the next call goes on")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="train nothing; show what is finished, and what is left")] = False,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    jobs: Jobs = 0,
+    json: Json = None,
+) -> None:
+    r"""Work off a plan of many trainings, and keep one table of all they recorded. Needs PyTorch.
+
+    Settings are the options of gradnoise train, with _ for -; a list stands for a run with each of its values. What is finished
+    is not computed again, so that a plan can be cut off, continued and extended. A plan reads, for instance:
+
+    seeds = 3
+
+    settings.experiment = "digits"
+
+    settings.n_steps = 500
+
+    runs = \[{dynamics = \["gd", "sgd"]}]
+    """
+    from gradnoise.cli import sweep as command
+
+    code = command.run(
+        plan=plan, store=store, jobs=worker_count(jobs), device=device, data=data_dir, minutes=minutes, dry_run=dry_run,
+        json=json,
+    )  # fmt: skip
+    raise typer.Exit(code)
+
+
+@app.command()
 def diagnose(
     folder: Annotated[Path, typer.Argument(help="that gradnoise train wrote", metavar="DIR")],
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="of the noise; the run's own")] = None,

@@ -3,7 +3,8 @@
 - `toy`, `ornstein_uhlenbeck`, `langevin`, `least_squares`, `sde`, `complexity`, `clipped_network`, `softmax_regression` simulate
 - `sampling` draws and lists sampling vectors
 - `ensemble` runs kernels in seeded blocks; `seeds` normalises ``rng``; `statistics` says what samples tell
-- `neural` is the PyTorch layer; `network_protocols` holds the settings and results of its comparisons
+- `neural` is the PyTorch layer; `network_protocols` holds the settings and results of its comparisons, `sweeps` those of plans
+  of many trainings
 """
 
 import lazy_loader
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "seeds",
         "softmax_regression",
         "statistics",
+        "sweeps",
         "toy",
     ],
 )

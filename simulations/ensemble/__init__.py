@@ -2,7 +2,8 @@
 
 - `run` computes the blocks of a study and reduces them in order; `concatenate` keeps all paths, `BLOCK_SIZE` is the default,
   `MOST_PATHS` the most; `check_fits` refuses what memory cannot hold
-- `as_workers` checks ``n_jobs``; `BlockStore` keeps finished blocks in a folder, under a key of all that decides their numbers
+- `as_workers` checks ``n_jobs``, `watched` ends a run whose worker was killed; `BlockStore` keeps finished blocks in a folder,
+  under a key of all that decides their numbers
 - `Progress` is what ``progress=`` takes; `reporter` and `without_bars` show and hide bars
 - `Result` is the base of what studies return: what was asked, what came out, what made it; `PathsResult` has each path's numbers
 - `JsonResult` is anything that can be JSON, `versions` what numbers depend on, `replacing` a file that is written whole or not
@@ -23,7 +24,7 @@ from gradnoise.simulations.ensemble.progress import Progress, reporter, without_
 from gradnoise.simulations.ensemble.provenance import versions
 from gradnoise.simulations.ensemble.results import JsonResult, PathsResult, Result, finite
 from gradnoise.simulations.ensemble.whole_files import replacing
-from gradnoise.simulations.ensemble.workers import as_workers
+from gradnoise.simulations.ensemble.workers import as_workers, watched
 
 __all__ = [
     "BLOCK_SIZE",
@@ -46,5 +47,6 @@ __all__ = [
     "reporter",
     "run",
     "versions",
+    "watched",
     "without_bars",
 ]

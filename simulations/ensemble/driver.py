@@ -185,9 +185,10 @@ def _in_order(
     A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait. Blocks that
     take less than joblib needs to hand them out are computed several at a time; how many changes no number.
     """
+    kept = f"finished blocks are kept in {str(store)!r}" if store else "a store would keep finished blocks"
     with (
         Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel,
-        watched(parallel, store),
+        watched(parallel, kept),
     ):
         n_workers, together = max(effective_n_jobs(workers), 1), 1
         while window := list(itertools.islice(blocks, _WINDOW * n_workers * together)):

@@ -74,15 +74,15 @@ def as_workers(n_jobs: int | None, name: str = "n_jobs") -> Any:
 
 
 @contextmanager
-def watched(parallel: Parallel, store: Any) -> Iterator[None]:
+def watched(parallel: Parallel, kept: str) -> Iterator[None]:
     """Context in which a killed worker ends a run of joblib's, and the error says what happened and what to do.
 
     Parameters
     ----------
     parallel : Parallel
-        That runs blocks.
-    store : path or None
-        Where finished blocks are kept.
+        That runs blocks, or other tasks.
+    kept : str
+        What becomes of those that are finished, for the message.
 
     Raises
     ------
@@ -90,6 +90,14 @@ def watched(parallel: Parallel, store: Any) -> Iterator[None]:
         If a worker was killed.
     TypeError
         If kernel or parameters cannot be sent to workers.
+
+    Examples
+    --------
+    >>> from joblib import Parallel, delayed
+    >>> from gradnoise.simulations.ensemble import watched
+    >>> with Parallel(n_jobs=1) as parallel, watched(parallel, "nothing is kept"):
+    ...     parallel([delayed(abs)(-3)])
+    [3]
     """
     over, cut_off = threading.Event(), threading.Event()
     if hasattr(parallel._backend, "_workers"):  # loky's
@@ -100,7 +108,6 @@ def watched(parallel: Parallel, store: Any) -> Iterator[None]:
         if not (cut_off.is_set() or type(error).__name__ == "TerminatedWorkerError"):
             why = str(error.__cause__ or error).strip('"\n').splitlines()[-1]  # the last line of a traceback there
             raise TypeError(f"kernel and params must be such that worker processes can take them over: {why}") from error
-        kept = f"finished blocks are kept in {str(store)!r}" if store else "a store would keep finished blocks"
         raise ChildProcessError(
             f"a worker process crashed or was killed, perhaps by the system for want of memory; {kept}: run again, with fewer "
             f"workers if memory is short"

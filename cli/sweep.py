@@ -1,0 +1,102 @@
+"""``gradnoise sweep``: work off a plan of trainings. Everything here needs PyTorch, but for the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from gradnoise.cli import interruption
+from gradnoise.cli.common import named_as_options, needs_torch
+from gradnoise.cli.console import console, errors, say
+from gradnoise.cli.files import check_json, check_writable, deliver
+from gradnoise.cli.gate import FAILED
+from gradnoise.simulations.sweeps import FINISHED, Plan, Run, SweepTable
+
+__all__ = ["run"]
+
+
+def run(
+    *,
+    plan: Path,
+    store: Path | None,
+    jobs: int,
+    device: str,
+    data: Path | None,
+    minutes: float | None,
+    dry_run: bool,
+    json: Path | None,
+) -> int:
+    """Work off a plan, or say what is left of it; return the exit code."""
+    with named_as_options(path="PLAN", runs="PLAN: runs", settings="PLAN: settings", seeds="PLAN: seeds"):
+        chosen = Plan.load(plan)
+    check_json(json)
+    needs_torch()
+    from gradnoise.simulations.neural.sweep_states import FAILED as DIED
+    from gradnoise.simulations.neural.sweep_states import states
+    from gradnoise.simulations.neural.sweeps import TABLE, sweep
+
+    folder = Path(f"{plan.stem}-runs") if store is None else store
+    if not dry_run:
+        check_writable(folder, "--store")
+        with (
+            interruption.working(interruption.resume(folder)),
+            named_as_options(minutes="--minutes", store="--store", n_jobs="--jobs", settings="PLAN: settings"),
+        ):
+            sweep(
+                chosen, folder, device=device, data_folder=data, n_jobs=jobs, minutes=minutes,
+                tell=lambda line: say(escape(line), to=errors),
+            )  # fmt: skip
+    found = states(chosen, folder)
+    done = sum(state.status == FINISHED for state in found)
+
+    def show() -> None:
+        console.print(_table(chosen, found))
+        recorded = f"; what they recorded is in {folder / TABLE}" if (folder / TABLE).is_file() else ""
+        say(escape(f"{done} of {len(found)} runs are finished{recorded}"))
+
+    deliver(SweepTable([row for state in found for row in state.rows()]), json, show)
+    return FAILED if any(state.status == DIED for state in found) else 0
+
+
+def _table(plan: Plan, found: list[Any]) -> Table:
+    """A row for each method, with means over its seeds."""
+    table = Table(title=plan.title, title_justify="left", caption=_common(plan), caption_justify="left")
+    table.add_column("run")
+    for name in ("finished", "steps", "test accuracy, %", "time, s"):
+        table.add_column(name, justify="right")
+    methods: dict[str, list[Any]] = {}
+    for state in found:
+        methods.setdefault(_method(state.run, plan), []).append(state)
+    for name, every in methods.items():
+        ended = [state for state in every if state.status == FINISHED]
+        ends = [state.records[-1] for state in ended]
+        cells = (
+            f"{len(ended)} of {len(every)}",
+            _mean([end["step"] for end in ends]),
+            _mean([100 * end["test_accuracy"] for end in ends]),
+            _mean([state.seconds for state in ended]),
+        )
+        table.add_row(name, *cells)
+    return table
+
+
+def _method(run: Run, plan: Plan) -> str:
+    """Settings of a run that not all have."""
+    own = [f"{name} {value}" for name, value in run.settings.items() if name not in plan.common]
+    return "\n".join(own) or "all"
+
+
+def _common(plan: Plan) -> str:
+    return "all with " + ", ".join(f"{name} {value}" for name, value in plan.common.items())
+
+
+def _mean(values: list[float]) -> str:
+    """Mean, and the standard error where there are several."""
+    if not values:
+        return "–"
+    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2g}" if len(set(values)) > 1 else ""
+    return f"{np.mean(values):.5g}{error}"

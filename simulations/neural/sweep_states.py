@@ -1,0 +1,116 @@
+"""What has become of each run of a sweep, kept beside its checkpoint. This module needs no run to be computed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradnoise.simulations.ensemble import replacing, versions
+from gradnoise.simulations.neural.checkpoints import METRICS, Record
+from gradnoise.simulations.sweeps import Plan, Run
+from gradnoise.theory._validation import as_instance, as_path
+
+__all__ = ["FAILED", "INTERRUPTED", "WAITING", "State", "states"]
+
+WAITING, INTERRUPTED, FAILED = "waiting", "interrupted", "failed"
+RUNS = "runs"
+_STATE = "run.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What has become of a run.
+
+    Attributes
+    ----------
+    run : Run
+    status : {"waiting", "interrupted", "failed", "finished"}
+    records : tuple of dict
+    seconds : float
+        Of all sittings that ended by themselves.
+    error : str or None
+        What was raised.
+    data : dict
+        What its data are; see `gradnoise.simulations.neural.experiments.Task`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.sweep_states import State
+    >>> from gradnoise.simulations.sweeps import Run
+    >>> State(Run({"experiment": "digits"}, seed=1)).status
+    'waiting'
+    """
+
+    run: Run
+    status: str = WAITING
+    records: tuple[Record, ...] = ()
+    seconds: float = 0.0
+    error: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of the table."""
+        first = {"run": self.run.name, "seed": self.run.seed, "status": self.status, "seconds": round(self.seconds, 3)}
+        return [{**first, **self.run.settings, **record} for record in self.records]
+
+    def save(self, folder: Path) -> None:
+        """Keep it in the folder of its run, signed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.loads(json.dumps({**asdict(self), "versions": {**versions(), "torch": torch.__version__}}))  # as read
+        with replacing(folder / _STATE) as file:
+            file.write(json.dumps({"sha256": _digest(content), "content": content}, indent=1).encode())
+
+
+def states(plan: Plan, store: str | os.PathLike[str]) -> list[State]:
+    """What has become of each run of a plan.
+
+    Parameters
+    ----------
+    plan : Plan
+    store : path
+        See `gradnoise.simulations.neural.sweeps.sweep`; need not be there.
+
+    Returns
+    -------
+    list of State
+        In the order of the plan. One that a killed sweep left in the middle counts as waiting, and is continued all the same.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gradnoise.simulations.neural.sweep_states import states
+    >>> from gradnoise.simulations.sweeps import Plan
+    >>> plan = Plan.of({"seeds": 2, "runs": [{"experiment": "digits", "n_steps": 2}]})
+    >>> [state.status for state in states(plan, tempfile.mkdtemp())]
+    ['waiting', 'waiting']
+    """
+    folder = as_path(store, "store") / RUNS
+    return [_state(run, folder / run.name / _STATE) for run in as_instance(plan, "plan", Plan).runs]
+
+
+def reached(folder: Path) -> tuple[Record, ...]:
+    """Records of a run that did not end, as training wrote them in this sitting."""
+    file = folder / METRICS
+    return tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+
+
+def _state(run: Run, file: Path) -> State:
+    """What a file says of a run, if it is whole; else the run is continued from its checkpoint, which is signed, too."""
+    try:
+        found = json.loads(file.read_bytes())
+        content = found["content"]
+        if found["sha256"] != _digest(content):
+            return State(run)
+    except (OSError, ValueError, KeyError, TypeError):
+        return State(run)
+    return State(run, content["status"], tuple(content["records"]), content["seconds"], content["error"], content["data"])
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

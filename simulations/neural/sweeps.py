@@ -1,0 +1,255 @@
+"""Many trainings, worked off one after another or side by side, in as many sittings as it takes.
+
+What a run has reached lies in a folder of its own: records and checkpoint as `gradnoise.simulations.neural.training.train` keeps
+them, and once it has ended, what became of it. A plan that has grown finds what it had before.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+
+from gradnoise.simulations.ensemble import as_workers, watched
+from gradnoise.simulations.neural import experiments
+from gradnoise.simulations.neural.devices import pick_device, threads
+from gradnoise.simulations.neural.sweep_states import FAILED, INTERRUPTED, RUNS, State, reached, states
+from gradnoise.simulations.sweeps import FINISHED, Plan, Run, SweepTable
+from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real
+
+__all__ = ["TABLE", "sweep"]
+
+TABLE = "table.csv"
+#: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.
+_NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progress", "start"}
+_ARGUMENTS = inspect.signature(experiments.run).parameters
+_EVERY = _ARGUMENTS["every"].default
+_SHOWN = ("step", "train_loss", "test_accuracy")
+_MOST_MINUTES = 1e6
+
+
+def sweep(
+    plan: Plan,
+    store: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "auto",
+    data_folder: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
+    minutes: float | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> SweepTable:
+    """Work off what a plan still lacks.
+
+    Parameters
+    ----------
+    plan : Plan
+    store : path
+        Folder of its runs, and of ``table.csv``, which is written anew whenever a run ends. Two sweeps at one time should not
+        have the same.
+    device : str or torch.device
+        See `gradnoise.simulations.neural.devices.pick_device`. On a GPU the runs follow each other.
+    data_folder : path, optional
+        See `gradnoise.simulations.neural.data.load`.
+    n_jobs : int, optional
+        Processes, each with one core; None takes as many as joblib's active configuration says. The numbers do not depend on it.
+    minutes : float, optional
+        After which no run goes on beyond its next record; it is continued by the next call.
+    tell : callable, optional
+        Called with a line of text whenever a run begins or ends.
+
+    Returns
+    -------
+    SweepTable
+        Of all runs that have a record. A run that raises does not end the others: its status is "failed", and the next call tries
+        it again.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not allowed, or a setting is none of a training.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gradnoise.simulations.neural.sweeps import sweep
+    >>> from gradnoise.simulations.sweeps import Plan
+    >>> settings = {"experiment": "digits", "n_steps": 2, "every": 1}
+    >>> plan = Plan.of({"title": "GD and SGD", "settings": settings, "runs": [{"dynamics": ["gd", "sgd"]}]})
+    >>> table = sweep(plan, tempfile.mkdtemp(), device="cpu", n_jobs=1)
+    >>> table
+    SweepTable(2 runs, 6 records)
+    """
+    _check(as_instance(plan, "plan", Plan))
+    place, folder = pick_device(device), as_path(store, "store")
+    data_folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
+    deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
+    say = (lambda line: None) if tell is None else as_function(tell, "tell")
+    found = {state.run.name: state for state in states(plan, folder)}
+    facts = _facts(plan, data_folder)
+    for state in found.values():
+        if state.status == FINISHED and state.data != facts[state.run.settings["experiment"]]:
+            raise ValueError(
+                f"store must be of runs on the same data, {facts[state.run.settings['experiment']]}, got {str(folder)!r}, where "
+                f"that of {state.run.described()} had {state.data}"
+            )
+    waiting = [run for run in plan.runs if found[run.name].status != FINISHED]
+    workers = as_workers(n_jobs) if place.type == "cpu" else 1
+    costs = _Costs()
+    for state in found.values():
+        costs.learn(state)
+
+    def begun() -> Iterator[Any]:
+        for run in waiting:
+            if deadline is not None and time.time() >= deadline:
+                return
+            say(f"begins: {run.described(plan.common)}{costs.warning(run, deadline)}")
+            before = replace(found[run.name], data=facts[run.settings["experiment"]])
+            yield delayed(_work)(before, folder / RUNS / run.name, str(place), data_folder, deadline)
+
+    def ended() -> Iterator[State]:
+        with (
+            parallel_config("loky"),
+            Parallel(
+                n_jobs=workers,
+                return_as="generator_unordered",
+                pre_dispatch="n_jobs",
+                batch_size=1,  # type: ignore[arg-type]
+            ) as parallel,
+            watched(parallel, f"what runs have reached is kept in {str(folder)!r}"),
+        ):
+            yield from parallel(begun())  # type: ignore[misc]
+
+    for state in ended():
+        found[state.run.name] = state
+        costs.learn(state)
+        _write(plan, found, folder)
+        left = [run for run in plan.runs if found[run.name].status != FINISHED]
+        say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
+    return _write(plan, found, folder)
+
+
+def _check(plan: Plan) -> None:
+    """Raise unless every setting is an argument of a training, and those that it needs are there."""
+    arguments = {name: parameter for name, parameter in _ARGUMENTS.items() if name not in _NOT_IN_A_PLAN}
+    needed = {name for name, parameter in arguments.items() if parameter.default is parameter.empty}
+    for run in plan.runs:
+        if unknown := sorted(run.settings.keys() - arguments.keys()):
+            raise ValueError(f"settings must be of {', '.join(arguments)}, got {', '.join(unknown)}")
+        if missing := sorted(needed - run.settings.keys()):
+            raise ValueError(f"settings must have {' and '.join(missing)}, which {run.described()} has not")
+
+
+def _facts(plan: Plan, data_folder: str | None) -> dict[str, Any]:
+    """What the data of each experiment are."""
+    names = {as_choice(run.settings["experiment"], "experiment", tuple(experiments.EXPERIMENTS)) for run in plan.runs}
+    return {
+        name: experiments.make(experiments.EXPERIMENTS[name], rng=0, device=torch.device("cpu"), data_folder=data_folder).facts
+        for name in sorted(names)
+    }
+
+
+class _TimeIsUp(Exception):
+    """Ends a run behind a record, from which the next sitting goes on."""
+
+
+def _work(before: State, folder: Path, device: str, data_folder: str | None, deadline: float | None) -> State:
+    """Train in a worker process, and keep what became of it."""
+    run, started = before.run, time.perf_counter()
+    status, error, records = FINISHED, None, before.records
+    try:
+        with threads(1):  # so that sums do not depend on how many cores a process has
+            records = tuple(
+                experiments.run(
+                    **run.settings, rng=run.seed, device=device, data_folder=data_folder, folder=folder,
+                    progress=_Clock(deadline, run.settings.get("every", _EVERY)),
+                )
+            )  # fmt: skip
+    except _TimeIsUp:
+        status, records = INTERRUPTED, reached(folder)
+    except Exception as raised:  # whatever it is, it is this run's alone
+        status, error, records = FAILED, f"{type(raised).__name__}: {raised}", reached(folder)
+    state = replace(before, status=status, records=records, seconds=before.seconds + time.perf_counter() - started, error=error)
+    state.save(folder)
+    return state
+
+
+class _Clock:
+    """Is called after each step, and ends a run behind a record where the next one would come too late."""
+
+    def __init__(self, deadline: float | None, every: int) -> None:
+        self._deadline, self._every, self._last = deadline, every, time.time()
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._deadline is None or done % self._every != 1 % self._every or done == 1:
+            return
+        now = time.time()
+        if now + (now - self._last) > self._deadline:
+            raise _TimeIsUp
+        self._last = now
+
+
+class _Costs:
+    """Seconds that runs have taken, by all their settings but the seed."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, list[float]] = {}
+
+    def learn(self, state: State) -> None:
+        """Take note of a run that has ended."""
+        if state.status == FINISHED:
+            self._seconds.setdefault(_method(state.run), []).append(state.seconds)
+
+    def of(self, run: Run) -> float | None:
+        """Seconds that a run takes as others of its settings did, or as all others did; None where none has ended."""
+        every = [seconds for part in self._seconds.values() for seconds in part]
+        known = self._seconds.get(_method(run), every)
+        return sum(known) / len(known) if known else None
+
+    def warning(self, run: Run, deadline: float | None) -> str:
+        """Say that a run will not end in this sitting, where that is known."""
+        cost, left = self.of(run), math.inf if deadline is None else deadline - time.time()
+        if cost is None or cost <= left:
+            return ""
+        return f"; it takes some {_duration(cost)} in all, and {_duration(left)} are left: the next call goes on with it"
+
+    def remaining(self, runs: list[Run], n_workers: int) -> str:
+        """Say what is still to be done."""
+        costs = [self.of(run) for run in runs]
+        seconds = sum(cost or 0.0 for cost in costs) / n_workers
+        return f"{len(runs)} left" + (f", some {_duration(seconds)}" if runs and None not in costs else "")
+
+
+def _method(run: Run) -> str:
+    return json.dumps(run.settings, sort_keys=True)
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _ending(state: State, plan: Plan) -> str:
+    described, took = state.run.described(plan.common), _duration(state.seconds)
+    if state.status == FAILED:
+        return f"failed: {described}: {state.error}"
+    last = state.records[-1] if state.records else {}
+    shown = ", ".join(f"{name.replace('_', ' ')} {last[name]:g}" for name in _SHOWN if name in last)
+    return f"{'ended' if state.status == FINISHED else 'stopped'} after {took}: {described}: {shown or 'no record yet'}"
+
+
+def _write(plan: Plan, found: dict[str, State], folder: Path) -> SweepTable:
+    table = SweepTable([row for run in plan.runs for row in found[run.name].rows()])
+    folder.mkdir(parents=True, exist_ok=True)
+    table.save(folder / TABLE)
+    return table

@@ -1,0 +1,193 @@
+"""Plans of many trainings, as a file: which runs there are, and what is asked of them. This module needs no PyTorch.
+
+A plan is TOML::
+
+    title = "Enhanced noise on digits"
+    seeds = 3
+
+    [settings]                    # of all runs
+    experiment = "digits"
+    n_steps = 200
+
+    [[runs]]
+    dynamics = "sgd"
+    batch_size = [10, 20]         # a list stands for a run with each of its values
+
+    [[runs]]
+    dynamics = "enhanced"
+    batch_size = 10
+    seeds = 5                     # in place of 3
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradnoise.theory._validation import as_count, as_instance, as_path, as_text, set_fields, shown
+
+__all__ = ["Plan", "Run"]
+
+#: Settings that are lists themselves: of these, a list of lists stands for several runs.
+LISTS = ("milestones",)
+_KEYS = {"title", "seeds", "settings", "runs"}
+_MOST_SEEDS = 10**6
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes
+    ----------
+    settings : dict
+        Arguments of `gradnoise.simulations.neural.experiments.run`, but for those that say where it is computed and kept.
+    seed : int
+        Of data, initialisation and noise; runs of one seed begin alike, so that they can be compared in pairs.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sweeps import Run
+    >>> run = Run({"experiment": "digits", "n_steps": 200}, seed=1)
+    >>> run.name == Run({"n_steps": 200, "experiment": "digits"}, seed=1).name != Run(run.settings, seed=2).name
+    True
+    """
+
+    settings: Mapping[str, Any]
+    seed: int
+
+    def __post_init__(self) -> None:
+        settings = as_instance(self.settings, "settings", Mapping)
+        values = {as_text(name, "each of settings"): _as_setting(value, name) for name, value in sorted(settings.items())}
+        set_fields(self, settings=values, seed=as_count(self.seed, "seed", at_least=0))
+
+    @property
+    def name(self) -> str:
+        """Name of its folder: a hash of all that decides its numbers."""
+        text = json.dumps([self.settings, self.seed], sort_keys=True)
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-seed-{self.seed}"
+
+    def described(self, common: Mapping[str, Any] | None = None) -> str:
+        """Settings in words, without those that all runs have."""
+        own = [f"{name} {value}" for name, value in self.settings.items() if (common or {}).get(name) != value]
+        return ", ".join([*own, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs that belong together.
+
+    Attributes
+    ----------
+    title : str
+    runs : tuple of Run
+        In the order in which they are worked off: all methods of the first seed, then of the second, so that a plan that is cut
+        off has pairs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no run, or one twice.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sweeps import Plan
+    >>> plan = Plan.of({
+    ...     "title": "two batches", "seeds": 2, "settings": {"experiment": "digits", "n_steps": 200},
+    ...     "runs": [{"dynamics": "sgd", "batch_size": [10, 20]}],
+    ... })
+    >>> [(run.settings["batch_size"], run.seed) for run in plan.runs]
+    [(10, 1), (20, 1), (10, 2), (20, 2)]
+    >>> plan.common
+    {'dynamics': 'sgd', 'experiment': 'digits', 'n_steps': 200}
+    """
+
+    title: str
+    runs: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        as_text(self.title, "title")
+        runs = tuple(as_instance(run, "each of runs", Run) for run in as_instance(self.runs, "runs", tuple))
+        if not runs:
+            raise ValueError("runs must be one or more, got none")
+        names = [run.name for run in runs]
+        if twice := next((run for run in runs if names.count(run.name) > 1), None):
+            raise ValueError(f"runs must each be there once, got twice: {twice.described()}")
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Settings that all of its runs have."""
+        first, *others = (run.settings for run in self.runs)
+        return {name: value for name, value in first.items() if all(name in o and o[name] == value for o in others)}
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Plan:
+        """Make a plan of what stands in a file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an entry is missing, not known or not of its kind.
+        """
+        unknown = sorted(set(as_instance(content, "content", Mapping)) - _KEYS)
+        if unknown:
+            raise ValueError(f"a plan must have {', '.join(sorted(_KEYS))} alone, got {', '.join(unknown)}")
+        groups = content.get("runs")
+        if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
+            raise TypeError(f"runs must be tables, [[runs]], got {shown(groups)}")
+        settings = content.get("settings", {})
+        if not isinstance(settings, Mapping):
+            raise TypeError(f"settings must be a table, [settings], got {shown(settings)}")
+        found = []
+        for group in groups:
+            own = {"seeds": content.get("seeds", 1), **settings, **group}
+            n_seeds = as_count(own.pop("seeds"), "seeds", at_most=_MOST_SEEDS)
+            found += [Run(chosen, seed) for chosen in _crossed(own) for seed in range(1, n_seeds + 1)]
+        return cls(content.get("title", "a sweep"), tuple(sorted(found, key=lambda run: run.seed)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file, or it is no plan.
+        TypeError
+            If the path is none.
+        """
+        file: Path = as_path(path, "path")
+        try:
+            return cls.of(tomllib.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"path must be of a plan, got {os.fspath(path)!r}: {reason}") from None
+
+
+def _crossed(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Settings with each value of those that are lists."""
+    values = [_values(name, value) for name, value in settings.items()]
+    return (dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values))
+
+
+def _values(name: str, value: Any) -> list[Any]:
+    several = isinstance(value, list) and (name not in LISTS or any(isinstance(part, list) for part in value))
+    if several and not value:
+        raise ValueError(f"{name} must have a value, got an empty list")
+    return value if several else [value]
+
+
+def _as_setting(value: Any, name: str) -> Any:
+    """Return a value of a plan, where a list is a tuple."""
+    if isinstance(value, list | tuple):
+        return tuple(_as_setting(part, name) for part in value)
+    if not isinstance(value, str | bool | int | float):
+        raise TypeError(f"{name} must be a text, a number, true, false, or a list of these, got {shown(value)}")
+    return value

@@ -1,0 +1,181 @@
+"""What the runs of a sweep recorded, as one tidy table: a row for each record. This module needs no PyTorch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradnoise.simulations.ensemble import finite, replacing
+from gradnoise.simulations.statistics import Estimate
+from gradnoise.theory._validation import FloatArray, as_instance, as_path, as_text, set_fields, shown
+
+__all__ = ["FINISHED", "SweepTable"]
+
+Row = dict[str, Any]
+
+#: Columns that every table has, before the settings and the metrics.
+FIRST = ("run", "seed", "status", "seconds")
+FINISHED = "finished"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepTable:
+    """Records of many runs.
+
+    Attributes
+    ----------
+    rows : tuple of dict
+        By column: ``run``, ``seed``, ``status``, ``seconds`` that the run has taken, its settings, and what a record has.
+        Records of a run follow each other.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a row is no mapping, or has no run or seed.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.sweeps import SweepTable
+    >>> rows = [
+    ...     {"run": f"{b}-{seed}", "seed": seed, "status": "finished", "batch_size": b, "step": 9, "test_accuracy": accuracy}
+    ...     for b, seed, accuracy in [(10, 1, 0.75), (20, 1, 0.5), (10, 2, 0.75), (20, 2, 0.75), (20, 3, 0.1)]
+    ... ]
+    >>> table = SweepTable(rows)
+    >>> table.last("test_accuracy", batch_size=20)
+    {1: 0.5, 2: 0.75, 3: 0.1}
+    >>> table.difference("test_accuracy", {"batch_size": 10}, {"batch_size": 20}).value  # over the seeds that both have
+    0.125
+    >>> import os, tempfile
+    >>> file = os.path.join(tempfile.mkdtemp(), "table.csv")
+    >>> table.save(file)
+    >>> SweepTable.load(file).rows == table.rows
+    True
+    """
+
+    rows: Sequence[Row]
+
+    def __post_init__(self) -> None:
+        rows = tuple(dict(as_instance(row, "each of rows", Mapping)) for row in self.rows)
+        for row in rows:
+            if not {"run", "seed"} <= row.keys():
+                raise ValueError(f"each of rows must have run and seed, got {shown(row)}")
+        set_fields(self, rows=rows)
+
+    def __repr__(self) -> str:
+        return f"SweepTable({len({row['run'] for row in self.rows})} runs, {len(self.rows)} records)"
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns, those that every table has first."""
+        every = dict.fromkeys(name for row in self.rows for name in row)
+        return [*(name for name in FIRST if name in every), *(name for name in every if name not in FIRST)]
+
+    def ends(self, **settings: Any) -> dict[int, Row]:
+        """Return the last record of each finished run with these settings, by its seed.
+
+        Raises
+        ------
+        ValueError
+            If two runs of one seed have them: then more settings are to be named.
+        """
+        found: dict[int, Row] = {}
+        for row in self.rows:
+            if row.get("status", FINISHED) == FINISHED and all(row.get(name) == value for name, value in settings.items()):
+                before = found.setdefault(row["seed"], row)
+                if before["run"] != row["run"]:
+                    raise ValueError(f"settings must be those of one run of each seed, got {shown(settings)}, which several have")
+                found[row["seed"]] = row
+        return found
+
+    def last(self, metric: str, **settings: Any) -> dict[int, float]:
+        """Return a metric at the end of each finished run with these settings, by its seed.
+
+        Raises
+        ------
+        ValueError
+            If a run has no such metric, or two runs of one seed have these settings.
+        """
+        ends = self.ends(**settings)
+        if missing := [seed for seed, row in ends.items() if row.get(as_text(metric, "metric")) is None]:
+            raise ValueError(f"metric must be one that every run has, got {metric!r}, which that of seed {missing[0]} has not")
+        return {seed: float(row[metric]) for seed, row in sorted(ends.items())}
+
+    def paired(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> FloatArray:
+        """Return the differences of a metric at the end between runs of the same seed, (seeds,)."""
+        one, other = self.last(metric, **settings), self.last(metric, **others)
+        return np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
+
+    def difference(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> Estimate:
+        """Mean of `paired` over the seeds.
+
+        Raises
+        ------
+        ValueError
+            If no seed has both.
+        """
+        return Estimate.of(self.paired(metric, settings, others))
+
+    def to_json(self) -> str:
+        """Rows as JSON text."""
+        rows = [{name: finite(value) for name, value in row.items()} for row in self.rows]
+        return json.dumps({"result": "SweepTable", "rows": rows}, indent=1, ensure_ascii=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write CSV, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in self.rows)
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SweepTable:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file, or it is none.
+        TypeError
+            If the path is none.
+        """
+        file = as_path(path, "path")
+        try:
+            return cls(list(_rows(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")), strict=True))))
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ValueError(f"path must be of a table that a sweep wrote, got {os.fspath(path)!r}: {reason}") from None
+
+
+def _rows(cells: Iterable[dict[str, str]]) -> Iterable[Row]:
+    for row in cells:
+        if None in row or None in row.values():
+            raise ValueError("a row has more or fewer cells than there are columns")
+        yield {name: _value(cell) for name, cell in row.items() if cell}
+
+
+def _cell(value: Any) -> str:
+    """Text of a value: itself if it is one already, else JSON, which has every digit of a number."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(cell: str) -> Any:
+    try:
+        found = json.loads(cell)
+    except ValueError:
+        return cell
+    return tuple(found) if isinstance(found, list) else found

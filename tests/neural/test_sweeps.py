@@ -1,0 +1,214 @@
+"""Sweeps of small networks.
+
+It would catch a sweep that repeats a finished run or gives other numbers when it was cut off or has more workers, a run whose
+error ends the others, a store of other data, and a sitting that goes on when its time is over.
+"""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+
+from gradnoise.simulations.neural import sweeps
+from gradnoise.simulations.neural.experiments import run as train
+from gradnoise.simulations.neural.sweep_states import states
+from gradnoise.simulations.neural.sweeps import sweep
+from gradnoise.simulations.sweeps import Plan, SweepTable
+
+from .test_training import command
+
+SETTINGS = {"experiment": "digits", "n_steps": 30, "every": 10}
+
+
+def _plan(*runs, seeds=2, **settings):
+    return Plan.of({"title": "t", "seeds": seeds, "settings": {**SETTINGS, **settings}, "runs": [*runs]})
+
+
+PLAN = _plan({"dynamics": "sgd", "batch_size": [5, 11]}, {"dynamics": "gd", "seeds": 1})
+
+
+def _numbers(table):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in table.rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return sweep(PLAN, tmp_path_factory.mktemp("whole"), device="cpu", n_jobs=1)
+
+
+def test_a_run_of_a_sweep_is_that_run_by_itself(whole, tmp_path):
+    alone = train("digits", "sgd", n_steps=30, every=10, batch_size=11, rng=2, device="cpu")
+    rows = [row for row in whole.rows if (row["dynamics"], row.get("batch_size"), row["seed"]) == ("sgd", 11, 2)]
+    assert [{name: row[name] for name in alone[0]} for row in rows] == alone
+    assert len(whole.rows) == 5 * 4
+
+
+def test_workers_change_no_number(whole, tmp_path):
+    assert _numbers(sweep(PLAN, tmp_path, device="cpu", n_jobs=2)) == _numbers(whole)
+
+
+def test_what_is_finished_is_not_computed_again(whole, tmp_path, monkeypatch):
+    first = sweep(_plan({"dynamics": "sgd", "batch_size": 5}, seeds=1), tmp_path, device="cpu", n_jobs=1)
+    begun = []
+    sweep(PLAN, tmp_path, device="cpu", n_jobs=1, tell=begun.append)
+    assert sum(line.startswith("begins: ") for line in begun) == 4
+    table = SweepTable.load(tmp_path / "table.csv")
+    assert _numbers(table) == _numbers(whole)
+    assert table.rows[:4] == first.rows  # with the seconds that it took then
+    assert sweep(PLAN, tmp_path, device="cpu", n_jobs=1, tell=begun.append).rows == table.rows
+    assert len([line for line in begun if line.startswith("begins: ")]) == 4
+
+
+def test_a_sweep_that_is_killed_goes_on_with_the_same_numbers(tmp_path):
+    """Killed at moments from its start to its end, until it has finished."""
+    plan = tmp_path / "plan.toml"
+    settings = "\n".join(f"{name} = {json.dumps(value)}" for name, value in {**SETTINGS, "n_steps": 300}.items())
+    plan.write_text(f"seeds = 2\n[settings]\n{settings}\n[[runs]]\ndynamics = ['sgd', 'msgd-cov']\n")
+    call = [sys.executable, "-m", "gradnoise", "sweep", str(plan), "--jobs", "1", "--device", "cpu"]
+    killed = 0
+    for attempt in range(30):
+        running = subprocess.Popen([*call, "--store", str(tmp_path / "a")], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 4 + attempt
+        while running.poll() is None and time.monotonic() < deadline:
+            if _some_checkpoint(tmp_path / "a", killed):
+                break
+            time.sleep(0.05)
+        if running.poll() is None:
+            running.send_signal(signal.SIGKILL)
+            killed += 1
+        running.communicate()
+        if killed >= 2:
+            break
+    for store in ("a", "b"):
+        done = subprocess.run([*call, "--store", str(tmp_path / store)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    tables = [SweepTable.load(tmp_path / store / "table.csv") for store in ("a", "b")]
+    assert killed >= 1
+    assert _numbers(tables[0]) == _numbers(tables[1])
+    assert len(tables[0].ends(dynamics="sgd")) == 2
+
+
+def _some_checkpoint(store, more_than):
+    """Whether a run is in its middle."""
+    lines = [len(file.read_text().splitlines()) for file in store.glob("runs/*/metrics.jsonl")]
+    return sum(lines) > 4 * more_than + 1
+
+
+def test_a_run_that_raises_ends_alone_and_is_tried_again(tmp_path):
+    plan = _plan({"dynamics": "sgd", "learning_rate": [0.1, 1e30]}, seeds=1)
+    said = []
+    table = sweep(plan, tmp_path, device="cpu", n_jobs=1, tell=said.append)
+    right, wrong = states(plan, tmp_path)
+    assert (right.status, wrong.status) == ("finished", "failed")
+    assert "the loss must stay finite" in str(wrong.error)
+    assert any(line.startswith("failed: learning_rate 1e+30, seed 1: ValueError: the loss") for line in said)
+    assert list(table.ends()) == [1]
+    said.clear()
+    sweep(plan, tmp_path, device="cpu", n_jobs=1, tell=said.append)
+    assert sum(line.startswith("begins") for line in said) == 1
+
+
+def test_a_sitting_ends_behind_a_record_and_the_next_goes_on(tmp_path, monkeypatch):
+    """With a clock that has every step take a minute, so that a sitting of 25 of them has two records of ten steps."""
+    plan, now = _plan({"dynamics": "sgd"}, seeds=1), [0.0]
+
+    class Clock(sweeps._Clock):
+        def __call__(self, done, total):
+            now[0] += 60
+            super().__call__(done, total)
+
+    monkeypatch.setattr(sweeps, "_Clock", Clock)
+    monkeypatch.setattr("gradnoise.simulations.neural.sweeps.time.time", lambda: now[0])
+    monkeypatch.setattr(sweeps, "parallel_config", lambda backend: nullcontext())  # in this process
+    sweep(plan, tmp_path, device="cpu", n_jobs=1, minutes=25)
+    (state,) = states(plan, tmp_path)
+    assert (state.status, [record["step"] for record in state.records]) == ("interrupted", [0, 10, 20])
+    assert now[0] == 21 * 60
+    table = sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    monkeypatch.undo()
+    assert _numbers(table) == _numbers(sweep(plan, tmp_path / "whole", device="cpu", n_jobs=1))
+
+
+def test_no_run_begins_when_the_time_is_over_and_one_that_is_too_long_is_announced(tmp_path, monkeypatch):
+    plan, said = _plan({"dynamics": "sgd"}, seeds=2), []
+    sweep(_plan({"dynamics": "sgd"}, seeds=1), tmp_path, device="cpu", n_jobs=1)
+    (file,) = tmp_path.glob("runs/*/run.json")
+    replace(states(plan, tmp_path)[0], seconds=7_200.0).save(file.parent)
+    sweep(plan, tmp_path, device="cpu", n_jobs=1, minutes=1e-9, tell=said.append)
+    assert said == []
+    sweep(plan, tmp_path, device="cpu", n_jobs=1, minutes=60, tell=said.append)
+    assert re.match(r"begins: seed 2; it takes some 2.0 h in all, and \S+ min are left: the next call goes on with it$", said[0])
+
+
+def test_a_store_of_other_data_is_refused(tmp_path):
+    plan = _plan({"dynamics": "gd"}, seeds=1)
+    sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    (file,) = tmp_path.glob("runs/*/run.json")
+    (state,) = states(plan, tmp_path)
+    state.data["sha256"] = "of other images"
+    state.save(file.parent)
+    with pytest.raises(ValueError, match="store must be of runs on the same data"):
+        sweep(plan, tmp_path, device="cpu", n_jobs=1)
+
+
+def test_a_damaged_state_is_made_anew_from_the_checkpoint(tmp_path):
+    plan = _plan({"dynamics": "gd"}, seeds=1)
+    table = sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    (file,) = tmp_path.glob("runs/*/run.json")
+    file.write_text(file.read_text().replace('"status": "finished"', '"status": "finishEd"'))
+    assert [state.status for state in states(plan, tmp_path)] == ["waiting"]
+    assert _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1)) == _numbers(table)
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"dynamics": "gd", "learning_rte": 0.1}, "settings must be of experiment, .*got learning_rte"),
+    ({"dynamics": "gd", "device": "cpu"}, "settings must be of experiment, .*got device"),
+    ({"experiment": "no"}, "experiment must be one of"),
+])  # fmt: skip
+def test_a_setting_that_is_none_of_a_training_is_named_before_anything_begins(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(_plan(settings, seeds=1), tmp_path, device="cpu", n_jobs=1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_needs_what_a_training_needs(tmp_path):
+    with pytest.raises(ValueError, match="settings must have experiment and n_steps"):
+        sweep(Plan.of({"runs": [{"dynamics": "gd"}]}), tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), "3"])
+def test_minutes_must_be_a_time(tmp_path, minutes):
+    with pytest.raises((TypeError, ValueError), match="minutes must be"):
+        sweep(PLAN, tmp_path, device="cpu", minutes=minutes)
+
+
+def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'title = "two rates"\nsettings = {experiment = "digits", n_steps = 20, every = 10}\n'
+        'runs = [{dynamics = "gd", learning_rate = [0.1, 1e30]}]\n'
+    )
+    asked = ("sweep", plan, "--store", tmp_path / "store", "--jobs", 1, "--device", "cpu")
+    code, shown = command(monkeypatch, capsys, *asked, "--dry-run")
+    assert code == 0 and "0 of 2 runs are finished\n" in shown.out and not (tmp_path / "store").exists()
+    code, shown = command(monkeypatch, capsys, *asked, "--json", tmp_path / "rows.json")
+    assert code == 3 and "begins: learning_rate 0.1, seed 1\n" in shown.err and "failed: learning_rate 1e+30" in shown.err
+    assert "1 of 2 runs are finished; what they recorded is in" in shown.out
+    assert "all with dynamics gd, every 10, experiment digits, n_steps 20" in " ".join(shown.out.split())
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [(row["status"], row["step"]) for row in rows] == [("finished", 0), ("finished", 10), ("finished", 20), ("failed", 0)]
+
+    for text, message in (
+        ("runs = 3", "PLAN must be of a plan"),
+        ("runs = [{n_steps = 3, lr = 1}]", "PLAN: settings must be of"),
+    ):
+        plan.write_text(text)
+        code, shown = command(monkeypatch, capsys, *asked)
+        assert code == 2 and message in " ".join(shown.err.split())
