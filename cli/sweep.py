@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from gradnoise.claims.questions import Answer, answer
 from gradnoise.cli import interruption
 from gradnoise.cli.common import named_as_options, needs_torch
 from gradnoise.cli.console import console, errors, say
 from gradnoise.cli.files import check_json, check_writable, deliver
 from gradnoise.cli.gate import FAILED
+from gradnoise.simulations.sweeps import FAILED as DIED
 from gradnoise.simulations.sweeps import FINISHED, Plan, Run, SweepTable
 
 __all__ = ["run"]
@@ -35,7 +38,6 @@ def run(
         chosen = Plan.load(plan)
     check_json(json)
     needs_torch()
-    from gradnoise.simulations.neural.sweep_states import FAILED as DIED
     from gradnoise.simulations.neural.sweep_states import states
     from gradnoise.simulations.neural.sweeps import TABLE, sweep
 
@@ -51,14 +53,17 @@ def run(
                 tell=lambda line: say(escape(line), to=errors),
             )  # fmt: skip
     found = states(chosen, folder)
+    table = SweepTable([row for state in found for row in state.rows()])
     done = sum(state.status == FINISHED for state in found)
 
     def show() -> None:
         console.print(_table(chosen, found))
+        if chosen.questions:
+            console.print(_answers([answer(question, table) for question in chosen.questions]))
         recorded = f"; what they recorded is in {folder / TABLE}" if (folder / TABLE).is_file() else ""
         say(escape(f"{done} of {len(found)} runs are finished{recorded}"))
 
-    deliver(SweepTable([row for state in found for row in state.rows()]), json, show)
+    deliver(table, json, show)
     return FAILED if any(state.status == DIED for state in found) else 0
 
 
@@ -81,6 +86,23 @@ def _table(plan: Plan, found: list[Any]) -> Table:
             _mean([state.seconds for state in ended]),
         )
         table.add_row(name, *cells)
+    return table
+
+
+def _answers(found: list[Answer]) -> Table:
+    """A row for each question; differences in per cent where they are of shares."""
+    table = Table(title="what was asked", title_justify="left", caption_justify="left")
+    for name, justify in (("question", "left"), ("difference", "right"), ("margin", "right"), ("answer", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for one in found:
+        told = one.verdict if one.reason is None else f"{one.verdict}: {one.reason}"
+        if one.seeds_to_decide is not None:
+            told += f"; some {one.seeds_to_decide} seeds would decide"
+        low, high = (math.nan, math.nan) if one.difference is None else one.difference.interval(one.question.level)
+        seen = "–" if one.difference is None else f"{one.difference.value:+.4g} ({low:+.4g} to {high:+.4g})"
+        table.add_row(one.question.name, seen, f"{one.question.margin:g}", told)
+    levels = sorted({f"{100 * one.question.level:g} %" for one in found})
+    table.caption = f"in brackets intervals of {' and '.join(levels)} of differences between runs of one seed, taken to be normal"
     return table
 
 

@@ -16,9 +16,9 @@ from gradnoise.simulations.neural.checkpoints import METRICS, Record
 from gradnoise.simulations.sweeps import Plan, Run
 from gradnoise.theory._validation import as_instance, as_path
 
-__all__ = ["FAILED", "INTERRUPTED", "WAITING", "State", "states"]
+__all__ = ["INTERRUPTED", "WAITING", "State", "states"]
 
-WAITING, INTERRUPTED, FAILED = "waiting", "interrupted", "failed"
+WAITING, INTERRUPTED = "waiting", "interrupted"
 RUNS = "runs"
 _STATE = "run.json"
 

@@ -22,8 +22,8 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from gradnoise.simulations.ensemble import as_workers, watched
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
-from gradnoise.simulations.neural.sweep_states import FAILED, INTERRUPTED, RUNS, State, reached, states
-from gradnoise.simulations.sweeps import FINISHED, Plan, Run, SweepTable
+from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, reached, states
+from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real
 
 __all__ = ["TABLE", "sweep"]

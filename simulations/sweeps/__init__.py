@@ -1,12 +1,14 @@
 """Many trainings: what is planned, and the table of what came out. Nothing here needs PyTorch.
 
-- `Plan` is a file of runs, `Run`, each a training with its settings and seed
-- `SweepTable` has a row for each record of each run; `FINISHED` is the status of those that have ended
+- `Plan` is a file of runs, `Run`, each a training with its settings and seed, and of what is asked of them: a `Question` is
+  whether one method ends `BETTER` than another, or `ALIKE`
+- `SweepTable` has a row for each record of each run; `FINISHED` and `FAILED` are the status of those that have ended
 """
 
 from __future__ import annotations
 
 from gradnoise.simulations.sweeps.plans import Plan, Run
-from gradnoise.simulations.sweeps.tables import FINISHED, SweepTable
+from gradnoise.simulations.sweeps.questions import ALIKE, BETTER, Question
+from gradnoise.simulations.sweeps.tables import FAILED, FINISHED, SweepTable
 
-__all__ = ["FINISHED", "Plan", "Run", "SweepTable"]
+__all__ = ["ALIKE", "BETTER", "FAILED", "FINISHED", "Plan", "Question", "Run", "SweepTable"]

@@ -17,6 +17,13 @@ A plan is TOML::
     dynamics = "enhanced"
     batch_size = 10
     seeds = 5                     # in place of 3
+
+    [[questions]]
+    name = "enhancement makes up for a large batch"
+    kind = "better"
+    of = {dynamics = "enhanced"}
+    against = {dynamics = "sgd", batch_size = 20}
+    margin = 0.01
 """
 
 from __future__ import annotations
@@ -31,13 +38,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradnoise.simulations.sweeps.questions import Question
+from gradnoise.simulations.sweeps.settings import as_settings
 from gradnoise.theory._validation import as_count, as_instance, as_path, as_text, set_fields, shown
 
 __all__ = ["Plan", "Run"]
 
 #: Settings that are lists themselves: of these, a list of lists stands for several runs.
 LISTS = ("milestones",)
-_KEYS = {"title", "seeds", "settings", "runs"}
+_KEYS = {"title", "seeds", "settings", "runs", "questions"}
 _MOST_SEEDS = 10**6
 
 
@@ -64,9 +73,7 @@ class Run:
     seed: int
 
     def __post_init__(self) -> None:
-        settings = as_instance(self.settings, "settings", Mapping)
-        values = {as_text(name, "each of settings"): _as_setting(value, name) for name, value in sorted(settings.items())}
-        set_fields(self, settings=values, seed=as_count(self.seed, "seed", at_least=0))
+        set_fields(self, settings=as_settings(self.settings, "settings"), seed=as_count(self.seed, "seed", at_least=0))
 
     @property
     def name(self) -> str:
@@ -90,11 +97,12 @@ class Plan:
     runs : tuple of Run
         In the order in which they are worked off: all methods of the first seed, then of the second, so that a plan that is cut
         off has pairs.
+    questions : tuple of Question
 
     Raises
     ------
     TypeError, ValueError
-        If there is no run, or one twice.
+        If there is no run, or one twice, or a question is about none.
 
     Examples
     --------
@@ -111,6 +119,7 @@ class Plan:
 
     title: str
     runs: tuple[Run, ...]
+    questions: tuple[Question, ...] = ()
 
     def __post_init__(self) -> None:
         as_text(self.title, "title")
@@ -120,6 +129,10 @@ class Plan:
         names = [run.name for run in runs]
         if twice := next((run for run in runs if names.count(run.name) > 1), None):
             raise ValueError(f"runs must each be there once, got twice: {twice.described()}")
+        for question in as_instance(self.questions, "questions", tuple):
+            for method in as_instance(question, "each of questions", Question).methods:
+                if not any(method.items() <= run.settings.items() for run in runs):
+                    raise ValueError(f"questions must be about runs of the plan, got {question.name!r} about {shown(method)}")
 
     @property
     def common(self) -> dict[str, Any]:
@@ -150,7 +163,11 @@ class Plan:
             own = {"seeds": content.get("seeds", 1), **settings, **group}
             n_seeds = as_count(own.pop("seeds"), "seeds", at_most=_MOST_SEEDS)
             found += [Run(chosen, seed) for chosen in _crossed(own) for seed in range(1, n_seeds + 1)]
-        return cls(content.get("title", "a sweep"), tuple(sorted(found, key=lambda run: run.seed)))
+        asked = content.get("questions", [])
+        if not isinstance(asked, list):
+            raise TypeError(f"questions must be tables, [[questions]], got {shown(asked)}")
+        questions = tuple(Question.of_table(table) for table in asked)
+        return cls(content.get("title", "a sweep"), tuple(sorted(found, key=lambda run: run.seed)), questions)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Plan:
@@ -182,12 +199,3 @@ def _values(name: str, value: Any) -> list[Any]:
     if several and not value:
         raise ValueError(f"{name} must have a value, got an empty list")
     return value if several else [value]
-
-
-def _as_setting(value: Any, name: str) -> Any:
-    """Return a value of a plan, where a list is a tuple."""
-    if isinstance(value, list | tuple):
-        return tuple(_as_setting(part, name) for part in value)
-    if not isinstance(value, str | bool | int | float):
-        raise TypeError(f"{name} must be a text, a number, true, false, or a list of these, got {shown(value)}")
-    return value

@@ -16,13 +16,13 @@ from gradnoise.simulations.ensemble import finite, replacing
 from gradnoise.simulations.statistics import Estimate
 from gradnoise.theory._validation import FloatArray, as_instance, as_path, as_text, set_fields, shown
 
-__all__ = ["FINISHED", "SweepTable"]
+__all__ = ["FAILED", "FINISHED", "SweepTable"]
 
 Row = dict[str, Any]
 
 #: Columns that every table has, before the settings and the metrics.
 FIRST = ("run", "seed", "status", "seconds")
-FINISHED = "finished"
+FINISHED, FAILED = "finished", "failed"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,6 +93,11 @@ class SweepTable:
                     raise ValueError(f"settings must be those of one run of each seed, got {shown(settings)}, which several have")
                 found[row["seed"]] = row
         return found
+
+    def failed(self, **settings: Any) -> set[int]:
+        """Return the seeds of the runs with these settings that raised, as where they diverged."""
+        rows = (row for row in self.rows if row.get("status") == FAILED)
+        return {row["seed"] for row in rows if all(row.get(name) == value for name, value in settings.items())}
 
     def last(self, metric: str, **settings: Any) -> dict[int, float]:
         """Return a metric at the end of each finished run with these settings, by its seed.

@@ -1,17 +1,20 @@
 """Plans of sweeps and their tables, without PyTorch.
 
 It would catch a plan whose lists are crossed wrongly or whose runs are named by their order, two runs of one name, a table whose
-numbers lose digits in its file, and pairs of runs of different seeds.
+numbers lose digits in its file, and pairs of runs of different seeds; an answer that an equivalence without a positive control
+gives, or runs that failed, or two methods that are the same run.
 """
 
 import itertools
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradnoise.simulations.sweeps import Plan, Run, SweepTable
+from gradnoise.claims.questions import answer
+from gradnoise.simulations.sweeps import Plan, Question, Run, SweepTable
 
 PLAN = """
 title = "batches"
@@ -69,6 +72,11 @@ def test_a_run_is_named_by_what_makes_its_numbers_alone():
     ("[[runs]]\nbatch_size = 2026-11-27", r"batch_size must be a text, a number"),
     ("settings = 3\n[[runs]]\ndynamics = 'gd'", r"settings must be a table"),
     ("[[runs\n", r"at line 1"),
+    ("questions = 1\n[[runs]]\ndynamics = 'gd'", r"questions must be tables"),
+    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nname = 'a'\nkind = 'better'", r"each of questions must have of and against and margin"),
+    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nmargn = 1", r"alone, got margn"),
+    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nname = 'a'\nkind = 'better'\nmargin = 0\nof = {}\nagainst = {dynamics = 'sgd'}",
+     r"questions must be about runs of the plan, got 'a' about"),
 ])  # fmt: skip
 def test_what_is_no_plan_is_named(written, text, message):
     with pytest.raises(ValueError, match=r"(?s)^path must be of a plan, got .*" + message.removeprefix("^")):
@@ -138,3 +146,87 @@ def test_what_is_no_table_is_named(tmp_path, text):
         return
     with pytest.raises(ValueError, match=r"path must be of a table that a sweep wrote"):
         SweepTable.load(path)
+
+
+def _ended(**accuracies):
+    rows = [
+        {
+            "run": f"{name}{seed}",
+            "seed": seed,
+            "status": "finished" if accuracy else "failed",
+            "dynamics": name,
+            "test_accuracy": accuracy,
+        }
+        for name, every in accuracies.items()
+        for seed, accuracy in enumerate(every, 1)
+    ]
+    return SweepTable(rows)
+
+
+BETTER = Question("better", "better", {"dynamics": "a"}, {"dynamics": "b"}, margin=0.02)
+ALIKE = Question("alike", "alike", {"dynamics": "a"}, {"dynamics": "b"}, margin=0.02, control={"dynamics": "c"})
+
+
+def _around(mean, spread, n=7):
+    """Accuracies with this sample mean and standard deviation."""
+    z = np.sin(np.arange(1.0, n + 1) * 2.3)
+    z = (z - z.mean()) / z.std(ddof=1)
+    return (0.5 + mean + spread * z).tolist()
+
+
+T = scipy.stats.t.ppf(0.975, 6) / 7**0.5  # half an interval of seven pairs, in units of their spread
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("inside", [0.99, 1.01])
+def test_better_is_told_where_the_whole_interval_is_on_one_side(sign, inside):
+    """From both sides of where Student's interval begins to contain the margin."""
+    table = _ended(a=_around(0.02 + sign * 0.01, inside * 0.01 / T), b=[0.5] * 7)
+    found = answer(BETTER, table)
+    assert found.verdict == ("inconclusive" if inside > 1 else "holds" if sign > 0 else "refuted")
+    if inside > 1:  # by a little: a few more do, with a fifth to spare
+        assert found.seeds_to_decide is not None and 7 < found.seeds_to_decide < 14
+
+
+@pytest.mark.parametrize(("difference", "gap", "verdict", "reason"), [
+    (_around(0.004, 0.01), _around(-0.05, 0.01), "holds", None),
+    (_around(0.004, 0.01), _around(-0.05, 0.06), "inconclusive", "the control is not shown to be worse by the margin"),
+    (_around(0.004, 0.01), _around(-0.004, 0.01), "inconclusive", "the control is not worse by the margin"),
+    (_around(0.004, 0.01), [], "inconclusive", "no seed has the control"),
+    (_around(0.004, 0.05), _around(-0.05, 0.01), "inconclusive", "the interval is not within the margin"),
+    (_around(0.05, 0.01), _around(-0.05, 0.01), "refuted", None),
+    (_around(-0.05, 0.01), [], "refuted", None),
+])  # fmt: skip
+def test_alike_needs_a_control_that_is_worse(difference, gap, verdict, reason):
+    found = answer(ALIKE, _ended(a=difference, b=[0.5] * 7, c=gap))
+    assert found.verdict == verdict
+    assert (found.reason or "").startswith(reason or "") and (found.reason is None) == (reason is None)
+    assert (found.seeds_to_decide is not None) == (
+        (reason is not None and "is not shown" in reason) or reason == "the interval is not within the margin"
+    )
+
+
+def test_nothing_is_decided_by_a_selection_or_without_a_spread():
+    right = {"a": _around(0.004, 0.01), "b": [0.5] * 7, "c": _around(-0.05, 0.01)}
+    assert answer(ALIKE, _ended(**right)).verdict == "holds"
+    for name in right:
+        diverged = answer(ALIKE, _ended(**{**right, name: [*right[name][:-1], None]}))
+        assert diverged.verdict == "inconclusive" and "runs of seeds 7 failed" in str(diverged.reason)
+    same = answer(BETTER, _ended(a=[0.6] * 7, b=[0.5] * 7))
+    assert same.verdict == "inconclusive" and same.reason == "no spread between seeds was seen"
+    assert answer(BETTER, _ended(a=[0.6], b=[0.5])).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"kind": "worse"}, "kind must be one of better, alike"),
+    ({"kind": "alike"}, "control must be given of alike"),
+    ({"control": {"dynamics": "c"}}, "control must be given of alike, and only of it"),
+    ({"kind": "alike", "control": {"dynamics": "c"}, "margin": 0}, "margin must be > 0 of alike"),
+    ({"margin": -0.1}, "margin must be >= 0"),
+    ({"level": 1.0}, "level must be"),
+    ({"of": 3}, "of must be a table of settings"),
+])  # fmt: skip
+def test_what_is_no_question_is_named(changes, message):
+    asked = {"name": "a", "kind": "better", "of": {"dynamics": "a"}, "against": {"dynamics": "b"}, "margin": 0.02}
+    with pytest.raises((TypeError, ValueError), match=message):
+        Question.of_table({**asked, **changes})

@@ -1,0 +1,25 @@
+"""Settings of a training as a plan and a table have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradnoise.theory._validation import as_text, shown
+
+__all__ = ["as_settings"]
+
+
+def as_settings(value: Any, name: str) -> dict[str, Any]:
+    """Return a mapping of settings, by name in their order, with tuples for lists."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a table of settings, got {shown(value)}")
+    return {as_text(key, f"each of {name}"): _as_setting(part, str(key)) for key, part in sorted(value.items())}
+
+
+def _as_setting(value: Any, name: str) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_as_setting(part, name) for part in value)
+    if not isinstance(value, str | bool | int | float):
+        raise TypeError(f"{name} must be a text, a number, true, false, or a list of these, got {shown(value)}")
+    return value
