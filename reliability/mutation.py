@@ -1,7 +1,7 @@
 """Change one token of the code at a time, and see who notices: `make mutate`.
 
 The mutants are cosmic-ray's: another operator, another comparison, a number that is one off, a loop that does not run. Two
-referees are asked, the tests of what was changed, and `gradnoise verify` with the claims that use it and no tests. A mutant that
+referees are asked, the tests of what was changed, and without any tests the verdicts on the claims that use it. A mutant that
 one of them lets pass, and that is not explained in survivors.json, is a hole.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -65,6 +67,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     files = [file for file in target_files() if re.search(options.only, file)]
+    if options.referee == "verdicts":
+        _SECONDS.update(seconds_of_claims(options.jobs))
     kept = _kept(options.referee)
     started = time.perf_counter()
     for place, file in enumerate(files):
@@ -159,11 +163,7 @@ def _tried(chosen: Sequence[Mutant], command: str) -> list[tuple[str, str]]:
         os.environ |= {"PYTHONPATH": folder, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "CI": "1", "PYTHONSAFEPATH": "1"}
         os.chdir(copy / "gradnoise")
         try:
-            started = time.perf_counter()
-            outcome, output = run_tests(command, timeout=3_600)
-            if outcome is not TestOutcome.SURVIVED:
-                raise RuntimeError(f"without a mutant this must pass: {command}\n{output[-2_000:]}")
-            limit = 60 + 4 * (time.perf_counter() - started)
+            limit = _limit(command)
             found = []
             for mutant in chosen:
                 result = mutate_and_test([mutant.spec], command, limit)
@@ -171,6 +171,16 @@ def _tried(chosen: Sequence[Mutant], command: str) -> list[tuple[str, str]]:
             return found
         finally:
             os.chdir(here)
+
+
+@functools.cache
+def _limit(command: str) -> float:
+    """Seconds after which a mutant counts as noticed, from how long a referee takes without one."""
+    started = time.perf_counter()
+    outcome, output = run_tests(command, timeout=3_600)
+    if outcome is not TestOutcome.SURVIVED:
+        raise RuntimeError(f"without a mutant this must pass: {command}\n{output[-2_000:]}")
+    return 60 + 4 * (time.perf_counter() - started)
 
 
 def _tests(file: str) -> str | None:
@@ -188,17 +198,34 @@ def _tests(file: str) -> str | None:
     return f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider -c ../pyproject.toml {paths}"
 
 
+def seconds_of_claims(n_jobs: int) -> dict[str, float]:
+    """How long each claim takes, of all that are as expected: what a mutant changes must have been right before."""
+    from gradnoise.claims import registry
+
+    entries = registry.verify(sabotage=True, n_jobs=n_jobs).entries
+    if wrong := [entry.id for entry in entries if not entry.as_expected]:
+        raise RuntimeError(f"without a mutant these must be as expected: {', '.join(wrong)}")
+    return {entry.id: entry.seconds for entry in entries}
+
+
+#: Seconds of each claim; a referee takes the fastest of those that could notice, as long as they take this long together.
+_SECONDS: dict[str, float] = {}
+_PATIENCE = 60.0
+
+
 def _verdicts(file: str) -> str | None:
-    """The claims whose files import the module's package."""
+    """The claims whose files import the module's package, the fastest first."""
     from gradnoise.claims import registry
 
     imported = _imported("gradnoise." + ".".join(file.removesuffix(".py").split("/")[:2]))
     using = [path for path in (ROOT / "claims").rglob("*.py") if re.search(imported, path.read_text(encoding="utf-8"))]
     modules = {"gradnoise." + str(path.relative_to(ROOT)).removesuffix(".py").replace("/", ".") for path in using}
-    claims = registry.all_claims()
-    # With the corrected statements, which are those that the theory computes where a paper errs.
-    ids = [id for id in registry.claim_ids() if type(claims[id.removesuffix(".corrected")]).__module__ in modules]
-    return f"{sys.executable} -m gradnoise verify {' '.join(ids)} --sabotage --jobs 1" if ids else None
+    ids = [id for id, claim in registry.all_claims().items() if type(claim).__module__ in modules]
+    ids.sort(key=lambda id: _SECONDS.get(id, 0.0))
+    together = itertools.accumulate(_SECONDS.get(id, 0.0) for id in ids)
+    chosen = [id for id, seconds in zip(ids, together, strict=True) if seconds <= _PATIENCE]
+    script = Path(__file__).with_name("until_surprise.py")
+    return f"{sys.executable} {script} {' '.join(chosen)}" if chosen else None
 
 
 def _imported(module: str) -> str:
