@@ -11,7 +11,7 @@ from gradnoise.theory._validation import as_count, as_instance, as_real, set_fie
 
 __all__ = ["Printed", "holm", "runs_to_establish", "welch"]
 
-_ROUNDING = 1e-9  # of SciPy's p-values
+_ROUNDING = 1e-9  # of SciPy's p-values, relative
 _POWER = 0.9
 _MOST_RUNS = 10**7
 _LARGEST = 1e100  # whose square is a float
@@ -158,6 +158,6 @@ def holm(pairs: Mapping[str, tuple[Printed, Printed]], level: float) -> dict[str
         one, other = pairs[label]
         needed = runs_to_establish(one, other, level / len(pairs))
         found[label] = PValue(
-            largest, rounding=_ROUNDING, effect=other.mean - one.mean, n=min(one.n_runs, other.n_runs), n_to_decide=needed
+            largest, rounding=_ROUNDING * largest, effect=other.mean - one.mean, n=min(one.n_runs, other.n_runs), n_to_decide=needed
         )
     return {label: found[label] for label in pairs}

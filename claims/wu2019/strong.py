@@ -29,7 +29,7 @@ SIMULATED_TIME, SIMULATED_BATCH = 0.25, 16  # a batch so large that the term of 
 #: Step sizes and refinement of the reference, by drift: small against the next term of the error, large against rounding.
 STUDIES: dict[str, tuple[tuple[float, ...], int]] = {
     "plain": ((1 / 32, 1 / 64, 1 / 128), 4),
-    "modified": ((1 / 16, 1 / 32, 1 / 64), 8),
+    "modified": ((1 / 32, 1 / 64, 1 / 128), 8),
 }
 ORDER_MARGIN = Absolute(0.15)
 
