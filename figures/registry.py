@@ -72,6 +72,7 @@ FIGURES = {
             "zhu2019_proposition2:draw",
         ),
         Figure("zhu2019-fig3", "who leaves the minimum of GD on a network, and generalises", "networks:draw_figure_3", "neural"),
+        Figure("zhu2019-fig4", "Tr(HΣ) and its isotropic equivalent on clipped networks of three widths", "zhu2019_figure4:draw"),
         Figure("zhu2019-fig5", "spectrum, alignment and Tr(HΣ) along SGD on a network", "networks:draw_spectrum", "neural"),
         Figure("zhu2019-fig7", "noise against gradient along SGD on a network", "networks:draw_noise", "neural"),
         Figure("zhu2019-fig8", "the first steps from the minimum of GD on a network", "networks:draw_figure_8", "neural"),

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib import pyplot
 
-from gradnoise.figures import registry, wu2019_theorem2, wu2019_theorem3, wu2020_theorem1, zhu2019_figure2
+from gradnoise.figures import registry, wu2019_theorem2, wu2019_theorem3, wu2020_theorem1, zhu2019_figure2, zhu2019_figure4
 from gradnoise.figures.style import style
 
 
@@ -13,6 +13,7 @@ def small(monkeypatch):
     monkeypatch.setitem(wu2019_theorem2.PATHS, "quick", 300)
     monkeypatch.setitem(wu2019_theorem3.PATHS, "quick", 100)
     monkeypatch.setitem(wu2020_theorem1.REPLICATES, "quick", 20)
+    monkeypatch.setitem(zhu2019_figure4.STEPS, "quick", (30, 5))
 
 
 FRESH = [name for name, figure in registry.FIGURES.items() if figure.extra is None]
