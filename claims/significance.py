@@ -158,6 +158,10 @@ def holm(pairs: Mapping[str, tuple[Printed, Printed]], level: float) -> dict[str
         one, other = pairs[label]
         needed = runs_to_establish(one, other, level / len(pairs))
         found[label] = PValue(
-            largest, rounding=_ROUNDING * largest, effect=other.mean - one.mean, n=min(one.n_runs, other.n_runs), n_to_decide=needed
+            largest,
+            rounding=_ROUNDING * largest,
+            effect=other.mean - one.mean,
+            n=min(one.n_runs, other.n_runs),
+            n_to_decide=needed,
         )
     return {label: found[label] for label in pairs}

@@ -13,6 +13,7 @@ from gradnoise.cli.console import console, errors, say
 from gradnoise.cli.files import check_writable
 from gradnoise.cli.gate import FAILED, tell
 from gradnoise.figures import registry
+from gradnoise.theory._validation import as_choice
 
 __all__ = ["run"]
 
@@ -22,12 +23,7 @@ FORMATS = ("png", "pdf", "svg")
 def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: int | None, jobs: int, out: Path | None) -> int:
     """List figures, or draw them into a folder; return the exit code. One that raises does not keep the others from it."""
     if list_only:
-        table = Table(title="figures", title_justify="left")
-        table.add_column("name", style="bold")
-        table.add_column("what it shows")
-        for figure in registry.FIGURES.values():
-            table.add_row(figure.name, figure.title)
-        console.print(table)
+        console.print(_listed(budget))
         return 0
     if format not in FORMATS:
         raise ValueError(f"--format must be one of {', '.join(FORMATS)}, got {format!r}")
@@ -62,3 +58,16 @@ def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: in
             "or take --budget full for runs that are kept"
         )
     return FAILED if failed else 0
+
+
+def _listed(budget: str) -> Table:
+    """All figures, with how much is simulated for them."""
+    as_choice(budget, "--budget", ("quick", "full"))
+    table = Table(title=f"figures at budget {budget}", title_justify="left")
+    table.add_column("name", style="bold", no_wrap=True)
+    for name in ("of the paper", "what it shows", "scale", "results"):
+        table.add_column(name)
+    for figure in registry.FIGURES.values():
+        kept = "kept" if figure.extra is not None and budget == "full" else "fresh"
+        table.add_row(figure.name, figure.source, figure.title, figure.scale[budget], kept)
+    return table

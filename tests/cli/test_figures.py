@@ -3,8 +3,18 @@
 import pytest
 from matplotlib import pyplot
 
-from gradnoise.figures import registry, wu2019_theorem2, wu2019_theorem3, wu2020_theorem1, zhu2019_figure2, zhu2019_figure4
+from gradnoise.figures import (
+    networks,
+    registry,
+    wu2019_theorem1,
+    wu2019_theorem2,
+    wu2019_theorem3,
+    wu2020_theorem1,
+    zhu2019_figure2,
+    zhu2019_figure4,
+)
 from gradnoise.figures.style import style
+from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison
 
 
 @pytest.fixture
@@ -57,3 +67,28 @@ def test_no_two_labels_overlap(name, small):
                 for second, other in boxes[:i]:
                     assert not box.overlaps(other), f"{first!r} overlaps {second!r}"
         pyplot.close(figure)
+
+
+@pytest.mark.parametrize("budget", ["quick", "full"])
+def test_the_list_tells_how_much_is_simulated(budget):
+    """Catches a scale that says something else than what is drawn."""
+    counts = {
+        "zhu2019-fig2": zhu2019_figure2.REPEATS,
+        "wu2019-thm1": wu2019_theorem1.PATHS,
+        "wu2019-thm2": wu2019_theorem2.PATHS,
+        "wu2019-thm3": wu2019_theorem3.PATHS,
+        "wu2020-thm1": wu2020_theorem1.REPLICATES,
+    }
+    for name, count in counts.items():
+        assert registry.FIGURES[name].scale[budget].startswith(f"{count[budget]:,} ")
+    assert f"{zhu2019_figure4.STEPS[budget][0]:,} steps" in registry.FIGURES["zhu2019-fig4"].scale[budget]
+    for name in KEPT:
+        of = {"zhu2019-fig7": "zhu2019-fig5", "zhu2019-fig8": "zhu2019-fig3" if budget == "full" else "zhu2019-fig8"}.get(
+            name, name
+        )
+        protocol, seeds = PROTOCOLS[of][budget], networks.SEEDS.get(of)
+        if budget == "full":
+            stored = Comparison.load(networks._STORED / f"{of}.json")
+            protocol, seeds = stored.protocol, stored.n_seeds
+        steps = protocol.n_steps if name != "zhu2019-fig8" else networks._FIRST_STEPS
+        assert f"{seeds} seeds, {steps:,} steps" in registry.FIGURES[name].scale[budget], name
