@@ -87,7 +87,7 @@ def answer(question: Question, table: SweepTable) -> Answer:
     >>> answer(question, SweepTable([])).reason
     'no seed has both'
     """
-    asked = as_instance(question, "question", Question)
+    asked, table = as_instance(question, "question", Question), as_instance(table, "table", SweepTable)
     difference = _difference(asked, table, asked.of, asked.against)
     if difference is None:
         return Answer(asked, INCONCLUSIVE, None, reason="no seed has both")

@@ -34,12 +34,14 @@ _GOOD = {
     "study": ["weak", "--problem", "least-squares", "--paths", "50", "--steps", "3"],
     "train": ["--steps", "2", "--every", "1", "--device", "cpu"],
     "compare": ["zhu2019-fig8", "--device", "cpu"],
+    "sweep": ["plan.toml", "--device", "cpu", "--jobs", "1"],
     "diagnose": ["run", "--device", "cpu"],
     "data": [],
 }
-_NEURAL = {"train", "compare", "diagnose", "data"}
+_PLAN = 'runs = [{experiment = "digits", dynamics = "gd", n_steps = 2}]'
+_NEURAL = {"train", "compare", "sweep", "diagnose", "data"}
 #: What accepts its options here goes on to work, for longer than there is time.
-_LONG = {"verify", "figures", "study", "train", "compare", "diagnose"}
+_LONG = {"verify", "figures", "study", "train", "compare", "sweep", "diagnose"}
 _EXIT_CODES = {0, 1, 2, 3}
 
 _WHOLE = ("-1", "0", "1", str(10**20), "-" + "9" * 30, "9" * 5000, "1.5", "1e3", "nan", "inf", "x", "", "٣", "0x10")
@@ -136,6 +138,7 @@ def _run(line: Sequence[str], names: set[str], files: Path) -> Fault | None:
     """Run a command line in a folder of its own, and judge its end."""
     Path("file").write_text("nothing")
     Path("folder").mkdir()
+    Path("plan.toml").write_text(_PLAN)
     if line[0] == "diagnose":
         shutil.copytree(files / "run", "run")
     said, code, fault = _called(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import torch
 
 from gradnoise.simulations.ensemble import replacing, versions
-from gradnoise.simulations.neural.checkpoints import METRICS, Record
-from gradnoise.simulations.sweeps import Plan, Run
-from gradnoise.theory._validation import as_instance, as_path
+from gradnoise.simulations.neural.checkpoints import METRICS, Record, as_json
+from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run
+from gradnoise.theory._validation import as_choice, as_instance, as_path, as_real, as_text, set_fields, shown
 
 __all__ = ["INTERRUPTED", "WAITING", "State", "states"]
 
@@ -54,16 +55,29 @@ class State:
     error: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        as_instance(self.run, "run", Run)
+        as_choice(self.status, "status", (WAITING, INTERRUPTED, FAILED, FINISHED))
+        if not isinstance(self.records, tuple) or not all(isinstance(record, Mapping) for record in self.records):
+            raise TypeError(f"records must be a tuple of mappings, got {shown(self.records)}")
+        if self.error is not None:
+            as_text(self.error, "error")
+        set_fields(self, seconds=as_real(self.seconds, "seconds", at_least=0), data=as_json(self.data, "data"))
+
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the table."""
         first = {"run": self.run.name, "seed": self.run.seed, "status": self.status, "seconds": round(self.seconds, 3)}
         return [{**first, **self.run.settings, **record} for record in self.records]
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | os.PathLike[str]) -> None:
         """Keep it in the folder of its run, signed."""
-        folder.mkdir(parents=True, exist_ok=True)
+        place = as_path(folder, "folder")
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"folder must be one that can be written, got {str(place)!r}: {error}") from None
         content = json.loads(json.dumps({**asdict(self), "versions": {**versions(), "torch": torch.__version__}}))  # as read
-        with replacing(folder / _STATE) as file:
+        with replacing(place / _STATE) as file:
             file.write(json.dumps({"sha256": _digest(content), "content": content}, indent=1).encode())
 
 

@@ -83,7 +83,8 @@ class Run:
 
     def described(self, common: Mapping[str, Any] | None = None) -> str:
         """Settings in words, without those that all runs have."""
-        own = [f"{name} {value}" for name, value in self.settings.items() if (common or {}).get(name) != value]
+        known = {} if common is None else as_settings(common, "common")
+        own = [f"{name} {value}" for name, value in self.settings.items() if known.get(name) != value]
         return ", ".join([*own, f"seed {self.seed}"])
 
 
@@ -149,12 +150,12 @@ class Plan:
         TypeError, ValueError
             If an entry is missing, not known or not of its kind.
         """
-        unknown = sorted(set(as_instance(content, "content", Mapping)) - _KEYS)
+        unknown = sorted(map(str, set(as_instance(content, "content", Mapping)) - _KEYS))
         if unknown:
-            raise ValueError(f"a plan must have {', '.join(sorted(_KEYS))} alone, got {', '.join(unknown)}")
+            raise ValueError(f"content must have {', '.join(sorted(_KEYS))} alone, got {', '.join(unknown)}")
         groups = content.get("runs")
         if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
-            raise TypeError(f"runs must be tables, [[runs]], got {shown(groups)}")
+            raise TypeError(f"content must have runs, which are tables, [[runs]], got {shown(groups)}")
         settings = content.get("settings", {})
         if not isinstance(settings, Mapping):
             raise TypeError(f"settings must be a table, [settings], got {shown(settings)}")
@@ -166,7 +167,7 @@ class Plan:
         asked = content.get("questions", [])
         if not isinstance(asked, list):
             raise TypeError(f"questions must be tables, [[questions]], got {shown(asked)}")
-        questions = tuple(Question.of_table(table) for table in asked)
+        questions = tuple(_question(table) for table in asked)
         return cls(content.get("title", "a sweep"), tuple(sorted(found, key=lambda run: run.seed)), questions)
 
     @classmethod
@@ -179,6 +180,16 @@ class Plan:
             If there is no such file, or it is no plan.
         TypeError
             If the path is none.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from gradnoise.simulations.sweeps import Plan
+        >>> file = os.path.join(tempfile.mkdtemp(), "plan.toml")
+        >>> with open(file, "w") as text:
+        ...     _ = text.write('runs = [{experiment = "digits", n_steps = 200}]')
+        >>> [run.settings["n_steps"] for run in Plan.load(file).runs]
+        [200]
         """
         file: Path = as_path(path, "path")
         try:
@@ -186,6 +197,13 @@ class Plan:
         except (OSError, ValueError, TypeError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"path must be of a plan, got {os.fspath(path)!r}: {reason}") from None
+
+
+def _question(table: Any) -> Question:
+    try:
+        return Question.of_table(table)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"questions: {error}") from None
 
 
 def _crossed(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -87,9 +87,9 @@ class Question:
         TypeError, ValueError
             If an entry is missing, not known or not of its kind.
         """
-        given = dict(as_instance(table, "each of questions", Mapping))
-        if unknown := sorted(given.keys() - set(_KEYS)):
-            raise ValueError(f"each of questions must have {', '.join(_KEYS)} alone, got {', '.join(unknown)}")
+        given = dict(as_instance(table, "table", Mapping))
+        if unknown := sorted(map(str, given.keys() - set(_KEYS))):
+            raise ValueError(f"table must have {', '.join(_KEYS)} alone, got {', '.join(unknown)}")
         if missing := [name for name in ("name", "kind", "of", "against", "margin") if name not in given]:
-            raise ValueError(f"each of questions must have {' and '.join(missing)}, got {', '.join(given) or 'nothing'}")
+            raise ValueError(f"table must have {' and '.join(missing)}, got {', '.join(given) or 'nothing'}")
         return cls(**given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gradnoise.theory._validation import as_text, shown
+from gradnoise.theory._validation import as_real, as_text, shown
 
 __all__ = ["as_settings"]
 
@@ -14,7 +14,7 @@ def as_settings(value: Any, name: str) -> dict[str, Any]:
     """Return a mapping of settings, by name in their order, with tuples for lists."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a table of settings, got {shown(value)}")
-    return {as_text(key, f"each of {name}"): _as_setting(part, str(key)) for key, part in sorted(value.items())}
+    return {as_text(key, f"each of {name}"): _as_setting(part, f"{name}: {key}") for key, part in sorted(value.items())}
 
 
 def _as_setting(value: Any, name: str) -> Any:
@@ -22,4 +22,4 @@ def _as_setting(value: Any, name: str) -> Any:
         return tuple(_as_setting(part, name) for part in value)
     if not isinstance(value, str | bool | int | float):
         raise TypeError(f"{name} must be a text, a number, true, false, or a list of these, got {shown(value)}")
-    return value
+    return as_real(value, name) if isinstance(value, float) else value

@@ -14,7 +14,8 @@ import numpy as np
 
 from gradnoise.simulations.ensemble import finite, replacing
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.theory._validation import FloatArray, as_instance, as_path, as_text, set_fields, shown
+from gradnoise.simulations.sweeps.settings import as_settings
+from gradnoise.theory._validation import FloatArray, as_instance, as_iterable, as_path, as_text, set_fields, shown
 
 __all__ = ["FAILED", "FINISHED", "SweepTable"]
 
@@ -62,7 +63,9 @@ class SweepTable:
     rows: Sequence[Row]
 
     def __post_init__(self) -> None:
-        rows = tuple(dict(as_instance(row, "each of rows", Mapping)) for row in self.rows)
+        rows = tuple(
+            dict(as_instance(row, "each of rows", Mapping)) for row in as_iterable(self.rows, "rows", "a sequence of rows")
+        )
         for row in rows:
             if not {"run", "seed"} <= row.keys():
                 raise ValueError(f"each of rows must have run and seed, got {shown(row)}")
@@ -77,7 +80,7 @@ class SweepTable:
         every = dict.fromkeys(name for row in self.rows for name in row)
         return [*(name for name in FIRST if name in every), *(name for name in every if name not in FIRST)]
 
-    def ends(self, **settings: Any) -> dict[int, Row]:
+    def _ends(self, **settings: Any) -> dict[int, Row]:
         """Return the last record of each finished run with these settings, by its seed.
 
         Raises
@@ -107,14 +110,15 @@ class SweepTable:
         ValueError
             If a run has no such metric, or two runs of one seed have these settings.
         """
-        ends = self.ends(**settings)
+        ends = self._ends(**settings)
         if missing := [seed for seed, row in ends.items() if row.get(as_text(metric, "metric")) is None]:
             raise ValueError(f"metric must be one that every run has, got {metric!r}, which that of seed {missing[0]} has not")
         return {seed: float(row[metric]) for seed, row in sorted(ends.items())}
 
     def paired(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> FloatArray:
         """Return the differences of a metric at the end between runs of the same seed, (seeds,)."""
-        one, other = self.last(metric, **settings), self.last(metric, **others)
+        methods = as_settings(settings, "settings"), as_settings(others, "others")
+        one, other = (self.last(metric, **method) for method in methods)
         return np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
 
     def difference(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> Estimate:
@@ -125,7 +129,12 @@ class SweepTable:
         ValueError
             If no seed has both.
         """
-        return Estimate.of(self.paired(metric, settings, others))
+        differences = self.paired(metric, settings, others)
+        if not len(differences):
+            raise ValueError(
+                f"settings and others must have finished runs of one seed, got {shown(settings)} and {shown(others)}"
+            )
+        return Estimate.of(differences)
 
     def to_json(self) -> str:
         """Rows as JSON text."""

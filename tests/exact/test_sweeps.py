@@ -61,8 +61,8 @@ def test_a_run_is_named_by_what_makes_its_numbers_alone():
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("", r"runs must be tables, \[\[runs\]\], got None"),
-    ("runs = 3", r"runs must be tables"),
+    ("", r"content must have runs, which are tables, \[\[runs\]\], got None"),
+    ("runs = 3", r"content must have runs"),
     ("runs = []", r"runs must be one or more, got none"),
     ("seeds = 0\n[[runs]]\ndynamics = 'gd'", r"seeds must be .* got 0"),
     ("sedes = 3\n[[runs]]\ndynamics = 'gd'", r"alone, got sedes"),
@@ -73,8 +73,8 @@ def test_a_run_is_named_by_what_makes_its_numbers_alone():
     ("settings = 3\n[[runs]]\ndynamics = 'gd'", r"settings must be a table"),
     ("[[runs\n", r"at line 1"),
     ("questions = 1\n[[runs]]\ndynamics = 'gd'", r"questions must be tables"),
-    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nname = 'a'\nkind = 'better'", r"each of questions must have of and"),
-    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nmargn = 1", r"alone, got margn"),
+    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nname = 'a'\nkind = 'better'", r"questions: table must have of and against"),
+    ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nmargn = 1", r"questions: table must have .* alone, got margn"),
     ("[[runs]]\ndynamics = 'gd'\n[[questions]]\nname = 'a'\nkind = 'better'\nmargin = 0\nof = {}\nagainst = {dynamics = 'sgd'}",
      r"questions must be about runs of the plan, got 'a' about"),
 ])  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_sweep_that_is_killed_goes_on_with_the_same_numbers(tmp_path):
     tables = [SweepTable.load(tmp_path / store / "table.csv") for store in ("a", "b")]
     assert killed >= 1
     assert _numbers(tables[0]) == _numbers(tables[1])
-    assert len(tables[0].ends(dynamics="sgd")) == 2
+    assert len(tables[0].last("step", dynamics="sgd")) == 2
 
 
 def _some_checkpoint(store, more_than):
@@ -108,7 +108,7 @@ def test_a_run_that_raises_ends_alone_and_is_tried_again(tmp_path):
     assert (right.status, wrong.status) == ("finished", "failed")
     assert "the loss must stay finite" in str(wrong.error)
     assert any(line.startswith("failed: learning_rate 1e+30, seed 1: ValueError: the loss") for line in said)
-    assert list(table.ends()) == [1]
+    assert list(table.last("step")) == [1]
     said.clear()
     sweep(plan, tmp_path, device="cpu", n_jobs=1, tell=said.append)
     assert sum(line.startswith("begins") for line in said) == 1
