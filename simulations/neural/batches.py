@@ -31,6 +31,8 @@ class Batches(Protocol):
     ----------
     n : int
         Samples.
+    in_one : bool
+        Whether any samples can come together; from a loader only those of one of its batches do.
 
     Examples
     --------
@@ -42,6 +44,7 @@ class Batches(Protocol):
     """
 
     n: int
+    in_one: bool
 
     def chunks(self, size: int) -> Iterator[Batch]:
         """Yield all samples, at most `size` at once."""
@@ -202,6 +205,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 class _Whole:
     """All samples in one batch in memory."""
 
+    in_one = True
+
     def __init__(self, batch: Batch) -> None:
         self.batch, self.n = batch, size_of(batch)
         parts = [leaf for leaf in batch if isinstance(leaf, Tensor)] if isinstance(batch, tuple | list) else []
@@ -229,6 +234,8 @@ class _Whole:
 
 class _Loaded:
     """Batches that are read anew for each pass, and compared with those of the first."""
+
+    in_one = False
 
     def __init__(self, source: Iterable[Batch]) -> None:
         if isinstance(source, Iterator):

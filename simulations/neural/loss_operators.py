@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, part, size_of
 from gradnoise.simulations.neural.chunks import measured_chunk
 from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
+from gradnoise.simulations.neural.ghosts import ghosts_of, refuse_ghosts, running_statistics, whole_ghosts
 from gradnoise.simulations.neural.hessian import Hessian
 from gradnoise.simulations.neural.independence import check_chunk, check_independence, unchanged
+from gradnoise.simulations.neural.models import GhostBatchNorm2d
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.simulations.neural.vectors import as_dense, as_vector
 from gradnoise.theory._validation import as_array, as_count, as_real
@@ -37,6 +39,10 @@ class LossOperators:
     At construction a few samples are evaluated alone, in pairs, in another order, and again, and losses that depend on other
     samples or on chance, or change the network, are refused by what was seen. The ways to the products are compared with plain
     backward passes on the same samples when they are first needed; then the products are right, or refused.
+
+    Networks with `gradnoise.simulations.neural.models.GhostBatchNorm2d` are trained as they stand: in training mode `backward`
+    takes the samples that it is given for the batch, ghost by ghost in their order, and updates running means and variances, by
+    which `losses` evaluates. All else is of samples that have losses of their own, and refused: in evaluation mode they have.
 
     Parameters
     ----------
@@ -119,7 +125,7 @@ class LossOperators:
         self.n = self.batches.n
         self._modes: set[tuple[bool, ...]] = set()
         self._kinds = self._losses.kinds()
-        with self._context():
+        with running_statistics(self.model), self._context():
             self._samples = [on_device(batch, self.device) for batch in self.batches.some()]
             with self._unseen(), unchanged(self._losses):
                 self._try(self._samples[0])
@@ -156,9 +162,10 @@ class LossOperators:
         return self._space.unflatten(as_vector(vector, "vector", (self.dimension,), wait=False))
 
     def losses(self, theta: Tensor | None = None) -> Tensor:
-        """ℓ(θ), (n,); at the model's own parameters unless others are given."""
+        """ℓ(θ), (n,); at the model's own parameters unless others are given. Ghosts are normalised by running statistics."""
         at = None if theta is None else self._space.unflatten(as_vector(theta, "theta", (self.dimension,)))
-        with self._context():  # not in no_grad, in which a network could not be differentiated with respect to its inputs
+        # Not in no_grad, in which a network could not be differentiated with respect to its inputs.
+        with running_statistics(self.model), self._context():
             found = [(self._losses(chunk) if at is None else self._losses.at(at, chunk)).detach() for chunk in self._chunks()]
         return torch.cat(found).to(device=self.device, dtype=self.dtype)
 
@@ -210,6 +217,8 @@ class LossOperators:
     def backward(self, v: Tensor, samples: Tensor | None = None) -> None:
         """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
 
+        Where ghosts are normalised, the losses are those of one batch of all these samples, however many are taken at once.
+
         Parameters
         ----------
         v : (m,) Tensor
@@ -217,14 +226,24 @@ class LossOperators:
         samples : (m,) Tensor of int64, optional
             Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
             give a gradient of zero.
+
+        Raises
+        ------
+        ValueError
+            If ghosts are to be normalised, and the samples are in batches of their own, as those of a DataLoader are.
         """
         if samples is not None and as_dense(samples, "samples").ndim != 1:
             raise TypeError(f"samples must be of int64 with one axis, got {samples.dtype} with {samples.ndim}")
         v = as_vector(v, "v", (self.n if samples is None else len(samples),), wait=False)
         parameters = list(self._losses.parameters.values())
-        with self._context(second_derivatives=False):
+        layers = ghosts_of(self.model)
+        if layers and not self.batches.in_one:
+            raise ValueError(
+                "data must be tensors, of which any samples make a ghost, to train a network with GhostBatchNorm2d; got batches"
+            )
+        with self._context(second_derivatives=False, ghosts=True):
             chosen = torch.arange(self.n, device=self.device) if samples is None else samples
-            for batch, where in self.batches.chosen(chosen, self.chunk_size):
+            for batch, where in self.batches.chosen(chosen, whole_ghosts(self.chunk_size, layers)):
                 found = self._losses(on_device(batch, self.device))
                 if found.requires_grad:
                     (v[where].to(found) * found).sum().backward(inputs=parameters)
@@ -334,14 +353,18 @@ class LossOperators:
         for chunk in self.batches.chunks(self.chunk_size):
             yield on_device(chunk, self.device)
 
-    def _context(self, *, second_derivatives: bool = True, full: bool = False) -> AbstractContextManager[None]:
+    def _context(
+        self, *, second_derivatives: bool = True, full: bool = False, ghosts: bool = False
+    ) -> AbstractContextManager[None]:
+        if not ghosts:
+            refuse_ghosts(self.model)
         if self._losses.kinds() != self._kinds:
             raise ValueError(
                 "the parameters must be of the dtypes, and require gradients, as when the operators were made; make them anew"
             )
         # What was seen at construction is seen again where the network has been put into another mode since.
-        if self._modes and tuple(module.training for module in self.model.modules()) not in self._modes:
-            with differentiable(self._losses, self.device):
+        if self._modes and self._mode() not in self._modes:
+            with running_statistics(self.model), differentiable(self._losses, self.device):
                 self._check()
         return differentiable(self._curved if full else self._losses, self.device, second_derivatives=second_derivatives)
 
@@ -351,7 +374,11 @@ class LossOperators:
     def _check(self) -> None:
         with self._unseen():
             check_independence(self._losses, self._samples)
-        self._modes.add(tuple(module.training for module in self.model.modules()))
+        self._modes.add(self._mode())
+
+    def _mode(self) -> tuple[bool, ...]:
+        """Which modules are in training mode. Ghosts are never checked in it: it is what they are made for."""
+        return tuple(module.training and not isinstance(module, GhostBatchNorm2d) for module in self.model.modules())
 
     def _unseen(self) -> AbstractContextManager[None]:
         """Whether the checks draw random numbers is not to be seen afterwards."""

@@ -5,6 +5,7 @@ wrong place, a start of another variance, and a normalisation under which sample
 """
 
 import itertools
+import math
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.independence import check_independence
+from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.models import (
     GhostBatchNorm2d,
     c1,
@@ -177,6 +179,39 @@ def test_samples_have_losses_of_their_own_with_groups_and_not_with_ghosts(name):
     check_independence(SampleLosses(NORMALISED[name](width=1 / 8, normalisation="group"), LOSS), samples)
     with pytest.raises(ValueError, match="model must not change when it is evaluated"):
         check_independence(SampleLosses(NORMALISED[name](width=1 / 8), LOSS), samples)
+
+
+SMALL = {
+    "vgg11": vgg11,
+    "f1": f1,
+    **{f"{name} with ghosts": build for name, build in NORMALISED.items()},
+    **{f"{name} with groups": partial(build, normalisation="group") for name, build in NORMALISED.items()},
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_step_lowers_the_loss_and_moves_all_parameters(name):
+    """As a training makes it, in single precision; ghosts of 100 are one here."""
+    torch.manual_seed(0)
+    model = SMALL[name](width=1 / 8)
+    images, labels = torch.rand(20, *((1, 28, 28) if name == "f1" else (3, 32, 32))), torch.arange(20) % 10
+    operators = LossOperators(model, LOSS, images, labels)
+    before = [p.detach().clone() for p in model.parameters()]
+    weights = operators.losses_like(1 / 20)
+
+    def loss():
+        with torch.no_grad():
+            return float(LOSS(model(images), labels).mean())  # in training mode, as the step is made
+
+    first = loss()
+    operators.backward(weights)
+    with torch.no_grad():
+        slope = math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters()))
+        for p in model.parameters():
+            assert p.grad.isfinite().all()
+            p -= 0.01 / slope * p.grad  # by a hundredth
+    assert first - loss() > 0.2 * 0.01 * slope > 0  # what a straight line says is .01 times the slope
+    assert all(not torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
 
 
 def spread(model):
