@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from gradnoise.simulations.neural.batches import as_batches
+from gradnoise.simulations.neural.experiments import EXPERIMENTS
 from gradnoise.simulations.neural.independence import check_independence
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.models import (
@@ -309,3 +310,23 @@ class Scaled(nn.Module):
 def test_what_is_no_network_is_refused(make, settings, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make(**settings)
+
+
+def test_experiments_with_the_large_networks_are_those_of_the_papers():
+    """ne2021, Tables 1 and 2; zhu2019, Appendix D.4; wu2019, Appendix B.3."""
+    wanted = {
+        "fashion-f1": ("fashion-mnist", 60_000, 0.001, 900, 1_900_510),
+        "cifar10-c1": ("cifar10", 50_000, 0.001, 100, 1_962_314),
+        "cifar100-c2": ("cifar100", 50_000, 0.001, 600, 7_663_012),
+        "cifar10-vgg11": ("cifar10", 50_000, 0.05, 100, 9_750_922),
+        "cifar10-resnet18": ("cifar10", 50_000, 0.1, 100, 11_173_962),
+        "svhn-vgg11": ("svhn", 25_000, 0.05, 100, 9_750_922),
+    }
+    for name, (dataset, n_train, rate, batch_size, size) in wanted.items():
+        found = EXPERIMENTS[name]
+        assert (found.dataset, found.n_train, found.learning_rate, found.batch_size) == (dataset, n_train, rate, batch_size)
+        assert found.corrupted == 0 and count(found.build) == size
+        if narrow := EXPERIMENTS.get(f"{name}-narrow"):
+            assert (narrow.dataset, narrow.n_train, narrow.learning_rate) == (dataset, n_train, rate)
+            assert narrow.batch_size == batch_size and count(narrow.build) < size / 50
+    assert sum(name.endswith("-narrow") for name in EXPERIMENTS) == 3
