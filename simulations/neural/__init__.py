@@ -12,9 +12,9 @@ To train one with any noise:
 
 - `weights` draws sampling vectors, `batch_weights` those of a batch that a DataLoader has drawn
 - `dynamics` has all stochastic gradients by name, `additive_noise` Table 1 of zhu2019, `training` the loop, `checkpoints` what it
-  keeps
-- `experiments` are those of the papers, of `models` and `data` (`fetch` downloads them) on `devices`; `comparison` runs them all,
-  `sweeps` what is planned, with `sweep_states` for what has become of it
+  keeps; `methods` puts dynamics, optimizer and schedule together, and `loss_rule` goes by the training loss, as ne2021 does
+- `experiments` are those of the papers, of `models` and `data` (`fetch` downloads them) on `devices`, each a task of `tasks`;
+  `comparison` runs them all, `sweeps` what is planned, with `sweep_states` for what has become of it
 - `data_files` reads the files of `data`, `images` says what must be in them
 
 Below both is `loss_operators`: G, H, Σ and the Fisher matrix as products with vectors, for any network and loader. What is below

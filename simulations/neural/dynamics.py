@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
 from gradnoise.simulations.neural.batch_weights import weighted_batch
 from gradnoise.simulations.neural.devices import as_generator, set_state
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.weights import COUNTABLE
-from gradnoise.theory._validation import as_choice, as_count
+from gradnoise.theory._validation import as_choice, as_count, as_real, shown
+from gradnoise.theory.diffusion import svag_noise
 from gradnoise.theory.sampling import (
     Bernoulli,
     Enhanced,
@@ -47,16 +49,19 @@ class Dynamics(Protocol):
     >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
     >>> dynamics = build("msgd-cov", operators, 1, torch.Generator().manual_seed(1))
     >>> state = dynamics.state_dict()
-    >>> dynamics.backward()
+    >>> _ = dynamics.backward()
     >>> first, model.weight.grad = model.weight.grad, None
     >>> dynamics.load_state_dict(state)
-    >>> dynamics.backward()
+    >>> _ = dynamics.backward()
     >>> torch.equal(model.weight.grad, first)  # the same noise again
     True
     """
 
-    def backward(self) -> None:
-        """Add a stochastic gradient to the parameters' ``.grad``."""
+    def backward(self) -> Tensor | None:
+        """Add a stochastic gradient to the parameters' ``.grad``, and return the mean loss of its batch, () and detached.
+
+        Without a loss, None, there is no `gradnoise.simulations.neural.loss_rule.LossRule` to go by.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,7 +94,8 @@ class WeightedLosses:
     >>> _ = torch.nn.init.zeros_(model.weight)
     >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
     >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
-    >>> WeightedLosses(operators, None, torch.Generator()).backward()
+    >>> WeightedLosses(operators, None, torch.Generator()).backward()  # mean loss
+    tensor(0.5000)
     >>> model.weight.grad  # mean of (-1, 0) and (0, -2), the gradients of the samples
     tensor([[-0.5000, -1.0000]])
     """
@@ -103,14 +109,20 @@ class WeightedLosses:
     def __repr__(self) -> str:
         return f"WeightedLosses({self.noise!r})"
 
-    def backward(self) -> None:
-        """Add the gradient, chunk by chunk of the samples."""
+    @property
+    def batch_size(self) -> int:
+        """Samples of a batch, of which noise enhancement takes two in a step; n where all of them have a weight."""
+        noise = self.noise.base if isinstance(self.noise, Enhanced) else self.noise
+        drawn = isinstance(noise, Minibatch | GaussianMinibatch | Bernoulli)
+        return min(self.operators.n, noise.batch_size) if drawn else self.operators.n
+
+    def backward(self) -> Tensor:
+        """Add the gradient, chunk by chunk of the samples, and return their mean loss, without weights."""
         operators = self.operators
         if self.noise is None:
-            operators.backward(operators.losses_like(1 / operators.n))
-        else:
-            batch = weighted_batch(self.noise, self.generator, dtype=operators.dtype)
-            operators.backward(batch.weights, batch.samples)
+            return operators.backward(operators.losses_like(1 / operators.n))
+        batch = weighted_batch(self.noise, self.generator, dtype=operators.dtype)
+        return operators.backward(batch.weights, batch.samples)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state."""
@@ -139,7 +151,7 @@ class WithAdditiveNoise:
     >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
     >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
     >>> noise = AdditiveNoise("gld_eigvec", operators, 1, torch.Generator().manual_seed(1))
-    >>> WithAdditiveNoise(noise).backward()
+    >>> _ = WithAdditiveNoise(noise).backward()
     >>> round(float(model.weight.grad[0, 0]), 3)  # ∇L = (-1/2, -1), and all noise along the second axis
     -0.5
     >>> dynamics = WithAdditiveNoise(noise)
@@ -155,14 +167,20 @@ class WithAdditiveNoise:
     def __repr__(self) -> str:
         return f"WithAdditiveNoise({self.noise!r})"
 
-    def backward(self) -> None:
-        """Add the gradient of the mean loss, and the noise."""
+    @property
+    def batch_size(self) -> int:
+        """Samples that a step looks at: all n."""
+        return self._mean.batch_size
+
+    def backward(self) -> Tensor:
+        """Add the gradient of the mean loss, and the noise, and return the mean loss."""
         drawn = self.noise.draw()  # before the gradient: it reads the parameters
-        self._mean.backward()
+        loss = self._mean.backward()
         for name, part in self.noise.operators.unflatten(drawn).items():
             parameter = self.noise.operators.model.get_parameter(name)
             assert parameter.grad is not None  # by `backward`, also where no loss depends on the parameter
             parameter.grad = parameter.grad.to_dense().add_(part)  # of an embedding it may be sparse
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Return the noise's state."""
@@ -189,20 +207,25 @@ _WEIGHTED: dict[str, Callable[[int, int, int], SamplingNoise | None]] = {
     "enhanced": lambda n, b, B: Enhanced(Minibatch(n, B), compensating_alpha(B, b)),
 }
 #: All dynamics by name.
-DYNAMICS = (*_WEIGHTED, *ADDITIVE)
+DYNAMICS = (*_WEIGHTED, "svag", *ADDITIVE)
+
+#: l of SVAG by default, the least that is not SGD.
+SVAG_L = 2
 
 
 def build(
     name: str,
     operators: LossOperators,
-    batch_size: int,
+    batch_size: int | None,
     generator: torch.Generator,
     *,
     large_batch_size: int | None = None,
+    alpha: float | None = None,
+    svag_l: int | None = None,
     k: int | None = None,
     period: int = 10,
-) -> Dynamics:
-    """Make a dynamics; but for three of them its noise is as strong as that of a minibatch of `batch_size`.
+) -> WeightedLosses | WithAdditiveNoise:
+    """Make a dynamics; but for four of them its noise is as strong as that of a minibatch of `batch_size`.
 
     Parameters
     ----------
@@ -211,14 +234,19 @@ def build(
         random support, "msgd-fisher-batch" is Algorithm 2 of wu2020, "enhanced" that of ne2021; these, and
         "large-batch-sgd", take batches of `large_batch_size`. "gd" has no noise, "large-batch-sgd" its own, and
         "gd-rademacher", gradient descent on the loss with the Rademacher regulariser of wu2019 (without supremum and modulus),
-        that of random signs.
+        that of random signs. "svag" has l times the covariance of SGD, for steps of η/l, by two batches of `batch_size`.
     operators : LossOperators
-    batch_size : int
-        b.
+    batch_size : int or None
+        b; None where alpha is given.
     generator : torch.Generator
         On the network's device; is used up.
     large_batch_size : int, optional
-        B > b, and at most 2⁵³; four times b by default.
+        B > b, and at most 2⁵³; four times b by default. With alpha it must be given, and is any size.
+    alpha : float, optional
+        Of "enhanced" alone: α >= 1 of Eq. (6) of ne2021, whose two batches are of `large_batch_size`; 1 is SGD with one of them.
+        By default it is what makes the noise that of a minibatch of b.
+    svag_l : int, optional
+        Of "svag" alone: l >= 1, 2 by default; 1 is SGD.
     k, period : int
         Of `AdditiveNoise`.
 
@@ -240,14 +268,38 @@ def build(
     >>> _ = torch.nn.init.zeros_(model.weight)
     >>> loss = lambda outputs, targets: (outputs[:, 0] - targets) ** 2 / 2
     >>> operators = LossOperators(model, loss, inputs, torch.ones(2))
-    >>> build("sgd", operators, 1, torch.Generator().manual_seed(1)).backward()
+    >>> _ = build("sgd", operators, 1, torch.Generator().manual_seed(1)).backward()
     >>> model.weight.grad.tolist() in ([[-1.0, 0.0]], [[0.0, -2.0]])  # the gradient of one of the samples
     True
     """
     as_choice(name, "name", DYNAMICS)
-    b = as_count(batch_size, "batch_size", at_most=as_operators(operators).n)
-    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
+    n = as_operators(operators).n
     period, k = as_count(period, "period"), None if k is None else as_count(k, "k")
+    for argument, value, owner in (("alpha", alpha, "enhanced"), ("svag_l", svag_l, "svag")):
+        if value is not None and name != owner:
+            raise ValueError(f"{argument} must be left out for {name}, as it is of {owner}, got {shown(value)}")
+    if alpha is not None:
+        return WeightedLosses(operators, _enhanced(n, batch_size, large_batch_size, alpha), generator)
+    b = as_count(batch_size, "batch_size", at_most=n)
+    B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
     if name in ADDITIVE:
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
-    return WeightedLosses(operators, _WEIGHTED[name](operators.n, b, B), generator)
+    if name == "svag":
+        l = SVAG_L if svag_l is None else as_count(svag_l, "svag_l", at_most=COUNTABLE)
+        return WeightedLosses(operators, _unless_plain(svag_noise(Minibatch(n, b), l)), generator)
+    return WeightedLosses(operators, _WEIGHTED[name](n, b, B), generator)
+
+
+def _enhanced(n: int, batch_size: int | None, large_batch_size: int | None, alpha: float) -> SamplingNoise:
+    """Noise of Eq. (6) of ne2021 with a strength that is given, and matches no other."""
+    if batch_size is not None:
+        raise ValueError(f"batch_size must be left out with alpha, whose batches are of large_batch_size, got {batch_size!r}")
+    if large_batch_size is None:
+        raise ValueError("large_batch_size must be given with alpha: it is the size of both batches")
+    B = as_count(large_batch_size, "large_batch_size", at_most=COUNTABLE)
+    return _unless_plain(Enhanced(Minibatch(n, B), as_real(alpha, "alpha", at_least=1)))
+
+
+def _unless_plain(noise: Enhanced) -> SamplingNoise:
+    """Leave out a second batch that would have no weight."""
+    return noise.base if noise.alpha == 1 else noise

@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.neural import data, models
-from gradnoise.simulations.neural.batches import Batches, as_batches
 from gradnoise.simulations.neural.checkpoints import as_json
 from gradnoise.simulations.neural.devices import pick_device
-from gradnoise.simulations.neural.dynamics import DYNAMICS, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
-from gradnoise.simulations.neural.training import Record, largest_rate, load_checkpoint, train
+from gradnoise.simulations.neural.methods import Method
+from gradnoise.simulations.neural.tasks import Task
+from gradnoise.simulations.neural.training import Record, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count, as_function, as_instance, as_path, as_real, set_fields, shown
 
@@ -101,43 +101,6 @@ EXPERIMENTS = {
     "cifar10-resnet18-narrow": Experiment("cifar10", partial(models.resnet18, width=_NARROW), 50_000, 0.0, 0.1, 100),
     "svhn-vgg11": Experiment("svhn", models.vgg11, 25_000, 0.0, 0.05, 100),
 }
-OPTIMIZERS = ("sgd", "adam")
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """A network with its data, on a device.
-
-    Attributes
-    ----------
-    operators : LossOperators
-        Of the training samples with their corrupted labels.
-    test : (Tensor, Tensor)
-        Inputs and labels, all of them right.
-    facts : dict
-        What the data are: ``n_train``, ``n_corrupted``, ``n_test``, and a SHA-256 of all images and labels of the data set.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS, make
-    >>> task = make(EXPERIMENTS["digits"], rng=1, device=torch.device("cpu"))
-    >>> task.operators.n, len(task.test[1])
-    (300, 597)
-    >>> sorted(task.metrics())
-    ['test_accuracy', 'train_accuracy']
-    """
-
-    operators: LossOperators
-    test: tuple[Tensor, Tensor]
-    facts: dict[str, Any]
-
-    def metrics(self) -> dict[str, float]:
-        """Accuracy on the training labels, corrupted ones included, and on the test images."""
-        operators = self.operators
-        both = (operators.batches, as_batches(self.test))
-        shares = [accuracy(operators.model, samples, operators.chunk_size) for samples in both]
-        return dict(zip(("train_accuracy", "test_accuracy"), shares, strict=True))
 
 
 @torch.inference_mode(False)  # in which the network could not be differentiated
@@ -213,8 +176,15 @@ def run(
     learning_rate: float | None = None,
     batch_size: int | None = None,
     large_batch_size: int | None = None,
+    alpha: float | None = None,
+    svag_l: int | None = None,
     optimizer: str = "sgd",
     momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    milestones: tuple[int, ...] = (),
+    decay: float = 0.1,
+    halve_at: float | None = None,
+    stop_at: float | None = None,
     every: int = 100,
     start: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
@@ -238,13 +208,11 @@ def run(
     learning_rate : float, optional
         That of the experiment if not given.
     batch_size : int, optional
-        That of the experiment if not given.
-    large_batch_size : int, optional
+        That of the experiment if not given. With alpha it must not be.
+    large_batch_size, alpha, svag_l : optional
         See `gradnoise.simulations.neural.dynamics.build`.
-    optimizer : {"sgd", "adam"}
-        What makes steps of the stochastic gradients.
-    momentum : float
-        Of "sgd", >= 0.
+    optimizer, momentum, weight_decay, milestones, decay, halve_at, stop_at : optional
+        See `gradnoise.simulations.neural.methods.Method`.
     every : int
         Steps between two records.
     start : path, optional
@@ -263,7 +231,7 @@ def run(
     Returns
     -------
     list of dict
-        Step, loss and accuracies.
+        Step, loss and accuracies; and where the training goes by its loss, see `gradnoise.simulations.neural.training.train`.
 
     Raises
     ------
@@ -295,21 +263,15 @@ def run(
         while (other := other.get("start", {}).get("settings")) is not None:
             depth += 1
         noise = stream.child(_CONTINUED, depth)
+    if batch_size is None and alpha is None:
+        batch_size = chosen.batch_size
     return advance(
-        task,
-        dynamics,
-        rng=noise,
-        n_steps=n_steps,
-        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate,
-        batch_size=chosen.batch_size if batch_size is None else batch_size,
-        large_batch_size=large_batch_size,
-        optimizer=optimizer,
-        momentum=momentum,
-        every=every,
-        settings=settings,
-        folder=folder,
-        progress=progress,
-    )
+        task, dynamics, rng=noise, n_steps=n_steps,
+        learning_rate=chosen.learning_rate if learning_rate is None else learning_rate, batch_size=batch_size,
+        large_batch_size=large_batch_size, alpha=alpha, svag_l=svag_l, optimizer=optimizer, momentum=momentum,
+        weight_decay=weight_decay, milestones=milestones, decay=decay, halve_at=halve_at, stop_at=stop_at, every=every,
+        settings=settings, folder=folder, progress=progress,
+    )  # fmt: skip
 
 
 def advance(
@@ -319,11 +281,18 @@ def advance(
     rng: RNG,
     n_steps: int,
     learning_rate: float,
-    batch_size: int,
+    batch_size: int | None,
     every: int,
     large_batch_size: int | None = None,
+    alpha: float | None = None,
+    svag_l: int | None = None,
     optimizer: str = "sgd",
     momentum: float = 0.0,
+    weight_decay: float = 0.0,
+    milestones: tuple[int, ...] = (),
+    decay: float = 0.1,
+    halve_at: float | None = None,
+    stop_at: float | None = None,
     period: int = 10,
     metrics: Callable[[], Mapping[str, float]] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -343,19 +312,14 @@ def advance(
     n_steps : int
         See `gradnoise.simulations.neural.training.train`.
     learning_rate : float
-        > 0.
-    batch_size : int
-        b, at most the number of training samples.
+    batch_size : int or None
+        See `gradnoise.simulations.neural.methods.Method`.
     every : int
         Steps between two records.
-    large_batch_size : int, optional
+    large_batch_size, alpha, svag_l, period : optional
         See `gradnoise.simulations.neural.dynamics.build`.
-    optimizer : {"sgd", "adam"}
-        What makes steps of the stochastic gradients.
-    momentum : float
-        Of "sgd", >= 0.
-    period : int
-        See `gradnoise.simulations.neural.dynamics.build`.
+    optimizer, momentum, weight_decay, milestones, decay, halve_at, stop_at : optional
+        See `gradnoise.simulations.neural.methods.Method`.
     metrics : callable, optional
         See `gradnoise.simulations.neural.training.train`; they come after the accuracies.
     settings : mapping, optional
@@ -388,26 +352,16 @@ def advance(
     given = as_json({} if settings is None else settings, "settings")
     if metrics is not None:
         as_function(metrics, "metrics")
-    as_choice(dynamics, "dynamics", DYNAMICS)
-    most = largest_rate(operators)
-    rate = as_real(learning_rate, "learning_rate", above=0, at_most=most)
-    push = as_real(momentum, "momentum", at_least=0, at_most=most)
-    # As Python's numbers: the settings are written as JSON.
-    b, every = as_count(batch_size, "batch_size", at_most=operators.n), as_count(every, "every")
-    period = as_count(period, "period")
-    B = None if large_batch_size is None else as_count(large_batch_size, "large_batch_size")
+    every = as_count(every, "every")
+    method = Method(
+        dynamics=dynamics, learning_rate=learning_rate, batch_size=batch_size, large_batch_size=large_batch_size, alpha=alpha,
+        svag_l=svag_l, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, milestones=milestones, decay=decay,
+        halve_at=halve_at, stop_at=stop_at, period=period,
+    ).checked(operators)  # fmt: skip
     generator = torch.Generator(operators.device).manual_seed(stream.child(_NOISE).seed())
-    source = build(dynamics, operators, b, generator, large_batch_size=B, period=period)
-    parameters = operators.model.parameters()
-    if as_choice(optimizer, "optimizer", OPTIMIZERS) == "sgd":
-        steps: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=rate, momentum=push)
-    elif push > 0:
-        raise ValueError(f"momentum must be 0 for adam, which has its own, got {push:g}")
-    else:
-        steps = torch.optim.Adam(parameters, lr=rate)
+    parts = method.parts(operators, generator)
     made_by = {
-        **given, "dynamics": dynamics, "learning_rate": rate, "batch_size": b,
-        "large_batch_size": B, "optimizer": optimizer, "momentum": push, "period": period, "every": every,
+        **given, **method.settings(), "every": every,
         "device": operators.device.type, "versions": {**versions(), "torch": torch.__version__},
     }  # fmt: skip
 
@@ -418,8 +372,9 @@ def advance(
         return {**accuracies, **more}
 
     return train(
-        operators, source, steps, n_steps, every=every, metrics=measured, folder=folder, settings=made_by, progress=progress
-    )
+        operators, parts.dynamics, parts.optimizer, n_steps, every=every, schedule=parts.schedule, rule=parts.rule,
+        metrics=measured, folder=folder, settings=made_by, progress=progress,
+    )  # fmt: skip
 
 
 def restore(
@@ -483,16 +438,3 @@ def _load(task: Task, content: dict[str, Any], settings: dict[str, Any], folder:
     if settings["data"] != task.facts:
         raise ValueError(f"data must be those of the run in {os.fspath(folder)!r}, {settings['data']}, got {task.facts}")
     task.operators.model.load_state_dict(content["model"])
-
-
-def accuracy(model: nn.Module, samples: Batches, chunk_size: int) -> float:
-    """Share of the samples whose largest output, of (n, classes), is that of the label (n,); the model is in evaluation mode."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            right = [(model(x).argmax(dim=1) == y).sum() for x, y in samples.chunks(chunk_size)]
-    finally:
-        for module in training:  # by itself, as some of its parts may have been in evaluation mode
-            module.training = True
-    return int(torch.stack(right).sum()) / samples.n

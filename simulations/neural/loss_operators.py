@@ -214,7 +214,7 @@ class LossOperators:
         options: Options = {**self._options, "autocast": None}
         return LossOperators(self.model, self._losses.loss, self.batches, chunk_size=self.chunk_size, **options)
 
-    def backward(self, v: Tensor, samples: Tensor | None = None) -> None:
+    def backward(self, v: Tensor, samples: Tensor | None = None) -> Tensor:
         """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
 
         Where ghosts are normalised, the losses are those of one batch of all these samples, however many are taken at once.
@@ -226,6 +226,11 @@ class LossOperators:
         samples : (m,) Tensor of int64, optional
             Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
             give a gradient of zero.
+
+        Returns
+        -------
+        () Tensor
+            Mean loss of these samples, for which no device is waited; NaN of none.
 
         Raises
         ------
@@ -242,14 +247,17 @@ class LossOperators:
                 "data must be tensors, of which any samples make a ghost, to train a network with GhostBatchNorm2d; got batches"
             )
         with self._context(second_derivatives=False, ghosts=True):
+            total = torch.zeros((), device=self.device, dtype=self.dtype)
             chosen = torch.arange(self.n, device=self.device) if samples is None else samples
             for batch, where in self.batches.chosen(chosen, whole_ghosts(self.chunk_size, layers)):
                 found = self._losses(on_device(batch, self.device))
+                total += found.detach().to(self.dtype).sum()
                 if found.requires_grad:
                     (v[where].to(found) * found).sum().backward(inputs=parameters)
             for p in parameters:
                 if p.grad is None:  # nothing depends on it
                     p.grad = torch.zeros_like(p)
+            return total / len(v)
 
     def transposed_product(self, u: Tensor) -> Tensor:
         """Gᵀu, (n,): how the losses change along u, a (d,) Tensor."""

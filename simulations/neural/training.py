@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, MultiplicativeLR, MultiStepLR, ReduceLROnPlateau, StepLR
 
 from gradnoise.simulations.ensemble import Progress, reporter
 from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, Checkpoints, Record, Resumed, as_json, load_checkpoint
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.dynamics import Dynamics
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
-from gradnoise.theory._validation import as_count, as_path
+from gradnoise.simulations.neural.loss_rule import LossRule
+from gradnoise.theory._validation import as_count, as_instance, as_path, shown
 
 __all__ = ["CHECKPOINT", "METRICS", "Record", "load_checkpoint", "train"]
 
 _MOST_STEPS = 10**12  # of a microsecond each take twelve days
 _ROOM = 1_000  # Adam divides its rate by a tenth at first, for example
-_OWN = {"step", "train_loss"}
+#: Schedules that multiply a rate as it stands, so that one that was halved stays so.
+_MULTIPLIERS = (MultiplicativeLR, StepLR, MultiStepLR, ExponentialLR)
 
 
 @torch.inference_mode(False)  # in which the optimizer's state could not be used afterwards
@@ -33,6 +36,8 @@ def train(
     n_steps: int,
     *,
     every: int = 100,
+    schedule: LRScheduler | None = None,
+    rule: LossRule | None = None,
     metrics: Callable[[], Mapping[str, float]] | None = None,
     folder: str | os.PathLike[str] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -49,9 +54,13 @@ def train(
     optimizer : torch.optim.Optimizer
         Over the network's parameters.
     n_steps : int
-        In all, those before a resume included; at most 10¹².
+        In all, those before a resume included; at most 10¹². With a rule that stops, the most that there can be.
     every : int
-        Steps between two records.
+        Steps between two records, for each of which all samples are evaluated. A rule needs none of them.
+    schedule : torch.optim.lr_scheduler.LRScheduler, optional
+        Of the optimizer; makes a step after each of the optimizer's.
+    rule : LossRule, optional
+        By which the learning rate is halved, and the training ends; see `gradnoise.simulations.neural.loss_rule.LossRule`.
     metrics : callable, optional
         Returns numbers to record beside ``step`` and ``train_loss``.
     folder : path, optional
@@ -66,7 +75,8 @@ def train(
     Returns
     -------
     list of dict
-        The records, from step 0 on.
+        The records, from step 0 on. With a rule they have ``halved`` and ``stopped``, 0 or 1, and the last one is of the step
+        at which it stopped, if it did: the convergence time. From there no run goes on.
 
     Raises
     ------
@@ -95,17 +105,20 @@ def train(
     """
     n_steps, every = as_count(n_steps, "n_steps", at_least=0, at_most=_MOST_STEPS), as_count(every, "every")
     _check(operators, dynamics, optimizer, metrics)
+    _check_steering(optimizer, schedule, rule)
     identity = as_json({} if settings is None else settings, "settings")
     kept, stands = None, Resumed()
     if folder is not None:
-        parts = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
-        kept = Checkpoints(_made(folder), identity, _made_of(operators, dynamics, optimizer, every), parts)
+        parts: dict[str, Any] = {"model": operators.model, "optimizer": optimizer, "dynamics": dynamics}
+        parts |= {name: part for name, part in (("schedule", schedule), ("rule", rule)) if part is not None}
+        kept = Checkpoints(_made(folder), identity, _made_of(operators, dynamics, optimizer, every, schedule, rule), parts)
         stands = kept.resume(n_steps)
     # One that was to end elsewhere has a record there, which this one does not have.
-    records = [r for r in stands.records if r["step"] % every == 0 or r["step"] == n_steps]
+    end = stands.step if rule is not None and rule.stopped else n_steps
+    records = [r for r in stands.records if r["step"] % every == 0 or r["step"] == end]
 
     def record(step: int) -> None:
-        records.append(_record(step, operators, metrics))
+        records.append(_record(step, operators, metrics, {} if rule is None else rule.facts()))
         if kept is not None:
             kept.save(step, records)
 
@@ -113,11 +126,17 @@ def train(
         if not records:
             record(0)
         for step in range(stands.step + 1, n_steps + 1):
+            if rule is not None and rule.stopped:
+                break
             optimizer.zero_grad()
-            dynamics.backward()
+            loss = dynamics.backward()
             optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            if rule is not None:
+                rule.see(step, loss, optimizer)
             report(1)
-            if step % every == 0 or step == n_steps:
+            if step % every == 0 or step == n_steps or (rule is not None and rule.stopped):
                 record(step)
     return records
 
@@ -132,16 +151,19 @@ def _made(folder: str | os.PathLike[str]) -> Path:
     return place
 
 
-def _record(step: int, operators: LossOperators, metrics: Callable[[], Mapping[str, float]] | None) -> Record:
+def _record(
+    step: int, operators: LossOperators, metrics: Callable[[], Mapping[str, float]] | None, steered: dict[str, float]
+) -> Record:
     """Measure, and raise where the loss has left the numbers."""
     loss = float(operators.losses().mean())
     if not math.isfinite(loss):
         why = "; take a smaller learning rate" if step else ""
         raise ValueError(f"the loss must stay finite, got {loss} at step {step}{why}")
     more = {} if metrics is None else metrics()
-    if not isinstance(more, Mapping) or not _OWN.isdisjoint(more):
-        raise ValueError(f"metrics must return numbers by name, but for {' and '.join(sorted(_OWN))}, got {more!r}")
-    return {"step": step, "train_loss": loss, **{name: _as_number(value, name) for name, value in more.items()}}
+    own = {"step": step, "train_loss": loss, **steered}
+    if not isinstance(more, Mapping) or not own.keys().isdisjoint(more):
+        raise ValueError(f"metrics must return numbers by name, but for {' and '.join(own)}, got {more!r}")
+    return {**own, **{name: _as_number(value, name) for name, value in more.items()}}
 
 
 def _as_number(value: Any, name: str) -> float:
@@ -165,6 +187,21 @@ def _check(operators: LossOperators, dynamics: Dynamics, optimizer: torch.optim.
         for name, value in group.items():
             if isinstance(value, int | float) and not abs(value) <= most:
                 raise ValueError(f"{name} of the optimizer must be at most {most:.3g} for {operators.dtype}, got {value!r}")
+
+
+def _check_steering(optimizer: torch.optim.Optimizer, schedule: LRScheduler | None, rule: LossRule | None) -> None:
+    """Raise unless schedule and rule are what they are taken for, and do not undo each other's work."""
+    if rule is not None:
+        as_instance(rule, "rule", LossRule)
+    if schedule is None:
+        return
+    if not isinstance(schedule, LRScheduler) or isinstance(schedule, ReduceLROnPlateau):
+        raise TypeError(f"schedule must be an LRScheduler of torch that goes by steps alone, got {type(schedule).__name__}")
+    if schedule.optimizer is not optimizer:
+        raise ValueError(f"schedule must be of the optimizer that makes the steps, got {shown(schedule)}")
+    if rule is not None and rule.halve_at is not None and type(schedule) not in _MULTIPLIERS:
+        names = ", ".join(kind.__name__ for kind in _MULTIPLIERS)
+        raise ValueError(f"schedule must be one of {names} beside a rule that halves the rate, got {type(schedule).__name__}")
 
 
 def largest_rate(operators: LossOperators) -> float:
@@ -191,7 +228,14 @@ def largest_rate(operators: LossOperators) -> float:
     return torch.finfo(operators.dtype).max / _ROOM
 
 
-def _made_of(operators: LossOperators, dynamics: Dynamics, optimizer: torch.optim.Optimizer, every: int) -> dict[str, Any]:
+def _made_of(
+    operators: LossOperators,
+    dynamics: Dynamics,
+    optimizer: torch.optim.Optimizer,
+    every: int,
+    schedule: LRScheduler | None,
+    rule: LossRule | None,
+) -> dict[str, Any]:
     """What makes a run, as far as its parts tell; the settings tell the rest."""
     tensors = {name: f"{tuple(t.shape)} {t.dtype}" for name, t in operators.model.named_parameters()}
     numbers = {
@@ -207,6 +251,8 @@ def _made_of(operators: LossOperators, dynamics: Dynamics, optimizer: torch.opti
         "optimizer": type(optimizer).__name__,
         **numbers,
         "every": every,
+        **({} if schedule is None else {"schedule": f"{type(schedule).__name__} of {_described(schedule.state_dict())}"}),
+        **({} if rule is None else {"rule": repr(rule)}),
     }
 
 

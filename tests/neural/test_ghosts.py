@@ -16,10 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gradnoise.simulations.neural.dynamics import DYNAMICS, build
-from gradnoise.simulations.neural.experiments import accuracy
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.models import GhostBatchNorm2d
+from gradnoise.simulations.neural.tasks import accuracy
 from gradnoise.simulations.neural.traces import expected_sharpness, trace_covariance, trace_hessian
 from gradnoise.simulations.neural.training import train
 

@@ -26,6 +26,7 @@ from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, PREVIO
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS, WeightedLosses, WithAdditiveNoise, build
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.tasks import accuracy
 from gradnoise.simulations.neural.training import train
 from gradnoise.simulations.neural.weights import weights
 from gradnoise.theory.sampling import Minibatch
@@ -515,7 +516,7 @@ def test_accuracy_is_taken_in_evaluation_mode_and_leaves_every_layer_as_it_was()
     model = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Linear(4, 3), torch.nn.Dropout(0.5).eval())
     x, y = torch.randn(50, 4), torch.arange(50) % 3
     wanted = float((model[1](x).argmax(dim=1) == y).double().mean())
-    assert experiments.accuracy(model, as_batches((x, y)), 7) == pytest.approx(wanted)
+    assert accuracy(model, as_batches((x, y)), 7) == pytest.approx(wanted)
     assert [m.training for m in model.modules()] == [True, True, True, False]
 
 
