@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from gradnoise.simulations.neural.additive_noise import ADDITIVE, AdditiveNoise
-from gradnoise.simulations.neural.batch_weights import weighted_batch
+from gradnoise.simulations.neural.augmentation import FlipsAndCrops, check_images
+from gradnoise.simulations.neural.batch_weights import WeightedBatch, weighted_batch
 from gradnoise.simulations.neural.devices import as_generator, set_state
 from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.weights import COUNTABLE
-from gradnoise.theory._validation import as_choice, as_count, as_real, shown
+from gradnoise.theory._validation import as_choice, as_count, as_flag, as_instance, as_real, shown
 from gradnoise.theory.diffusion import svag_noise
 from gradnoise.theory.sampling import (
     Bernoulli,
@@ -84,6 +85,9 @@ class WeightedLosses:
         W; of a minibatch only the samples that are drawn are looked at, as many in each step.
     generator : torch.Generator
         On the network's device.
+    augmentation : FlipsAndCrops, optional
+        What is done to each image that is looked at, by random numbers of the same generator; of one that is drawn twice to
+        each by itself, unless as many are drawn as there are, or more.
 
     Examples
     --------
@@ -100,14 +104,24 @@ class WeightedLosses:
     tensor([[-0.5000, -1.0000]])
     """
 
-    def __init__(self, operators: LossOperators, noise: SamplingNoise | None, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        operators: LossOperators,
+        noise: SamplingNoise | None,
+        generator: torch.Generator,
+        augmentation: FlipsAndCrops | None = None,
+    ) -> None:
         operators = as_operators(operators)
+        if augmentation is not None:
+            as_instance(augmentation, "augmentation", FlipsAndCrops)
+            check_images(operators.batches.some()[0])
         if noise is not None and as_noise(noise).n != operators.n:
             raise ValueError(f"noise must be over the {operators.n} samples, got {noise!r}")
         self.operators, self.noise, self.generator = operators, noise, as_generator(generator, operators.device)
+        self.augmentation = augmentation
 
     def __repr__(self) -> str:
-        return f"WeightedLosses({self.noise!r})"
+        return f"WeightedLosses({self.noise!r}{'' if self.augmentation is None else f', {self.augmentation!r}'})"
 
     @property
     def batch_size(self) -> int:
@@ -120,9 +134,11 @@ class WeightedLosses:
         """Add the gradient, chunk by chunk of the samples, and return their mean loss, without weights."""
         operators = self.operators
         if self.noise is None:
-            return operators.backward(operators.losses_like(1 / operators.n))
-        batch = weighted_batch(self.noise, self.generator, dtype=operators.dtype)
-        return operators.backward(batch.weights, batch.samples)
+            batch = WeightedBatch(None, operators.losses_like(1 / operators.n))
+        else:
+            batch = weighted_batch(self.noise, self.generator, dtype=operators.dtype)
+        change = None if self.augmentation is None else self.augmentation.draw(len(batch.weights), self.generator)
+        return operators.backward(batch.weights, batch.samples, change)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generator's state."""
@@ -209,6 +225,8 @@ _WEIGHTED: dict[str, Callable[[int, int, int], SamplingNoise | None]] = {
 #: All dynamics by name.
 DYNAMICS = (*_WEIGHTED, "svag", *ADDITIVE)
 
+#: Dynamics that draw the samples that they look at; the others have noise that is defined by the gradients of all samples.
+BATCHED = ("sgd", "large-batch-sgd", "msgd-bernoulli", "msgd-fisher-batch", "enhanced", "svag")
 #: l of SVAG by default, the least that is not SGD.
 SVAG_L = 2
 
@@ -222,6 +240,7 @@ def build(
     large_batch_size: int | None = None,
     alpha: float | None = None,
     svag_l: int | None = None,
+    augment: bool = False,
     k: int | None = None,
     period: int = 10,
 ) -> WeightedLosses | WithAdditiveNoise:
@@ -247,6 +266,9 @@ def build(
         By default it is what makes the noise that of a minibatch of b.
     svag_l : int, optional
         Of "svag" alone: l >= 1, 2 by default; 1 is SGD.
+    augment : bool
+        Whether batches are of images that are flipped and cropped; see `gradnoise.simulations.neural.augmentation`. Of
+        dynamics that draw batches alone: "sgd", "large-batch-sgd", "msgd-bernoulli", "msgd-fisher-batch", "enhanced" and "svag".
     k, period : int
         Of `AdditiveNoise`.
 
@@ -278,16 +300,20 @@ def build(
     for argument, value, owner in (("alpha", alpha, "enhanced"), ("svag_l", svag_l, "svag")):
         if value is not None and name != owner:
             raise ValueError(f"{argument} must be left out for {name}, as it is of {owner}, got {shown(value)}")
+    augmentation = FlipsAndCrops() if as_flag(augment, "augment") else None
+    if augmentation is not None and name not in BATCHED:
+        others = ", ".join(BATCHED)
+        raise ValueError(f"augment must be False for {name}, which is of the gradients of all data as they are, unlike {others}")
     if alpha is not None:
-        return WeightedLosses(operators, _enhanced(n, batch_size, large_batch_size, alpha), generator)
+        return WeightedLosses(operators, _enhanced(n, batch_size, large_batch_size, alpha), generator, augmentation)
     b = as_count(batch_size, "batch_size", at_most=n)
     B = 4 * b if large_batch_size is None else as_count(large_batch_size, "large_batch_size", at_least=b + 1, at_most=COUNTABLE)
     if name in ADDITIVE:
         return WithAdditiveNoise(AdditiveNoise(name, operators, b, generator, k=k, period=period))
     if name == "svag":
         l = SVAG_L if svag_l is None else as_count(svag_l, "svag_l", at_most=COUNTABLE)
-        return WeightedLosses(operators, _unless_plain(svag_noise(Minibatch(n, b), l)), generator)
-    return WeightedLosses(operators, _WEIGHTED[name](n, b, B), generator)
+        return WeightedLosses(operators, _unless_plain(svag_noise(Minibatch(n, b), l)), generator, augmentation)
+    return WeightedLosses(operators, _WEIGHTED[name](n, b, B), generator, augmentation)
 
 
 def _enhanced(n: int, batch_size: int | None, large_batch_size: int | None, alpha: float) -> SamplingNoise:

@@ -185,6 +185,7 @@ def run(
     decay: float = 0.1,
     halve_at: float | None = None,
     stop_at: float | None = None,
+    augment: bool = False,
     every: int = 100,
     start: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
@@ -209,7 +210,7 @@ def run(
         That of the experiment if not given.
     batch_size : int, optional
         That of the experiment if not given. With alpha it must not be.
-    large_batch_size, alpha, svag_l : optional
+    large_batch_size, alpha, svag_l, augment : optional
         See `gradnoise.simulations.neural.dynamics.build`.
     optimizer, momentum, weight_decay, milestones, decay, halve_at, stop_at : optional
         See `gradnoise.simulations.neural.methods.Method`.
@@ -269,8 +270,8 @@ def run(
         task, dynamics, rng=noise, n_steps=n_steps,
         learning_rate=chosen.learning_rate if learning_rate is None else learning_rate, batch_size=batch_size,
         large_batch_size=large_batch_size, alpha=alpha, svag_l=svag_l, optimizer=optimizer, momentum=momentum,
-        weight_decay=weight_decay, milestones=milestones, decay=decay, halve_at=halve_at, stop_at=stop_at, every=every,
-        settings=settings, folder=folder, progress=progress,
+        weight_decay=weight_decay, milestones=milestones, decay=decay, halve_at=halve_at, stop_at=stop_at,
+        augment=augment, every=every, settings=settings, folder=folder, progress=progress,
     )  # fmt: skip
 
 
@@ -293,6 +294,7 @@ def advance(
     decay: float = 0.1,
     halve_at: float | None = None,
     stop_at: float | None = None,
+    augment: bool = False,
     period: int = 10,
     metrics: Callable[[], Mapping[str, float]] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -316,7 +318,7 @@ def advance(
         See `gradnoise.simulations.neural.methods.Method`.
     every : int
         Steps between two records.
-    large_batch_size, alpha, svag_l, period : optional
+    large_batch_size, alpha, svag_l, augment, period : optional
         See `gradnoise.simulations.neural.dynamics.build`.
     optimizer, momentum, weight_decay, milestones, decay, halve_at, stop_at : optional
         See `gradnoise.simulations.neural.methods.Method`.
@@ -356,7 +358,7 @@ def advance(
     method = Method(
         dynamics=dynamics, learning_rate=learning_rate, batch_size=batch_size, large_batch_size=large_batch_size, alpha=alpha,
         svag_l=svag_l, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, milestones=milestones, decay=decay,
-        halve_at=halve_at, stop_at=stop_at, period=period,
+        halve_at=halve_at, stop_at=stop_at, augment=augment, period=period,
     ).checked(operators)  # fmt: skip
     generator = torch.Generator(operators.device).manual_seed(stream.child(_NOISE).seed())
     parts = method.parts(operators, generator)

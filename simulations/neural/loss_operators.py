@@ -214,7 +214,9 @@ class LossOperators:
         options: Options = {**self._options, "autocast": None}
         return LossOperators(self.model, self._losses.loss, self.batches, chunk_size=self.chunk_size, **options)
 
-    def backward(self, v: Tensor, samples: Tensor | None = None) -> Tensor:
+    def backward(
+        self, v: Tensor, samples: Tensor | None = None, change: Callable[[Batch, Tensor], Batch] | None = None
+    ) -> Tensor:
         """Add G v to the parameters' ``.grad``, as ``(losses * v).sum().backward()`` does in a training loop.
 
         Where ghosts are normalised, the losses are those of one batch of all these samples, however many are taken at once.
@@ -226,6 +228,9 @@ class LossOperators:
         samples : (m,) Tensor of int64, optional
             Which samples the entries of v are of; a sample that is named twice counts twice. All n by default; none at all
             give a gradient of zero.
+        change : callable, optional
+            ``change(batch, where)`` returns the batch, on the device, as the losses are to see it, augmented for instance;
+            `where`, a Tensor of int64, says which entries of v it is of.
 
         Returns
         -------
@@ -250,7 +255,8 @@ class LossOperators:
             total = torch.zeros((), device=self.device, dtype=self.dtype)
             chosen = torch.arange(self.n, device=self.device) if samples is None else samples
             for batch, where in self.batches.chosen(chosen, whole_ghosts(self.chunk_size, layers)):
-                found = self._losses(on_device(batch, self.device))
+                here = on_device(batch, self.device)
+                found = self._losses(here if change is None else change(here, where))
                 total += found.detach().to(self.dtype).sum()
                 if found.requires_grad:
                     (v[where].to(found) * found).sum().backward(inputs=parameters)

@@ -13,7 +13,7 @@ from gradnoise.simulations.neural.dynamics import DYNAMICS, SVAG_L, Dynamics, bu
 from gradnoise.simulations.neural.loss_operators import LossOperators
 from gradnoise.simulations.neural.loss_rule import LossRule
 from gradnoise.simulations.neural.training import largest_rate
-from gradnoise.theory._validation import as_choice, as_count, as_iterable, as_real, shown
+from gradnoise.theory._validation import as_choice, as_count, as_flag, as_iterable, as_real, shown
 
 __all__ = ["OPTIMIZERS", "Method", "Parts"]
 
@@ -63,7 +63,7 @@ class Method:
         η > 0. "svag" makes steps of η/l, and a number of steps is that of its own, l for each of SGD.
     batch_size : int or None
         b, at most the number of training samples; None where `alpha` is given, whose batches are of `large_batch_size`.
-    large_batch_size, alpha, svag_l, period : optional
+    large_batch_size, alpha, svag_l, augment, period : optional
         See `gradnoise.simulations.neural.dynamics.build`.
     optimizer : {"sgd", "adam"}
         What makes steps of the stochastic gradients. "svag" is of "sgd" without momentum.
@@ -104,6 +104,7 @@ class Method:
     decay: float = 0.1
     halve_at: float | None = None
     stop_at: float | None = None
+    augment: bool = False
     period: int = 10
 
     def checked(self, operators: LossOperators) -> Method:
@@ -132,6 +133,7 @@ class Method:
             weight_decay=pull,
             milestones=_as_milestones(self.milestones),
             decay=as_real(self.decay, "decay", above=0, at_most=1),
+            augment=as_flag(self.augment, "augment"),
             period=as_count(self.period, "period"),
             **{name: as_count(value, name) for name, value in given.items()},
             **{name: as_real(value, name) for name, value in levels.items()},
@@ -153,7 +155,7 @@ class Method:
         m = self.checked(operators)
         source = build(
             m.dynamics, operators, m.batch_size, generator,
-            large_batch_size=m.large_batch_size, alpha=m.alpha, svag_l=m.svag_l, period=m.period,
+            large_batch_size=m.large_batch_size, alpha=m.alpha, svag_l=m.svag_l, augment=m.augment, period=m.period,
         )  # fmt: skip
         rate = m.learning_rate / (m.svag_l or 1)
         parameters = operators.model.parameters()
