@@ -163,8 +163,27 @@ def train(
     large_batch_size: Annotated[
         int | None, typer.Option("--large-batch-size", help="of the dynamics with large batches; four times the batch size")
     ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option("--alpha", help="of enhanced: its noise is as strong as that says, with batches of --large-batch-size"),
+    ] = None,
+    svag_l: Annotated[
+        int | None, typer.Option("--svag-l", help="of svag: steps of it that stand for one of SGD, each a step of --steps; 2")
+    ] = None,
     optimizer: Annotated[str, typer.Option("--optimizer", help="makes steps of the gradients", metavar="sgd|adam")] = "sgd",
     momentum: Annotated[float, typer.Option("--momentum", help="of the optimizer sgd")] = 0.0,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="times the parameters, added to the gradient")] = 0.0,
+    milestones: Annotated[
+        str, typer.Option("--milestones", help="after these steps the rate is multiplied by --decay", metavar="N,N,...")
+    ] = "",
+    decay: Annotated[float, typer.Option("--decay", help="above 0, at most 1")] = 0.1,
+    halve_at: Annotated[
+        float | None, typer.Option("--halve-at", help="halve the rate once an epoch's training loss has fallen to that")
+    ] = None,
+    stop_at: Annotated[
+        float | None, typer.Option("--stop-at", help="end once an epoch's training loss is below that; --steps are the most")
+    ] = None,
+    augment: Annotated[bool, typer.Option("--augment", help="flip and crop images at random, in training alone")] = False,
     start: Annotated[
         Path | None, typer.Option("--start", help="begin where the run in that folder, of the same seed, ended", metavar="DIR")
     ] = None,
@@ -185,8 +204,9 @@ def train(
 
     settings = command.Settings(
         experiment=experiment, dynamics=dynamics, steps=steps, every=every, learning_rate=learning_rate,
-        batch_size=batch_size, large_batch_size=large_batch_size, optimizer=optimizer, momentum=momentum, start=start,
-        device=device, chunk_size=chunk_size,
+        batch_size=batch_size, large_batch_size=large_batch_size, alpha=alpha, svag_l=svag_l, optimizer=optimizer,
+        momentum=momentum, weight_decay=weight_decay, milestones=milestones, decay=decay, halve_at=halve_at, stop_at=stop_at,
+        augment=augment, start=start, device=device, chunk_size=chunk_size,
     )  # fmt: skip
     command.train(settings, seed=seed, data=data_dir, out=out)
 

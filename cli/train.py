@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.markup import escape
@@ -29,8 +29,16 @@ class Settings:
     learning_rate: float | None
     batch_size: int | None
     large_batch_size: int | None
+    alpha: float | None
+    svag_l: int | None
     optimizer: str
     momentum: float
+    weight_decay: float
+    milestones: str
+    decay: float
+    halve_at: float | None
+    stop_at: float | None
+    augment: bool
     start: Path | None
     device: str
     chunk_size: int | None
@@ -44,32 +52,30 @@ def train(settings: Settings, *, seed: int | None, data: Path | None, out: Path 
     from gradnoise.simulations.neural import experiments
 
     chosen = seed_of(seed)
-    with interruption.working(interruption.resume(out, "--out")), named_as_options(n_steps="--steps"):
-        records = experiments.run(
-            settings.experiment,
-            settings.dynamics,
-            n_steps=settings.steps,
-            every=settings.every,
-            rng=chosen,
-            learning_rate=settings.learning_rate,
-            batch_size=settings.batch_size,
-            large_batch_size=settings.large_batch_size,
-            optimizer=settings.optimizer,
-            momentum=settings.momentum,
-            start=settings.start,
-            device=settings.device,
-            chunk_size=settings.chunk_size,
-            data_folder=data,
-            folder=out,
-        )
+    options = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    named = {name: f"--{name.replace('_', '-')}" for name in options} | {"n_steps": "--steps"}
+    n_steps, options["milestones"] = options.pop("steps"), _milestones(settings.milestones)
+    with interruption.working(interruption.resume(out, "--out")), named_as_options(**named):
+        records = experiments.run(**options, n_steps=n_steps, rng=chosen, data_folder=data, folder=out)
     table = Table(title=f"{settings.experiment}, {settings.dynamics}, seed {chosen}", title_justify="left")
     for name in ("step", "training loss", "training accuracy", "test accuracy"):
         table.add_column(name, justify="right")
     for r in records[:1] + records[1:][-_SHOWN:]:
         table.add_row(f"{r['step']:.0f}", f"{r['train_loss']:.4g}", f"{r['train_accuracy']:.4f}", f"{r['test_accuracy']:.4f}")
     console.print(table)
+    last = records[-1]
+    if last.get("stopped"):
+        say(f"stopped at step {last['step']:.0f}, where the training loss of an epoch was below {settings.stop_at:g}")
     if out is not None:
         say(escape(f"records and checkpoint: {out}"))
+
+
+def _milestones(text: str) -> tuple[int, ...]:
+    """Return steps that are separated by commas."""
+    try:
+        return tuple(int(step) for step in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise ValueError(f"--milestones must be integers that are separated by commas, got {text!r}") from None
 
 
 def diagnose(

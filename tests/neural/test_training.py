@@ -319,7 +319,7 @@ def test_a_resumed_run_has_the_threads_that_it_began_with(tmp_path):
 
         def backward(self):
             seen.append(torch.get_num_threads())
-            super().backward()
+            return super().backward()
 
     def run(n_steps):
         operators = setup()
@@ -549,3 +549,43 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     assert code == 2 and "folder must hold checkpoint.pt" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "train", "--dynamics", "sdg")
     assert code == 2 and "Traceback" not in shown.err and "dynamics must be one of" in " ".join(shown.err.split())
+
+
+def test_train_with_all_options_from_the_command_line(monkeypatch, capsys, tmp_path):
+    """The run is that of the library with the same options, and errors are of the options as they are spelt."""
+    run = tmp_path / "run"
+    common = "train", "--steps", 400, "--every", 1000, "--seed", 3, "--device", "cpu"
+    code, shown = command(
+        monkeypatch, capsys, *common, "--out", run, "--weight-decay", 0.001, "--milestones", "40, 300", "--decay", 0.5,
+        "--halve-at", 2.2, "--stop-at", 1.9, "--momentum", 0.5,
+    )  # fmt: skip
+    wanted = experiments.run(
+        "digits", n_steps=400, every=1000, rng=3, device="cpu", weight_decay=0.001, milestones=(40, 300), decay=0.5,
+        halve_at=2.2, stop_at=1.9, momentum=0.5,
+    )  # fmt: skip
+    assert [json.loads(line) for line in (run / METRICS).read_text().splitlines()] == wanted
+    assert code == 0 and wanted[-1]["stopped"] == wanted[-1]["halved"] == 1
+    assert f"stopped at step {wanted[-1]['step']}, where the training loss of an epoch was below 1.9" in shown.out + shown.err
+    for name, options, given in (
+        ("sgd", ("--augment",), {"augment": True}),
+        ("enhanced", ("--alpha", 2, "--large-batch-size", 30), {"alpha": 2.0, "large_batch_size": 30}),
+        ("svag", ("--svag-l", 3), {"svag_l": 3}),
+    ):
+        code, _ = command(
+            monkeypatch, capsys, *common, "--steps", 2, "--dynamics", name, *options, "--out", tmp_path / name
+        )  # fmt: skip
+        assert code == 0 and given.items() <= load_checkpoint(tmp_path / name)[1].items()
+    for options, message in (
+        (("--milestones", "40,x"), "--milestones must be integers that are separated by commas, got '40,x'"),
+        (("--milestones", "40,30"), "--milestones must be integers >= 1, each more than the one before, got (40, 30)"),
+        (("--alpha", 2), "--alpha must be left out for sgd"),
+        (("--dynamics", "enhanced", "--alpha", 2), "--large-batch-size must be given with alpha"),
+        (("--svag-l", 2), "--svag-l must be left out for sgd"),
+        (("--weight-decay", -1), "--weight-decay must be >= 0"),
+        (("--decay", 2), "--decay must be > 0 and <= 1"),
+        (("--halve-at", 1, "--stop-at", 2), "--stop-at must be < halve_at"),
+        (("--dynamics", "gd", "--augment"), "--augment must be False for gd"),
+        (("--learning-rate", 0), "--learning-rate must be > 0"),
+    ):
+        code, shown = command(monkeypatch, capsys, *common, *options)
+        assert code == 2 and message in " ".join(shown.err.split()), message
