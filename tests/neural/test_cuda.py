@@ -20,6 +20,7 @@ from gradnoise.simulations.neural.diagnosis import diagnose
 from gradnoise.simulations.neural.dynamics import DYNAMICS, build
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.methods import Method
 from gradnoise.simulations.neural.spectrum import leading_on_device
 from gradnoise.simulations.neural.traces import trace_hessian_covariance
 
@@ -90,6 +91,35 @@ def test_no_step_of_sgd_waits_for_the_device():
         source.backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_no_step_of_a_method_waits_for_the_device():
+    """With augmentation, a schedule, and a rule between two of its looks."""
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(2 * 6 * 6, 3)).to(CUDA)
+    operators = LossOperators(model, LOSS, torch.randn(20, 3, 8, 8, device=CUDA), torch.arange(20, device=CUDA) % 3)
+    method = Method(
+        dynamics="enhanced", learning_rate=0.01, batch_size=None, alpha=2.0, large_batch_size=5, momentum=0.9,
+        weight_decay=1e-4, milestones=(2,), stop_at=0.0, augment=True,
+    )  # fmt: skip
+    parts = method.parts(operators, torch.Generator(CUDA).manual_seed(1))
+    schedule, rule = parts.schedule, parts.rule
+    assert schedule is not None and rule is not None and rule.epoch == 4
+
+    def step(t):
+        parts.optimizer.zero_grad()
+        loss = parts.dynamics.backward()
+        parts.optimizer.step()
+        schedule.step()
+        rule.see(t, loss, parts.optimizer)
+
+    step(1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(2)
+        step(3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    step(4)
 
 
 def test_a_run_is_continued_on_the_device(tmp_path):
