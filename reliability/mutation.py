@@ -38,6 +38,7 @@ FLOORS = ("theory", "simulations", "claims", "figures", "cli")
 TARGETS = ("theory", "claims/judgement.py", "claims/claim.py", "claims/power.py", "simulations/statistics")
 EXPLAINED = Path(__file__).with_name("survivors.json")
 SEED = 18
+_FEW, _MOST = 4, 6  # files of tests with a name, beyond which it is everywhere, and for a module, beyond which that takes hours
 #: Operators of bits raise where numbers are floats, and a removed decorator breaks a record: nobody could miss these.
 _NO_OPERATORS = re.compile(
     r"_(LShift|RShift|BitAnd|BitOr|BitXor|Mod)$|RemoveDecorator|ExceptionReplacer|VariableReplacer|VariableInserter"
@@ -184,18 +185,44 @@ def _limit(command: str) -> float:
 
 
 def _tests(file: str) -> str | None:
-    """The exact and the property-based tests named after the module or its package; if none is, all that import either."""
-    module = "gradnoise." + file.removesuffix(".py").replace("/", ".")
-    package = module.rpartition(".")[0]
-    imported = [_imported(module), *([_imported(package)] if package.count(".") > 1 else [])]
-    every = [path for kind in ("exact", "property") for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))]
-    found = [path for path in every if re.search("|".join(imported), path.read_text(encoding="utf-8"))]
-    named = set(file.removesuffix(".py").split("/")[1:])
-    found = [path for path in found if any(name.strip("_") in path.name for name in named)] or found
+    """The exact and the property-based tests named after the module or its package, and those of what it gives to others."""
+    named, given = set(file.removesuffix(".py").split("/")[1:]), _given(file)
+    found = []
+    for path in (path for kind in ("exact", "property") for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))):
+        text = path.read_text(encoding="utf-8")
+        uses = re.search(rf"\b({'|'.join(map(re.escape, given))})\b", text) if given else None
+        if uses or any(name.strip("_") in path.name for name in named):
+            found.append(path)
+    if len(found) > _MOST:
+        found = [path for path in found if any(name.strip("_") in path.name for name in named)]
     if not found:
         return None
     paths = " ".join(f"../tests/{path.parent.name}/{path.name}" for path in found)
     return f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider -c ../pyproject.toml {paths}"
+
+
+def _given(file: str) -> set[str]:
+    """Public names of a module that few tests have, else of those that import it, to whose door it leads."""
+    every = {path: path.read_text(encoding="utf-8") for floor in FLOORS[:2] for path in (ROOT / floor).rglob("*.py")}
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    at, seen = {ROOT / file}, set[Path]()
+    while at:
+        names = {name for path in at for name in _listed(every.get(path) or path.read_text(encoding="utf-8"))}
+        users = {name: sum(bool(re.search(rf"\b{re.escape(name)}\b", text)) for text in tests) for name in names}
+        if few := {name for name, count in users.items() if 0 < count <= _FEW}:
+            return few
+        seen |= at
+        modules = ["gradnoise." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in at]
+        at = {path for path, text in every.items() if path not in seen and any(re.search(_imported(m), text) for m in modules)}
+    return set()
+
+
+def _listed(text: str) -> set[str]:
+    """What stands in the __all__ of a module."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["__all__"]:
+            return {str(part.value) for part in getattr(node.value, "elts", []) if isinstance(part, ast.Constant)}
+    return set()
 
 
 def seconds_of_claims(n_jobs: int) -> dict[str, float]:

@@ -140,6 +140,12 @@ def test_the_expected_root_of_a_quadratic_form_is_an_elliptic_integral():
     assert quadratic_form_root([0.0, 0.0]) == 0
 
 
+def test_expected_roots_of_several_forms_are_those_of_each():
+    """Catches weights that are scaled by those of the other forms."""
+    forms = np.array([[3.0, 0.2, 1.0], [1e-6, 2e-6, 5e-7], [1.0, 1.0, 0.0]])
+    np.testing.assert_allclose(quadratic_form_root(forms), [quadratic_form_root(w) for w in forms], rtol=1e-13)
+
+
 @pytest.mark.parametrize("d", [3, 100, 1_000, 10_000])
 def test_the_expected_root_is_exact_to_rounding_in_every_dimension(d):
     """Catches steps that are too coarse where d is large: they left 1e-10 of the chi law's mean, and of a graded one's."""

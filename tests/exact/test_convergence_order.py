@@ -157,3 +157,20 @@ def test_joint_moments_of_blocks_are_those_of_the_whole():
     assert estimate.standard_error == pytest.approx(stats.sem(direct))
     assert estimate.skewness == pytest.approx(stats.skew(direct))
     np.testing.assert_allclose(merged.covariance, np.cov(x.T) / 60)
+
+
+def test_an_error_that_is_far_better_known_does_not_decide_alone():
+    """The weights against least squares by hand: no error counts as better known than a thousandth of the worst."""
+    eta, e = np.array([0.4, 0.2, 0.1, 0.05]), np.array([0.165, 0.0381, 0.0103, 0.0024])
+    relative = np.array([0.01, 1e-9, 0.004, 0.02])
+    root = 1 / np.maximum(relative, 0.02e-3)
+    design = np.column_stack([np.ones(4), np.log(eta)])
+    solution, *_ = np.linalg.lstsq(design * root[:, np.newaxis], np.log(e) * root, rcond=None)
+    assert fit_order(eta, e, relative * e).value == pytest.approx(solution[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+def test_moments_must_be_of_as_many_errors(n):
+    moments = JointMoments.of(np.random.default_rng(1).normal(size=(9, n)))
+    with pytest.raises(ValueError, match=f"moments must be of 3 errors, got {n}"):
+        fit_order([0.4, 0.2, 0.1], [0.16, 0.04, 0.01], [0.01, 0.002, 0.001], moments=moments)

@@ -189,3 +189,13 @@ def test_of_several_effects_one_that_is_not_established_leaves_the_statement_ope
     assert combine({"a": open_, "b": Judgement("inconclusive", 7)}).verdict == "inconclusive"
     with pytest.raises(TypeError, match="quantity must be PValue where it is predicted to be established, got Computed"):
         judge(Computed(0.01), Established(0.05), 0.0, LEVEL)
+
+
+def test_errors_of_what_was_computed_are_named_and_p_values_are_shares():
+    """Catches a bound on the error that is given by its place, and a p-value beyond one."""
+    with pytest.raises(TypeError):
+        cast(Any, Computed)(1.0, 0.1)
+    assert PValue(1.0, effect=0.0, n=10).value == 1.0
+    for p in (-0.01, 1.01):
+        with pytest.raises(ValueError, match="value must be"):
+            PValue(p, effect=0.0, n=10)

@@ -328,3 +328,20 @@ def test_minima_and_sublevel_sets_far_from_one_are_found():
     wide = PlanarLandscape(quadratic=1e-100)
     ((low, high),) = wide.sublevel_intervals(1.0)
     np.testing.assert_allclose([low, high], [-math.sqrt(2e100), math.sqrt(2e100)], rtol=1e-12)
+
+
+def test_the_data_of_the_toy_are_as_its_program_draws_them():
+    """0.02 over the sharp Hessian, and the expected losses at the minima by a rule that is exact for squares."""
+    assert np.allclose(two_basin.DATA_COVARIANCE @ two_basin.SHARP_HESSIAN, 0.02 * np.eye(2), rtol=1e-12, atol=1e-15)
+    root = np.linalg.cholesky(two_basin.DATA_COVARIANCE) * math.sqrt(2)
+    points = np.concatenate([root.T, -root.T])  # of mean zero and this covariance
+    expected = [two_basin.losses(m, points).mean() for m in (two_basin.SHARP_MINIMUM, two_basin.FLAT_MINIMUM)]
+    assert two_basin.population_loss_at_minima() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("theta", "data"), [((1.0, 1.0, 1.0), [[0.0, 0.0]]), ((1.0, 1.0), [[0.0, 0.0, 0.0]]), ((1.0, 1.0), np.empty((0, 2)))]
+)
+def test_the_toy_is_in_the_plane(theta, data):
+    with pytest.raises(ValueError, match=r"theta must have shape \(2,\) and data \(n, 2\)"):
+        two_basin.losses(theta, data)

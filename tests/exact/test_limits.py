@@ -78,6 +78,7 @@ def _weights(X):
     (lambda: complexity.simulate(_Losses(abs), Minibatch(HUGE, 2), 5, rng=1, probabilities=[1, 0, 0]), "noise of 1000"),
     (lambda: _complexity(lambda s: s[:, 0] * np.nan), r"supremum_of\(statistics\) must be finite"),
     (lambda: _complexity(lambda s: np.ones(4)), "supremum_of must return a number for each of 5 rows"),
+    (lambda: _complexity(lambda s: np.ones(6)), "supremum_of must return a number for each of 5 rows"),
     (lambda: _complexity(lambda s: s), r"supremum_of\(statistics\) must have 1 dimension"),
     (lambda: clipped_network.random_network(2 * HUGE, rng=1), "width = 2000000000000000 and n_samples = 40 make"),
     (lambda: clipped_network.descend(STEEP, [[0.005]], 1e308, [0, 9]), "step_size must keep the weights finite"),

@@ -33,8 +33,10 @@ from gradnoise.simulations.statistics import (
     merge_joint_moments,
     merge_moments,
     plan_sample_size,
+    tail_index,
     with_error,
 )
+from gradnoise.simulations.statistics.tail_index import _rounding
 
 FAR = 1 - 1e-9
 finite = st.floats(-1e3, 1e3).map(lambda x: round(x, 6))  # so that a spread is zero or well above rounding
@@ -456,6 +458,8 @@ def printed(text):
         (1e300, 1e-300, "1e+300 ± 1.0e-300"),
         (1.5, 0.0, "1.5 ± 0.0"),
         (1.5, math.inf, "1.5 ± inf"),
+        (123.4, 12.0, "123 ± 12"),
+        (20.0, 10.0, "(2 ± 1)e+01"),
     ],
 )
 def test_a_number_and_its_error_as_text(value, error, text):
@@ -474,3 +478,56 @@ def test_estimates_of_every_kind_are_readable():
     order = fit_order([1, 2, 4, 8], [1, 4, 16, 1e-9], [0.01, 0.04, 0.16, 1.0])
     assert str(order) == "2.0 ± 0.0 (standard error)".replace("2.0 ± 0.0", with_error(order.value, order.standard_error))
     assert repr(order) == f"Order({with_error(order.value, order.standard_error)}, from 3 of 4 step sizes)"
+
+
+X, Y = np.array([1.3, 2.1, 0.7, 3.9, 2.2]), np.array([2.0, 2.9, 1.1, 4.2, 3.6])  # that rise together
+
+
+def test_the_error_of_a_quotient_is_that_of_its_residuals():
+    """The delta method on the samples: the mean of x − r y over that of y. Catches any sign or factor of the covariance."""
+    quotient = Quotient(Estimate.of(X), Estimate.of(Y), covariance=float(np.cov(X, Y)[0, 1]) / len(X))
+    r = X.mean() / Y.mean()
+    residuals = (X - r * Y) / Y.mean()
+    assert quotient.value == pytest.approx(r, rel=1e-14)
+    assert quotient.standard_error == pytest.approx(residuals.std(ddof=1) / math.sqrt(len(X)), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_the_error_along_a_direction_is_that_of_the_projected_samples(n):
+    samples = np.column_stack([X, Y])[:n]
+    along = JointMoments.of(samples).along([1.0, -0.5])
+    assert along.standard_error == pytest.approx((samples @ [1.0, -0.5]).std(ddof=1) / math.sqrt(n), rel=1e-12)
+
+
+@pytest.mark.parametrize("skewness", [2.0, -2.0])
+def test_the_interval_of_a_skew_law_reaches_further_to_one_side(skewness):
+    """Johnson's t₁ = t + γ(1 + 2t²)/(6√n), on the side of the long tail alone."""
+    n, error, level = 30, 0.1, 0.9
+    t = stats.t.ppf((1 + level) / 2, n - 1)
+    further = abs(skewness) * (1 + 2 * t**2) / (6 * math.sqrt(n)) * error
+    low, high = SkewedEstimate(1.0, error, n, skewness).interval(level)
+    expected = (1 - t * error - further * (skewness < 0), 1 + t * error + further * (skewness > 0))
+    assert (low, high) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_resized_proportion_takes_one_more_of_both_outcomes():
+    assert [Proportion(3, 10).resized(n).successes for n in (12, 60)] == [4, 20]
+
+
+def test_zeros_merge_with_samples_whose_squares_are_none():
+    """A block of zeros has no unit of its own; with that of ordinary numbers the spread of the others would be lost."""
+    tiny = np.array([1e-200, 3e-200, 4e-200])
+    merged = merge_moments(Moments.of(part[:, np.newaxis]).as_block() for part in (np.zeros(3), tiny)).estimates()[0]
+    whole = Estimate.of(np.concatenate([np.zeros(3), tiny]) * 1e200)
+    assert merged.standard_error * 1e200 == pytest.approx(whole.standard_error, rel=1e-12)
+
+
+def test_the_rounding_of_samples_is_that_of_their_kind():
+    assert _rounding(np.ones(3, dtype=np.float32), None) == np.finfo(np.float32).eps
+    assert _rounding([1, 2, 3], None) == np.finfo(np.float64).eps
+    assert _rounding(np.ones(3, dtype=np.float32), 1e-3) == 1e-3
+
+
+def test_groups_that_are_all_alike_show_no_spread():
+    found = tail_index(np.tile([1.0, -2.0, 3.0, 4.5], 5), group_size=4)
+    assert math.isinf(found.inverse.standard_error)

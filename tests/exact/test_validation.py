@@ -277,3 +277,12 @@ def test_tensors_are_taken_or_refused_by_name() -> None:
             with pytest.raises((TypeError, ValueError), match=f"^{NAME} must "):
                 call(tensor)
                 pytest.fail(helper)
+
+
+def test_a_real_number_may_be_negative_unless_it_is_said_otherwise():
+    assert check.as_real(-1.5, "x") == -1.5
+
+
+def test_shapes_that_differ_are_both_named():
+    with pytest.raises(ValueError, match=r"^first and second must have equal shapes, got \(2,\) and \(3,\)"):
+        check.as_matching(np.ones(2), np.ones(3), ("first", "second"))
