@@ -6,7 +6,7 @@ argument that passes, or whose error does not say which argument it was.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any, cast
@@ -427,3 +427,14 @@ def test_a_class_may_state_its_cumulants_as_any_real_numbers():
     values = np.arange(7.0) ** 2
     for order in (1, 2, 3, 4):
         assert InSinglePrecision(7).cumulant(order, values) == pytest.approx(Minibatch(7, 2).cumulant(order, values), rel=1e-4)
+
+
+@pytest.mark.parametrize("noise", [
+    Minibatch(7, 3), Gaussian(7, 3), Rademacher(7, 3), StudentT(7, 3, df=9), Bernoulli(7, 3), SparseGaussian(7, 2, 4),
+    GaussianMinibatch(7, 4, 3), Enhanced(Minibatch(7, 4), 2.0),
+])  # fmt: skip
+def test_a_noise_is_a_value_that_can_be_a_key(noise):
+    """Catches a record that can be changed after it was checked, and that has no hash then."""
+    assert {noise: 1}[replace(noise)] == 1
+    with pytest.raises(FrozenInstanceError):
+        setattr(noise, next(iter(vars(noise))), 1)

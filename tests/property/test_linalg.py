@@ -95,3 +95,11 @@ def test_the_entries_of_a_diagonal_matrix_are_its_eigenvalues(values):
     assert np.array_equal(vectors[:, -1], np.eye(len(values))[max(range(len(values)), key=lambda i: (values[i], i))])
     np.testing.assert_array_equal(psd_root(np.diag(values)), np.diag(np.sqrt(values)))
     assert len(accurate_svd(np.diag(values))[1]) == np.count_nonzero(values)
+
+
+def test_a_singular_value_far_below_the_largest_is_found_and_one_of_rounding_is_not():
+    left, values, right = accurate_svd(np.array([[1e20, 0.0], [0.0, 0.5], [0.0, 0.0]]))
+    np.testing.assert_allclose(values, [1e20, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(left * values @ right, [[1e20, 0.0], [0.0, 0.5], [0.0, 0.0]], atol=1e-14)
+    third = np.array([[0.1, 0.2, 0.3]]) / 3
+    assert len(accurate_svd(third.T @ third)[1]) == 1
