@@ -240,9 +240,7 @@ def compare(
 @app.command()
 def sweep(
     plan: Annotated[Path, typer.Argument(help="TOML: settings of all trainings, and tables of runs", metavar="PLAN")],
-    store: Annotated[
-        Path | None, typer.Option("--store", help="folder of the runs and their table; PLAN-runs if not given", metavar="DIR")
-    ] = None,
+    store: Store = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="stop the runs behind a record then; the next call goes on")
     ] = None,
@@ -255,7 +253,7 @@ def sweep(
     r"""Work off a plan of many trainings, and keep one table of all they recorded. Needs PyTorch.
 
     Settings are the options of gradnoise train, with _ for -; a list stands for a run with each of its values. What is finished
-    is not computed again, so that a plan can be cut off, continued and extended. A plan reads, for instance:
+    is kept in PLAN-runs, or in the store, so that a plan can be cut off, continued and extended. A plan reads, for instance:
 
     seeds = 3
 

@@ -77,6 +77,7 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     >>> scale = 2.0
     >>> def scaled(x):
     ...     return scale * x
+    >>> scaled.__module__ = "mine"  # as it is in a file of yours
     >>> before = fingerprint(scaled)
     >>> scale = 3.0
     >>> fingerprint(scaled) == before
@@ -108,6 +109,7 @@ def renew(function: Callable[..., Any]) -> None:
     >>> @numba.njit
     ... def scaled(x):
     ...     return scale * x
+    >>> scaled.py_func.__module__ = "mine"  # as it is in a file of yours
     >>> def twice(x):
     ...     return 2 * scaled(x)
     >>> renew(twice)
