@@ -149,7 +149,7 @@ def train(
         str,
         typer.Option(
             "--experiment",
-            help="digits needs no files; fashion is Section 5.3 of zhu2019; digits-clean and fashion-clean have no wrong labels",
+            help="digits needs no files; fashion is Section 5.3 of zhu2019; fashion-f1, cifar10-vgg11 ...: a wrong name lists all",
             metavar="NAME",
         ),
     ] = "digits",
@@ -196,7 +196,7 @@ def train(
         typer.Option("--out", "-o", help="keep records and checkpoints there, and continue them", metavar="DIR"),
     ] = None,
 ) -> None:
-    """Train a small network with any noise. Needs PyTorch.
+    """Train a network of the papers with any noise. Needs PyTorch.
 
     Data, initialisation and noise are seeded apart: all dynamics of a seed begin alike.
     """

@@ -1,4 +1,4 @@
-"""The papers' small experiments: data, network and settings that belong together."""
+"""The papers' experiments: data, network and settings that belong together."""
 
 from __future__ import annotations
 
