@@ -149,7 +149,7 @@ def train(
         str,
         typer.Option(
             "--experiment",
-            help="digits needs no files; fashion is Section 5.3 of zhu2019; fashion-f1, cifar10-vgg11 ...: a wrong name lists all",
+            help="digits needs no files; fashion is Section 5.3 of zhu2019; fashion-f1, cifar10-c1 ...: a wrong name lists all",
             metavar="NAME",
         ),
     ] = "digits",
