@@ -273,7 +273,10 @@ def test_a_reduction_that_raises_ends_the_workers_at_once():
         with pytest.raises(ArithmeticError) as kept:
             ensemble.run(normals, (), 100, rng=7, reduce=fails, n_jobs=2, block_size=1)
     assert kept.value.args == (1,)
-    assert threading.active_count() <= before  # those of an earlier test may have ended by now
+    deadline = time.monotonic() + 10.0  # they end by themselves once they are told to
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_a_reduction_may_stop_early():
