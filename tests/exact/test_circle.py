@@ -78,6 +78,14 @@ def test_sde_is_the_limit_of_small_steps_with_as_much_noise():
     assert abs(found[0] - exact) > 20 * abs(2 * found[1] - found[0] - exact)
 
 
+def test_a_circle_has_at_least_three_nodes():
+    """Catches a limit that is one off."""
+    assert CircleLosses(A, PHI, 3).nodes == pytest.approx(2 * np.pi * np.arange(3) / 3, rel=1e-15)
+    for n_nodes in (1, 2):
+        with pytest.raises(ValueError, match=f"n_nodes must be between 3 and 2049, got {n_nodes}"):
+            CircleLosses(A, PHI, n_nodes)
+
+
 def test_more_nodes_change_nothing():
     more = CircleLosses(A, PHI, 321)
     for drift in ("plain", "modified"):

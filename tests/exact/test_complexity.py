@@ -22,6 +22,7 @@ from gradnoise.theory.complexity import (
     AffineLosses,
     FiniteLosses,
     LeastSquaresLosses,
+    LossClass,
     batch_counts,
     batch_types,
     expected_largest_weight,
@@ -237,6 +238,17 @@ def test_the_bounds_are_those_of_the_theorem():
     assert complexity.sgd_bounds(3.0, 12, 4) == complexity.Bounds(1.0, 4.0)
 
 
+class _Own(LossClass):
+    """A class of one's own, which gives a number more than it was asked for."""
+
+    def __init__(self, more):
+        super().__init__(np.ones((1, 3)))
+        self.more = more
+
+    def supremum_of(self, statistics):
+        return np.ones(len(statistics) + self.more)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -288,6 +300,10 @@ def test_the_bounds_are_those_of_the_theorem():
         (lambda: CLASSES["finite"].at(cast(Any, [0.5])), TypeError, "samples must be an integer"),
         (lambda: CLASSES["finite"].at([-1]), ValueError, "samples must be >= 0"),
         (lambda: LeastSquaresLosses(np.empty((2, 0)), [1, 2], [], 1), ValueError, r"got \(2, 0\)"),
+        *(
+            (lambda more=more: _Own(more).supremum(np.eye(3)), ValueError, f"for each of 3 rows of statistics, got {3 + more}")
+            for more in (-1, 1)
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):

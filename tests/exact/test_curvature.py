@@ -258,6 +258,13 @@ def test_softmax_fits_and_broadcasts():
         np.testing.assert_allclose(method(fitted, laws)[0], method(fitted[0], LAW), rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("start", [-6.0, 5.0, 12.0])
+def test_a_fit_that_starts_far_away_gets_there(start):
+    """Newton's step from a score of five is 36 long and leads uphill; catches steps that are not halved then."""
+    coin = SoftmaxRegression([[1.0]], 2)
+    np.testing.assert_allclose(coin.fit([[0.75, 0.25]], [start]), math.log(3), rtol=1e-12)
+
+
 def test_a_data_set_has_the_gap_of_its_frequencies():
     found = curvature_gap(MODEL, TRUTH, np.full(4, 0.25), 300, 1, rng=9, fitted=False)
     law = MODEL.law(TRUTH)

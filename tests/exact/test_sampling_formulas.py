@@ -190,7 +190,8 @@ def test_student_cumulants_exist_below_df(df, order, exists):
 
 @pytest.mark.parametrize("n", [16385, 10**9, np.int32(10**5), np.int64(4 * 10**9)])
 def test_a_covariance_matrix_over_two_gib_is_refused(n):
-    with pytest.raises(ValueError, match=r"n = \d+ .*GiB, allowed are 2 GiB.*gradient_covariance"):
+    size = f"{int(n) ** 2 / 2**27:.1f}"
+    with pytest.raises(ValueError, match=rf"n = {n} .* {size} GiB, allowed are 2 GiB.*gradient_covariance"):
         Gaussian(n, 2).covariance_matrix()
 
 

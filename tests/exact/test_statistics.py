@@ -531,3 +531,19 @@ def test_the_rounding_of_samples_is_that_of_their_kind():
 def test_groups_that_are_all_alike_show_no_spread():
     found = tail_index(np.tile([1.0, -2.0, 3.0, 4.5], 5), group_size=4)
     assert math.isinf(found.inverse.standard_error)
+
+
+@pytest.mark.parametrize(
+    ("groups", "width"),
+    [
+        ([[3, -3], [1, -1], [2, 2.5], [4, -3], [5, 2]], 4.5),  # two sums are zero, and two others at most 4.5
+        ([[3, -3], [1, -1], [2, -2], [4, -3]], 1.0),  # there are no three others
+        ([[3, -3], [0.5, -0.5], [2, -2]], 0.5),  # there is none: no sample is below the spacing
+    ],
+)
+def test_a_sum_of_zero_is_within_the_cell_that_as_many_others_need(groups, width):
+    """The notes of `tail_index` by hand. Catches a rank that is one off."""
+    sums, sizes = np.abs(np.sum(groups, axis=1)), np.abs(groups)
+    logs = [math.log(width / 2) - 1 if s == 0 else math.log(s) for s in sums]
+    expected = np.mean(logs - np.log(sizes).mean(axis=1)) / math.log(2)
+    assert tail_index(np.ravel(groups), 2).inverse.value == pytest.approx(expected, rel=1e-12)

@@ -386,7 +386,9 @@ BAD = [
     (lambda: indicator_ratio_bound(0.5, 1, 1, 1), "dimension"),
     (lambda: indicator_ratio_bound(5, 6, 1, 1), "n_leading must be <= dimension = 5"),
     (lambda: indicator_ratio_bound(5, 1, -1, 1), "decay"),
+    (lambda: indicator_ratio_bound(5, 1, -0.5, 1), "decay must be >= 0"),
     (lambda: indicator_ratio_bound(5, 1, 1, math.nan), "alignment"),
+    (lambda: indicator_ratio_bound(5, 1, 1, -0.5), "alignment must be >= 0"),
 ]
 
 

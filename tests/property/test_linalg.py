@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gradnoise.theory._blocks import uncoupled_blocks
 from gradnoise.theory._linalg import accurate_svd, psd_axes, psd_eigh, psd_root, triangular_root
+from gradnoise.theory._powers import after_steps
 
 SHARP = 1e-12  # well above rounding times the condition of the matrices below, without their grading
 HALF = 1e-7  # LAPACK's solver is good enough while it keeps half of the digits: rounding times 2^26, times a few
@@ -103,3 +104,20 @@ def test_a_singular_value_far_below_the_largest_is_found_and_one_of_rounding_is_
     np.testing.assert_allclose(left * values @ right, [[1e20, 0.0], [0.0, 0.5], [0.0, 0.0]], atol=1e-14)
     third = np.array([[0.1, 0.2, 0.3]]) / 3
     assert len(accurate_svd(third.T @ third)[1]) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(-17, 0), st.floats(0, 300))
+def test_powers_of_what_is_near_to_one_keep_the_digits_of_what_is_added(seed, d, decade, time):
+    """Rates that one step hardly shows, or that leave next to nothing; beside them rows that take another number of steps."""
+    generator = np.random.default_rng(seed)
+    change = np.tril(generator.uniform(0, 0.3, size=(d, d)), -1) - np.diag(generator.uniform(0.1, 0.9, size=d))
+    change *= 10.0**decade
+    states = generator.uniform(1, 2, size=(3, 2, d))
+    steps = [int(time / 10.0**decade), 0, int(time / 10.0**decade) // 3 + 1]
+    found = after_steps(change, list(zip(steps, states, strict=True)))
+    with mpmath.workdps(60):
+        step = mpmath.eye(d) + mpmath.matrix(change.tolist())
+        for x, k, state in zip(found, steps, states, strict=True):
+            expected = np.array((mpmath.matrix(state.tolist()) * step**k).tolist(), dtype=float)
+            np.testing.assert_allclose(x, expected, rtol=1e-10, atol=1e-250)
