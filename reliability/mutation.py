@@ -185,18 +185,20 @@ def _limit(command: str) -> float:
 
 
 def _tests(file: str) -> str | None:
-    """The exact and the property-based tests named after the module or its package, and those of what it gives to others."""
+    """Tests named after the module or its package, and those of what it gives to others; statistics have samplings, too."""
     named, given = set(file.removesuffix(".py").split("/")[1:]), _given(file)
     found = []
     for path in (path for kind in ("exact", "property") for path in sorted((ROOT / "tests" / kind).glob("test_*.py"))):
-        text = path.read_text(encoding="utf-8")
-        uses = re.search(rf"\b({'|'.join(map(re.escape, given))})\b", text) if given else None
-        if uses or any(name.strip("_") in path.name for name in named):
+        if given & _used(path) or any(name.strip("_") in path.name for name in named):
             found.append(path)
     if len(found) > _MOST:
         found = [path for path in found if any(name.strip("_") in path.name for name in named)]
+    if file.startswith("simulations/statistics/"):
+        found += (ROOT / "tests" / "monte_carlo").glob(f"test_{Path(file).stem}.py")
     if not found:
         return None
+    # The likeliest to notice are asked first, and those that take long last: the first failure ends it.
+    found.sort(key=lambda path: (path.parent.name == "monte_carlo", -sum(name.strip("_") in path.name for name in named)))
     paths = " ".join(f"../tests/{path.parent.name}/{path.name}" for path in found)
     return f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider -c ../pyproject.toml {paths}"
 
@@ -204,17 +206,29 @@ def _tests(file: str) -> str | None:
 def _given(file: str) -> set[str]:
     """Public names of a module that few tests have, else of those that import it, to whose door it leads."""
     every = {path: path.read_text(encoding="utf-8") for floor in FLOORS[:2] for path in (ROOT / floor).rglob("*.py")}
-    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = [_used(path) for path in (ROOT / "tests").rglob("test_*.py")]
     at, seen = {ROOT / file}, set[Path]()
     while at:
         names = {name for path in at for name in _listed(every.get(path) or path.read_text(encoding="utf-8"))}
-        users = {name: sum(bool(re.search(rf"\b{re.escape(name)}\b", text)) for text in tests) for name in names}
+        users = {name: sum(name in used for used in tests) for name in names}
         if few := {name for name, count in users.items() if 0 < count <= _FEW}:
             return few
         seen |= at
         modules = ["gradnoise." + ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in at]
         at = {path for path, text in every.items() if path not in seen and any(re.search(_imported(m), text) for m in modules)}
     return set()
+
+
+@functools.cache
+def _used(path: Path) -> set[str]:
+    """Names that a test imports from the package, or takes from a module: in its prose they would be words."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gradnoise"):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+    return found
 
 
 def _listed(text: str) -> set[str]:
