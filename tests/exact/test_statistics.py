@@ -495,7 +495,7 @@ def test_the_error_of_a_quotient_is_that_of_its_residuals():
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_the_error_along_a_direction_is_that_of_the_projected_samples(n):
     samples = np.column_stack([X, Y])[:n]
-    along = JointMoments.of(samples).along([1.0, -0.5])
+    along = JointMoments.of(samples).along(np.array([1.0, -0.5]))
     assert along.standard_error == pytest.approx((samples @ [1.0, -0.5]).std(ddof=1) / math.sqrt(n), rel=1e-12)
 
 
