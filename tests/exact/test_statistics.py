@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy import stats
+from scipy import special, stats
 
 from gradnoise.simulations.statistics import (
     Difference,
@@ -617,3 +617,29 @@ def test_a_quotient_of_more_samples_keeps_the_correlation():
     assert (larger.n, quotient.n) == (100, 25)
     assert larger.covariance == pytest.approx(0.0015 / 4, rel=1e-15)
     assert (larger.numerator, larger.denominator) == (quotient.numerator.resized(100), quotient.denominator.resized(100))
+
+
+def test_a_tail_index_is_the_reciprocal_of_what_was_estimated():
+    """Up to 2, by hand. Catches ends that are not swapped, and an error that is not that of the reciprocal."""
+    found = TailIndex(Estimate(0.8, 0.05, 70, 0.1))
+    low, high = found.inverse.interval(0.9)
+    assert (found.value, found.standard_error, found.n) == pytest.approx((1.25, 0.05 * 1.25**2, 70), rel=1e-15)
+    assert found.interval(0.9) == (1 / high, 1 / low) and found.valid(0.9)
+    assert found.resized(280).inverse == found.inverse.resized(280)
+    light = TailIndex(Estimate(0.5, 0.02, 70, 0.1))
+    assert light.value == 2 and light.interval(0.9)[0] < 2 == light.interval(0.9)[1]
+    assert TailIndex(Estimate(0.3, 0.02, 70, 0.1)).interval(0.9) == (2, 2)
+    assert not TailIndex(Estimate(0.8, math.inf, 70, 0.1)).valid(0.9)
+
+
+@pytest.mark.parametrize("k", [5, 80, 400])
+def test_groups_are_as_many_as_they_are_large_and_as_skew_as_gaussian_ones(k):
+    x = np.random.default_rng(2).standard_normal(k)
+    found, m = tail_index(x), math.isqrt(k)
+    assert found == tail_index(x, m) == tail_index(x[: k // m * m], m) and found.n == k // m
+    logs = np.log(np.abs(x[: k // m * m].reshape(-1, m)))
+    inverse = (np.log(np.abs(x[: k // m * m].reshape(-1, m).sum(axis=1))) - logs.mean(axis=1)) / math.log(m)
+    assert (found.inverse.value, found.inverse.standard_error) == pytest.approx((inverse.mean(), stats.sem(inverse)), rel=1e-9)
+    gaussian = special.polygamma(2, 0.5) / special.polygamma(1, 0.5) ** 1.5  # skewness of log x²
+    assert found.inverse.skewness == pytest.approx(min(gaussian, stats.skew(inverse)), rel=1e-4)
+    assert found.valid(0.95) and not found.valid(0.951)
