@@ -6,7 +6,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from gradnoise.claims.judgement import Computed, Judgement, PValue, combine, judge
+from gradnoise.claims.judgement import Computed, Judgement, PValue, combine, judge, placed
 from gradnoise.claims.prediction import Absolute, AtLeast, AtMost, Established, Relative
 from gradnoise.simulations.statistics import Difference, Estimate, Proportion, Quotient, TailIndex
 
@@ -36,6 +36,14 @@ def interval(low: float, high: float) -> Estimate:
 )
 def test_sampled_quantities_are_judged_by_their_interval(low, high, prediction, verdict):
     assert judge(interval(low, high), prediction, 0.1, LEVEL).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((0, 1), "holds"), ((1, 2), "inconclusive"), ((-1, 0), "inconclusive"), ((1.01, 2), "refuted"), ((-1, -0.01), "refuted")],
+)
+def test_what_is_allowed_includes_its_ends(ends, verdict):
+    assert placed(ends, (0, 1)) == verdict
 
 
 def test_an_inconclusive_verdict_tells_the_sample_size_that_would_decide():
@@ -87,10 +95,14 @@ def test_a_true_prediction_of_a_skew_law_is_not_refuted():
     assert refuted == 0 and without_rule > 300
 
 
-@pytest.mark.parametrize(("margin", "level", "name"), [(-0.1, 0.9, "margin"), (math.nan, 0.9, "margin"), (0.1, 1.5, "level")])
+@pytest.mark.parametrize(
+    ("margin", "level", "name"),
+    [(-0.1, 0.9, "margin"), (math.nan, 0.9, "margin"), (0.1, 1.5, "level"), (0.1, 0.0, "level"), (0.1, -0.5, "level")],
+)
 def test_bad_arguments_are_named(margin, level, name):
-    with pytest.raises(ValueError, match=f"^{name} must "):
-        judge(interval(0, 1), 1.0, margin, level)
+    for quantity in (interval(0, 1), Computed(1.0)):  # which has no level of its own
+        with pytest.raises(ValueError, match=f"^{name} must "):
+            judge(quantity, 1.0, margin, level)
     with pytest.raises(ValueError, match=r"^prediction must be a number"):
         judge(interval(0, 1), math.nan, 0.1, 0.9)
 
@@ -192,9 +204,12 @@ def test_of_several_effects_one_that_is_not_established_leaves_the_statement_ope
 
 
 def test_errors_of_what_was_computed_are_named_and_p_values_are_shares():
-    """Catches a bound on the error that is given by its place, and a p-value beyond one."""
+    """Catches a bound on the error, a size or an effect that is given by its place, and a p-value beyond one."""
     with pytest.raises(TypeError):
         cast(Any, Computed)(1.0, 0.1)
+    for named in ({"effect": 0.5}, {"n": 10}):
+        with pytest.raises(TypeError):
+            cast(Any, PValue)(0.5, 10, **named)
     assert PValue(1.0, effect=0.0, n=10).value == 1.0
     for p in (-0.01, 1.01):
         with pytest.raises(ValueError, match="value must be"):

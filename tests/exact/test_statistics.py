@@ -471,6 +471,8 @@ def printed(text):
         (1.5, math.inf, "1.5 ± inf"),
         (123.4, 12.0, "123 ± 12"),
         (20.0, 10.0, "(2 ± 1)e+01"),
+        (1.0, 1.3e-15, "1.0000000000000000 ± 0.0000000000000013"),  # 17 digits
+        (1.0, 1.3e-16, "1.0 ± 1.3e-16"),
     ],
 )
 def test_a_number_and_its_error_as_text(value, error, text):
