@@ -512,15 +512,34 @@ def test_the_error_along_a_direction_is_that_of_the_projected_samples(n):
     assert along.standard_error == pytest.approx((samples @ [1.0, -0.5]).std(ddof=1) / math.sqrt(n), rel=1e-12)
 
 
+@pytest.mark.parametrize("n", [2, 3, 30])
 @pytest.mark.parametrize("skewness", [2.0, -2.0])
-def test_the_interval_of_a_skew_law_reaches_further_to_one_side(skewness):
+def test_the_interval_of_a_skew_law_reaches_further_to_one_side(n, skewness):
     """Johnson's t₁ = t + γ(1 + 2t²)/(6√n), on the side of the long tail alone."""
-    n, error, level = 30, 0.1, 0.9
+    error, level = 0.1, 0.9
     t = stats.t.ppf((1 + level) / 2, n - 1)
     further = abs(skewness) * (1 + 2 * t**2) / (6 * math.sqrt(n)) * error
     low, high = SkewedEstimate(1.0, error, n, skewness).interval(level)
     expected = (1 - t * error - further * (skewness < 0), 1 + t * error + further * (skewness > 0))
     assert (low, high) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_skew_interval_is_students_where_no_skewness_or_spread_is_known():
+    for known in (
+        (1.0, 0.1, 30),
+        (1.0, 0.1, 30, 0.0),
+        (1.0, 0.1, 1, 2.0),
+        (1.0, math.inf, 9, 2.0),
+        (1.0, 0.1, 1, 2.0, (0.0, 3.0)),
+    ):
+        assert SkewedEstimate(*known).interval(0.9) == Estimate(*known).interval(0.9)
+
+
+def test_a_skew_interval_ends_where_the_support_does():
+    half = float(stats.t.ppf(0.95, 9_999)) * 0.05
+    for value, skewness, expected in ((0.98, 0.4, (0.98 - half, 1.0)), (0.02, -0.4, (0.0, 0.02 + half))):
+        found = SkewedEstimate(value, 0.05, 10_000, skewness, (0.0, 1.0))
+        assert found.interval(0.9) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_resized_proportion_takes_one_more_of_both_outcomes():
@@ -634,14 +653,16 @@ def test_a_tail_index_is_the_reciprocal_of_what_was_estimated():
     assert not TailIndex(Estimate(0.8, math.inf, 70, 0.1)).valid(0.9)
 
 
-@pytest.mark.parametrize("k", [5, 80, 400])
-def test_groups_are_as_many_as_they_are_large_and_as_skew_as_gaussian_ones(k):
-    x = np.random.default_rng(2).standard_normal(k)
-    found, m = tail_index(x), math.isqrt(k)
+@pytest.mark.parametrize(("k", "vanishing"), [(5, False), (83, False), (400, False), (400, True)])
+def test_groups_are_as_many_as_they_are_large_and_at_least_as_skew_as_gaussian_ones(k, vanishing):
+    x, m = np.random.default_rng(2).standard_normal(k), math.isqrt(k)
+    if vanishing:
+        x[0] -= x[:m].sum() - 1e-4  # whose logarithm is far to the left
+    found = tail_index(x)
     assert found == tail_index(x, m) == tail_index(x[: k // m * m], m) and found.n == k // m
     logs = np.log(np.abs(x[: k // m * m].reshape(-1, m)))
     inverse = (np.log(np.abs(x[: k // m * m].reshape(-1, m).sum(axis=1))) - logs.mean(axis=1)) / math.log(m)
     assert (found.inverse.value, found.inverse.standard_error) == pytest.approx((inverse.mean(), stats.sem(inverse)), rel=1e-9)
     gaussian = special.polygamma(2, 0.5) / special.polygamma(1, 0.5) ** 1.5  # skewness of log x²
     assert found.inverse.skewness == pytest.approx(min(gaussian, stats.skew(inverse)), rel=1e-4)
-    assert found.valid(0.95) and not found.valid(0.951)
+    assert found.valid(0.95) and not found.valid(0.951) and not found.resized(1).valid(0.95)
