@@ -525,14 +525,14 @@ def test_the_interval_of_a_skew_law_reaches_further_to_one_side(n, skewness):
 
 
 def test_a_skew_interval_is_students_where_no_skewness_or_spread_is_known():
-    for known in (
-        (1.0, 0.1, 30),
-        (1.0, 0.1, 30, 0.0),
-        (1.0, 0.1, 1, 2.0),
-        (1.0, math.inf, 9, 2.0),
-        (1.0, 0.1, 1, 2.0, (0.0, 3.0)),
+    for plain in (
+        Estimate(1.0, 0.1, 30),
+        Estimate(1.0, 0.1, 30, 0.0),
+        Estimate(1.0, 0.1, 1, 2.0),
+        Estimate(1.0, math.inf, 9, 2.0),
+        Estimate(1.0, 0.1, 1, 2.0, (0.0, 3.0)),
     ):
-        assert SkewedEstimate(*known).interval(0.9) == Estimate(*known).interval(0.9)
+        assert SkewedEstimate.like(plain).interval(0.9) == plain.interval(0.9)
 
 
 def test_a_skew_interval_ends_where_the_support_does():
@@ -587,7 +587,7 @@ def test_a_margin_as_wide_as_the_support_takes_the_smallest_plan():
 
 
 def test_what_does_not_spread_is_not_skew():
-    along = JointMoments.of(np.column_stack([X, np.ones(5)])).along([0.0, 2.0])
+    along = JointMoments.of(np.column_stack([X, np.ones(5)])).along(np.array([0.0, 2.0]))
     assert (along.value, along.standard_error, along.skewness) == (2.0, 0.0, 0.0)
     assert Estimate.of(np.ones(4)).skewness == 0.0
 
