@@ -105,6 +105,8 @@ def test_errors_on_the_same_paths_are_correlated():
     [
         (([0.1, 0.2], [1, 2], [0, 0]), "at least 3 different numbers"),
         (([0.1, 0.2, 0.2], [1, 2, 3], [0, 0, 0]), "at least 3 different numbers"),
+        (([0.1, 0.2, 0.0], [1, 2, 3], [0, 0, 0]), "at least 3 different numbers > 0"),
+        (([0.1, 0.2, -0.5], [1, 2, 3], [0, 0, 0]), "at least 3 different numbers > 0"),
         (([0.1, 0.2, 0.4], [1e-3, 1e-3, 1e-3], [1, 1, 1]), "got 0 of 3; take more paths"),
         (([0.1, 0.2, 0.4], [-1, 1, 2], [0, 0, 0]), "one sign"),
         (([0.1, 0.2, 0.4], [1, 1, 2], [0, -1, 0]), "standard_errors must be >= 0"),
@@ -132,6 +134,8 @@ def test_tiny_numbers_do_not_overflow_on_the_way():
     eta, e = np.array([1.0, 1e-160, 5e-324]), np.array([1.0, 1e-160, 5e-324])
     order = fit_order(eta, e, np.zeros(3))
     assert order.local_slopes == pytest.approx((1.0, 1.0), rel=1e-12) and order.value == pytest.approx(1.0, rel=1e-9)
+    far = np.array([1e160, 1e-160, 1e-200])  # the ratio of the first two is no float
+    assert fit_order(far, far, np.zeros(3)).local_slopes == pytest.approx((1.0, 1.0), rel=1e-12)
     errors, se = ETA**2, np.array([1.0, 2.0, 1.0, 3.0]) * 1e-3 * ETA**2
     here, tiny = (fit_order(ETA, errors * [1.0, 1.1, 1.0, 1.2], scale * se) for scale in (1.0, 1e-290))
     assert tiny.value == pytest.approx(here.value, rel=1e-12)

@@ -362,6 +362,8 @@ JOINT, MOMENTS = JointMoments.of(np.eye(2)), Moments.of(np.eye(3))
     (lambda: Estimate(1.0, 1.0, 5, None, (0.0, math.inf)), ValueError, "support"),
     (lambda: Estimate(1.0, 1.0, 5, None, cast(Any, 3)), TypeError, "support"),
     (lambda: Estimate(3.0, 1.0, 5, None, (0.0, 2.0)), ValueError, "value"),
+    (lambda: Estimate(-0.5, 1.0, 5, None, (0.0, 2.0)), ValueError, "value"),
+    (lambda: Estimate.of([0.5, -0.5], (0.0, 2.0)), ValueError, "samples"), (lambda: Estimate.of([], (0, 2)), ValueError, "samples"),
     (lambda: Estimate(1.0, 1.0, 5, normal=cast(Any, 1)), TypeError, "normal"),
     (lambda: Estimate.of([0.5, 2.5], (0.0, 2.0)), ValueError, "samples"), (lambda: PILOT.resized(0), ValueError, "n"),
     (lambda: Proportion(1, 10**400), ValueError, "n"), (lambda: Estimate(1.0, 1.0, 10**400), ValueError, "n"),

@@ -264,3 +264,9 @@ def test_a_division_by_zero_and_a_silent_infinity_are_errors_and_a_right_infinit
         twice(math.inf)
     with pytest.raises(ValueError, match=r"arguments of largest must .* got x = nan"):
         largest(math.nan)
+
+
+def test_numbers_of_other_kinds_are_not_asked_whether_they_are_finite():
+    exact, flags, counts = np.array([Fraction(1, 2), Fraction(10) ** 400]), np.array([True, False]), np.array([2, 3])
+    for result in (exact, flags, counts):
+        assert within_floats(lambda result=result: result)() is result
