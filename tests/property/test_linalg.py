@@ -66,6 +66,26 @@ def test_eigenvalues_can_fail():
     np.testing.assert_allclose(psd_eigh(graded)[0], _eigenvalues(graded), rtol=SHARP)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_values_of_which_a_solver_leaves_some_digits_have_them_all(seed):
+    """Small ones of 1e-11 of the largest, each near to the next: catches a limit of doubt that is lower, or of another value."""
+    scale = 10.0 ** np.array([-5.5, 0.0, -3.0, -4.0, -1.5])
+    C = _well_conditioned(np.random.default_rng(seed), 5, 5)
+    graded = C * scale[:, np.newaxis]
+    matrix = (C @ C.T) * scale * scale[:, np.newaxis]
+    matrix = np.triu(matrix) + np.triu(matrix, 1).T
+    np.testing.assert_allclose(psd_eigh(matrix)[0], _eigenvalues(matrix), rtol=SHARP)
+    with mpmath.workdps(60):
+        truth = sorted((float(s) for s in mpmath.svd_r(mpmath.matrix((graded**2).tolist()), compute_uv=False)), reverse=True)
+    np.testing.assert_allclose(accurate_svd(graded**2)[1], truth, rtol=SHARP)
+
+
+def test_a_small_eigenvalue_of_what_is_not_graded_is_kept_as_far_as_it_is_known():
+    """Its pivot may be rounding, and the solver's value is not: catches one that is taken for zero."""
+    near = 1 - 2.0**-46
+    assert psd_eigh(np.array([[1.0, near], [near, 1.0]]))[0] == pytest.approx([2.0**-46, 1 + near], rel=0.05)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 7), st.integers(1, 6), st.sampled_from([1e-150, 1e-20, 1.0, 1e150]))
 def test_what_is_singular_stays_so_however_it_is_scaled(seed, d, rank, unit):
