@@ -286,3 +286,37 @@ def test_a_real_number_may_be_negative_unless_it_is_said_otherwise():
 def test_shapes_that_differ_are_both_named():
     with pytest.raises(ValueError, match=r"^first and second must have equal shapes, got \(2,\) and \(3,\)"):
         check.as_matching(np.ones(2), np.ones(3), ("first", "second"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"above": 2}, "> 2"),
+        ({"at_least": 2}, ">= 2"),
+        ({"at_most": 0.5}, "<= 0.5"),
+        ({"above": -3, "at_least": 2, "at_most": 7}, "> -3 and >= 2 and <= 7"),
+    ],
+)
+def test_all_limits_of_a_number_are_told(limits: dict[str, float], says: str) -> None:
+    with pytest.raises(ValueError, match=f"^x must be {says}, got 1.5$"):
+        check.as_real(1.5, "x", **limits)
+
+
+def test_an_interval_goes_upwards_and_may_be_without_a_length_or_an_end() -> None:
+    for ends in ((-1.0, 2.0), (0.5, 0.5), (-math.inf, math.inf)):
+        assert check.as_interval(*ends) == ends
+    with pytest.raises(ValueError, match=r"^low must be <= high, got 2 and -1$"):
+        check.as_interval(2.0, -1.0)
+
+
+def test_whole_steps_are_counted_as_far_as_floats_tell_them_from_others() -> None:
+    assert check.as_whole_steps(2.0**53 - 1, 1.0) == 2**53 - 1 and check.as_whole_steps(0.3, 0.1) == 3
+    with pytest.raises(ValueError, match=r"^time must be less than 2\*\*53 steps"):
+        check.as_whole_steps(2.0**53, 1.0)
+    with pytest.raises(ValueError, match=r"^time must be a whole number of steps"):
+        check.as_whole_steps(0.35, 0.1)
+
+
+def test_zeros_are_positive_semi_definite() -> None:
+    for d in (1, 3):
+        np.testing.assert_array_equal(check.as_psd(np.zeros((d, d)), "x"), np.zeros((d, d)))
