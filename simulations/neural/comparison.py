@@ -16,7 +16,7 @@ from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOIS
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS
 from gradnoise.simulations.neural.escape import escape
-from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, make
+from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, facts_of, make
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.neural.traces import expected_sharpness
@@ -90,7 +90,7 @@ def compare(
     experiment = EXPERIMENTS[as_choice(protocol.experiment, "experiment", tuple(EXPERIMENTS))]
     n_seeds, place, stream = as_count(n_seeds, "n_seeds", at_most=_MOST_SEEDS), pick_device(device), Stream.of(rng)
     folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
-    facts = make(experiment, rng=0, device=torch.device("cpu"), data_folder=folder).facts
+    facts = facts_of(experiment, folder)
     identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
     with parallel_config("loky"):
         values, descent, eigenvalues = ensemble.run(

@@ -24,7 +24,7 @@ from gradnoise.simulations.neural.training import Record, load_checkpoint, train
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_choice, as_count, as_function, as_instance, as_path, as_real, set_fields, shown
 
-__all__ = ["CROSS_ENTROPY", "EXPERIMENTS", "Experiment", "Task", "advance", "make", "restore", "run"]
+__all__ = ["CROSS_ENTROPY", "EXPERIMENTS", "Experiment", "Task", "advance", "facts_of", "make", "restore", "run"]
 
 CROSS_ENTROPY = partial(functional.cross_entropy, reduction="none")
 _DATA, _INITIALISATION, _NOISE, _CONTINUED = range(4)
@@ -146,12 +146,11 @@ def make(
     """
     as_instance(experiment, "experiment", Experiment)
     stream, device = Stream.of(rng), pick_device(device)
-    whole = data.load(experiment.dataset, None if data_folder is None else as_path(data_folder, "data_folder"))
-    seed = stream.child(_DATA)
-    n_train = min(experiment.n_train, len(whole.train_labels))
+    whole = _loaded(experiment, data_folder)
+    facts = _facts(experiment, whole)
+    seed, n_train = stream.child(_DATA), facts["n_train"]
     part = data.subset(whole, n_train, rng=seed.child(0).sequence())
-    wrong = round(experiment.corrupted * n_train)
-    labels = data.corrupt(part.train_labels, wrong, part.n_classes, rng=seed.child(1).sequence())
+    labels = data.corrupt(part.train_labels, facts["n_corrupted"], part.n_classes, rng=seed.child(1).sequence())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.child(_INITIALISATION).seed())
         model = experiment.build()
@@ -163,8 +162,46 @@ def make(
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
     operators = LossOperators(model, CROSS_ENTROPY, moved(part.train_inputs), moved(labels), chunk_size=chunk_size)
-    facts = {"n_train": n_train, "n_corrupted": wrong, "n_test": len(part.test_labels), "sha256": data.digest(whole)}
     return Task(operators, (moved(part.test_inputs), moved(part.test_labels)), facts)
+
+
+def facts_of(experiment: Experiment, data_folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Return what the data of an experiment are, without its network.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    data_folder : path, optional
+        See `gradnoise.simulations.neural.data.load`.
+
+    Returns
+    -------
+    dict
+        See `gradnoise.simulations.neural.tasks.Task`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not allowed, or files are missing.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.experiments import EXPERIMENTS, facts_of
+    >>> facts_of(EXPERIMENTS["digits"])["n_corrupted"]
+    50
+    """
+    as_instance(experiment, "experiment", Experiment)
+    return _facts(experiment, _loaded(experiment, data_folder))
+
+
+def _loaded(experiment: Experiment, data_folder: str | os.PathLike[str] | None) -> data.Dataset:
+    return data.load(experiment.dataset, None if data_folder is None else as_path(data_folder, "data_folder"))
+
+
+def _facts(experiment: Experiment, whole: data.Dataset) -> dict[str, Any]:
+    n_train = min(experiment.n_train, len(whole.train_labels))
+    wrong = round(experiment.corrupted * n_train)
+    return {"n_train": n_train, "n_corrupted": wrong, "n_test": len(whole.test_labels), "sha256": data.digest(whole)}
 
 
 def run(

@@ -151,10 +151,7 @@ def _check(plan: Plan) -> None:
 def _facts(plan: Plan, data_folder: str | None) -> dict[str, Any]:
     """What the data of each experiment are."""
     names = {as_choice(run.settings["experiment"], "experiment", tuple(experiments.EXPERIMENTS)) for run in plan.runs}
-    return {
-        name: experiments.make(experiments.EXPERIMENTS[name], rng=0, device=torch.device("cpu"), data_folder=data_folder).facts
-        for name in sorted(names)
-    }
+    return {name: experiments.facts_of(experiments.EXPERIMENTS[name], data_folder) for name in sorted(names)}
 
 
 class _TimeIsUp(Exception):
