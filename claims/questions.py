@@ -6,7 +6,10 @@ their law: here they are taken to be normal, as Student's t supposes.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, INCONCLUSIVE, REFUTED, placed
 from gradnoise.simulations.statistics import Estimate, find_sample_size
@@ -100,8 +103,7 @@ def answer(question: Question, table: SweepTable) -> Answer:
 
 
 def _better(asked: Question, difference: Estimate) -> Answer:
-    beyond = asked.margin, float("inf")
-    verdict = placed(difference.interval(asked.level), beyond)
+    verdict = _beyond(difference, asked)
     if verdict != INCONCLUSIVE:
         return Answer(asked, verdict, difference)
     return Answer(
@@ -120,7 +122,7 @@ def _alike(asked: Question, table: SweepTable, difference: Estimate) -> Answer:
         return Answer(asked, INCONCLUSIVE, difference, control, needed, "the interval is not within the margin")
     if control is None:
         return Answer(asked, INCONCLUSIVE, difference, reason="no seed has the control")
-    worse = placed(control.interval(asked.level), (asked.margin, float("inf")))
+    worse = _beyond(control, asked)
     if worse == HOLDS:
         return Answer(asked, HOLDS, difference, control)
     if worse == REFUTED:
@@ -131,8 +133,13 @@ def _alike(asked: Question, table: SweepTable, difference: Estimate) -> Answer:
     )
 
 
-def _difference(asked: Question, table: SweepTable, one: object, other: object) -> Estimate | None:
-    pairs = table.paired(asked.metric, one, other)  # type: ignore[arg-type]
+def _beyond(difference: Estimate, asked: Question) -> str:
+    """Whether a difference is above the margin."""
+    return placed(difference.interval(asked.level), (asked.margin, math.inf))
+
+
+def _difference(asked: Question, table: SweepTable, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
+    pairs = table.paired(asked.metric, one, other)
     return Estimate.of(pairs, normal=True) if len(pairs) else None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from gradnoise.cli.console import console, errors, say
 from gradnoise.cli.files import check_json, check_writable, deliver
 from gradnoise.cli.gate import FAILED
 from gradnoise.simulations.sweeps import FAILED as DIED
-from gradnoise.simulations.sweeps import FINISHED, Plan, Run, SweepTable
+from gradnoise.simulations.sweeps import FINISHED, Plan, SweepTable
 
 __all__ = ["run"]
 
@@ -69,13 +68,14 @@ def run(
 
 def _table(plan: Plan, found: list[Any]) -> Table:
     """A row for each method, with means over its seeds."""
-    table = Table(title=plan.title, title_justify="left", caption=_common(plan), caption_justify="left")
+    common = ", ".join(f"{name} {value}" for name, value in plan.common.items())
+    table = Table(title=plan.title, title_justify="left", caption=f"all with {common}", caption_justify="left")
     table.add_column("run")
     for name in ("finished", "steps", "test accuracy, %", "time, s"):
         table.add_column(name, justify="right")
     methods: dict[str, list[Any]] = {}
     for state in found:
-        methods.setdefault(_method(state.run, plan), []).append(state)
+        methods.setdefault("\n".join(state.run.own(plan.common)) or "all", []).append(state)
     for name, every in methods.items():
         ended = [state for state in every if state.status == FINISHED]
         ends = [state.records[-1] for state in ended]
@@ -90,7 +90,7 @@ def _table(plan: Plan, found: list[Any]) -> Table:
 
 
 def _answers(found: list[Answer]) -> Table:
-    """A row for each question; differences in per cent where they are of shares."""
+    """A row for each question."""
     table = Table(title="what was asked", title_justify="left", caption_justify="left")
     for name, justify in (("question", "left"), ("difference", "right"), ("margin", "right"), ("answer", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -98,22 +98,14 @@ def _answers(found: list[Answer]) -> Table:
         told = one.verdict if one.reason is None else f"{one.verdict}: {one.reason}"
         if one.seeds_to_decide is not None:
             told += f"; some {one.seeds_to_decide} seeds would decide"
-        low, high = (math.nan, math.nan) if one.difference is None else one.difference.interval(one.question.level)
-        seen = "–" if one.difference is None else f"{one.difference.value:+.4g} ({low:+.4g} to {high:+.4g})"
+        seen = "–"
+        if one.difference is not None:
+            low, high = one.difference.interval(one.question.level)
+            seen = f"{one.difference.value:+.4g} ({low:+.4g} to {high:+.4g})"
         table.add_row(one.question.name, seen, f"{one.question.margin:g}", told)
     levels = sorted({f"{100 * one.question.level:g} %" for one in found})
     table.caption = f"in brackets intervals of {' and '.join(levels)} of differences between runs of one seed, taken to be normal"
     return table
-
-
-def _method(run: Run, plan: Plan) -> str:
-    """Settings of a run that not all have."""
-    own = [f"{name} {value}" for name, value in run.settings.items() if name not in plan.common]
-    return "\n".join(own) or "all"
-
-
-def _common(plan: Plan) -> str:
-    return "all with " + ", ".join(f"{name} {value}" for name, value in plan.common.items())
 
 
 def _mean(values: list[float]) -> str:

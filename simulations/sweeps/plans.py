@@ -39,14 +39,14 @@ from pathlib import Path
 from typing import Any
 
 from gradnoise.simulations.sweeps.questions import Question
-from gradnoise.simulations.sweeps.settings import as_settings
+from gradnoise.simulations.sweeps.settings import as_settings, as_table
 from gradnoise.theory._validation import as_count, as_instance, as_path, as_text, set_fields, shown
 
 __all__ = ["Plan", "Run"]
 
 #: Settings that are lists themselves: of these, a list of lists stands for several runs.
 LISTS = ("milestones",)
-_KEYS = {"title", "seeds", "settings", "runs", "questions"}
+_KEYS = ("title", "seeds", "settings", "runs", "questions")
 _MOST_SEEDS = 10**6
 
 
@@ -81,11 +81,14 @@ class Run:
         text = json.dumps([self.settings, self.seed], sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:12]}-seed-{self.seed}"
 
-    def described(self, common: Mapping[str, Any] | None = None) -> str:
+    def own(self, common: Mapping[str, Any] | None = None) -> list[str]:
         """Settings in words, without those that all runs have."""
         known = {} if common is None else as_settings(common, "common")
-        own = [f"{name} {value}" for name, value in self.settings.items() if known.get(name) != value]
-        return ", ".join([*own, f"seed {self.seed}"])
+        return [f"{name} {value}" for name, value in self.settings.items() if known.get(name) != value]
+
+    def described(self, common: Mapping[str, Any] | None = None) -> str:
+        """Return the run in words: its `own` settings, and its seed."""
+        return ", ".join([*self.own(common), f"seed {self.seed}"])
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,7 @@ class Plan:
         TypeError, ValueError
             If an entry is missing, not known or not of its kind.
         """
-        unknown = sorted(map(str, set(as_instance(content, "content", Mapping)) - _KEYS))
-        if unknown:
-            raise ValueError(f"content must have {', '.join(sorted(_KEYS))} alone, got {', '.join(unknown)}")
+        content = as_table(content, "content", _KEYS)
         groups = content.get("runs")
         if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
             raise TypeError(f"content must have runs, which are tables, [[runs]], got {shown(groups)}")

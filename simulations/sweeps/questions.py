@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradnoise.simulations.sweeps.settings import as_settings
-from gradnoise.theory._validation import as_choice, as_instance, as_real, as_text, set_fields
+from gradnoise.simulations.sweeps.settings import as_settings, as_table
+from gradnoise.theory._validation import as_choice, as_real, as_text, set_fields
 
 __all__ = ["ALIKE", "BETTER", "Question"]
 
@@ -87,9 +87,7 @@ class Question:
         TypeError, ValueError
             If an entry is missing, not known or not of its kind.
         """
-        given = dict(as_instance(table, "table", Mapping))
-        if unknown := sorted(map(str, given.keys() - set(_KEYS))):
-            raise ValueError(f"table must have {', '.join(_KEYS)} alone, got {', '.join(unknown)}")
+        given = as_table(table, "table", _KEYS)
         if missing := [name for name in ("name", "kind", "of", "against", "margin") if name not in given]:
             raise ValueError(f"table must have {' and '.join(missing)}, got {', '.join(given) or 'nothing'}")
         return cls(**given)

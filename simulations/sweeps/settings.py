@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradnoise.theory._validation import as_real, as_text, shown
+from gradnoise.theory._validation import as_instance, as_real, as_text, shown
 
-__all__ = ["as_settings"]
+__all__ = ["as_settings", "as_table"]
 
 
 def as_settings(value: Any, name: str) -> dict[str, Any]:
@@ -15,6 +15,14 @@ def as_settings(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a table of settings, got {shown(value)}")
     return {as_text(key, f"each of {name}"): _as_setting(part, f"{name}: {key}") for key, part in sorted(value.items())}
+
+
+def as_table(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Return a mapping that has no other keys than these."""
+    table = dict(as_instance(value, name, Mapping))
+    if unknown := sorted(map(str, table.keys() - set(keys))):
+        raise ValueError(f"{name} must have {', '.join(keys)} alone, got {', '.join(unknown)}")
+    return table
 
 
 def _as_setting(value: Any, name: str) -> Any:
