@@ -69,7 +69,7 @@ def run(
 def _table(plan: Plan, found: list[Any]) -> Table:
     """A row for each method, with means over its seeds."""
     common = ", ".join(f"{name} {value}" for name, value in plan.common.items())
-    table = Table(title=plan.title, title_justify="left", caption=f"all with {common}", caption_justify="left")
+    table = Table(title=escape(plan.title), title_justify="left", caption=escape(f"all with {common}"), caption_justify="left")
     table.add_column("run")
     for name in ("finished", "steps", "test accuracy, %", "time, s"):
         table.add_column(name, justify="right")
@@ -85,7 +85,7 @@ def _table(plan: Plan, found: list[Any]) -> Table:
             _mean([100 * end["test_accuracy"] for end in ends]),
             _mean([state.seconds for state in ended]),
         )
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)
     return table
 
 
@@ -102,7 +102,7 @@ def _answers(found: list[Answer]) -> Table:
         if one.difference is not None:
             low, high = one.difference.interval(one.question.level)
             seen = f"{one.difference.value:+.4g} ({low:+.4g} to {high:+.4g})"
-        table.add_row(one.question.name, seen, f"{one.question.margin:g}", told)
+        table.add_row(escape(one.question.name), seen, f"{one.question.margin:g}", told)
     levels = sorted({f"{100 * one.question.level:g} %" for one in found})
     table.caption = f"in brackets intervals of {' and '.join(levels)} of differences between runs of one seed, taken to be normal"
     return table

@@ -212,3 +212,14 @@ def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monke
         plan.write_text(text)
         code, shown = command(monkeypatch, capsys, *asked)
         assert code == 2 and message in " ".join(shown.err.split())
+
+
+def test_texts_of_a_plan_are_shown_as_they_are(tmp_path, monkeypatch, capsys):
+    """Catches brackets that are taken for markup: a closing one of nothing was a traceback, and others were gone."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'title = "rates [/red] of [bold]"\nruns = [{experiment = "digits", dynamics = "gd", n_steps = 2}]\n'
+        'questions = [{name = "[/b] is better", kind = "better", margin = 0, of = {dynamics = "gd"}, against = {n_steps = 2}}]\n'
+    )
+    code, shown = command(monkeypatch, capsys, "sweep", plan, "--store", tmp_path / "store", "--dry-run")
+    assert code == 0 and "rates [/red] of [bold]" in shown.out and "[/b] is better" in shown.out
