@@ -66,7 +66,7 @@ class WeakErrorIsOfFirstOrder(Claim):
     def measure(self, run: Run) -> Quantities:
         simulated = sde.weak_error(
             tanh_network(n=4, n_hidden=1), [1 / 8, 1 / 16, 1 / 32], 0.5, run.n_paths, batch_size=2, rng=run.at("network"),
-            refinement=4,
+            refinement=8,
         )  # fmt: skip
         found: dict[str, Any] = {}
         for name, noise in {**SAME_COVARIANCE, **OTHER_COVARIANCE}.items():
