@@ -8,7 +8,6 @@ valid, where they are a twentieth or more of all. A law of which fewer are calle
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from dataclasses import asdict
 
 from counts import ERROR, HAS_TORCH, LEVELS, REFUSED, SEED, TRIALS, Cell, by_size, count, every_case, in_per_cent
 from joblib import Parallel
-from page import RESULTS, keep
+from page import found_before, keep
 
 from gradnoise.simulations.statistics import Proportion
 
@@ -52,7 +51,7 @@ def main() -> int:
 
 def _beside(cells: list[Cell]) -> list[Cell]:
     """Counts that were kept, with these in their places."""
-    kept = [Cell(**cell) for cell in json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))["found"]["cells"]]
+    kept = [Cell(**cell) for cell in found_before("calibration")["cells"]]
     new = {(cell.interval, cell.law, cell.n, cell.level): cell for cell in cells}
     return [new.pop((cell.interval, cell.law, cell.n, cell.level), cell) for cell in kept] + list(new.values())
 

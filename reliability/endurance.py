@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import workloads
-from page import keep
+from page import found_before, keep
 from sealed import sealed, unsealed
 
 _HERE = Path(__file__).resolve().parent
@@ -298,9 +298,10 @@ def main() -> int:
     """Run the batteries, keep what they found, and fail where one found something."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=20, help="how often each run is killed; the others go with it")
-    options.add_argument("--only", default="", help="batteries whose name has these words; nothing is kept then")
+    options.add_argument("--only", default="", help="batteries whose name has these words; of the others what is kept stays")
     chosen = options.parse_args()
     outcomes: list[Outcome] = []
+    kept = {o["what"]: Outcome(**o) for o in found_before("endurance").get("batteries", [])} if chosen.only else {}
     for name, battery in batteries(chosen.kills).items():
         if chosen.only in name:
             began, found = time.monotonic(), battery()
@@ -309,8 +310,8 @@ def main() -> int:
             for outcome in new:
                 print(f"{outcome.what}: {outcome.right} of {outcome.tried} {outcome.otherwise or ''}", flush=True)
             print(f"  ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
-            if not chosen.only:
-                keep("endurance", {"batteries": [asdict(o) for o in outcomes]}, table(outcomes))
+            kept |= {outcome.what: outcome for outcome in new}
+            keep("endurance", {"batteries": [asdict(o) for o in kept.values()]}, table(list(kept.values())))
     return int(any(o.right < o.tried for o in outcomes))
 
 

@@ -31,7 +31,7 @@ from cosmic_ray.testing import run_tests  # pyright: ignore[reportMissingImports
 from cosmic_ray.work_db import WorkDB, use_db  # pyright: ignore[reportMissingImports]
 from cosmic_ray.work_item import MutationSpec, TestOutcome  # pyright: ignore[reportMissingImports]
 from joblib import Parallel, delayed
-from page import RESULTS, ROOT, keep
+from page import ROOT, found_before, keep
 
 FLOORS = ("theory", "simulations", "claims", "figures", "cli")
 #: What is mutated.
@@ -283,8 +283,7 @@ def _code(file: str) -> str:
 
 
 def _kept(referee: str) -> dict[str, Any]:
-    path = RESULTS / f"mutation-{referee}.json"
-    return json.loads(path.read_text(encoding="utf-8"))["found"]["files"] if path.exists() else {}
+    return found_before(f"mutation-{referee}").get("files", {})
 
 
 def _explained() -> dict[str, str]:

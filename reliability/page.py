@@ -32,3 +32,9 @@ def keep(battery: str, found: dict[str, Any], shown: str) -> None:
         raise ValueError(f"battery must be a section of {PAGE.name}, got {battery!r}")
     with replacing(PAGE) as file:
         file.write(section.sub(lambda _: shown.strip() + "\n", page).encode())
+
+
+def found_before(battery: str) -> dict[str, Any]:
+    """What `keep` wrote last; nothing where it never did."""
+    file = RESULTS / f"{battery}.json"
+    return json.loads(file.read_text(encoding="utf-8"))["found"] if file.exists() else {}

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from page import RESULTS, ROOT, keep
+from page import ROOT, found_before, keep
 
 Found = dict[str, Any]
 
@@ -61,14 +61,20 @@ def shown_false_alarms(seeds: dict[str, Found]) -> str:
     verdicts, twins = (sum(found[name] for found in seeds.values()) for name in ("verdicts", "twins"))
     wrong = [f"- seed {seed}: {what}" for seed, found in seeds.items() for what in found["unexpected"]]
     rate = "the stated rate is 10⁻⁶ for a run, so that none is expected"
-    return "\n".join([f"{len(seeds)} seeds, {verdicts} verdicts, {twins} twins: {len(wrong)} not as expected; {rate}.", *wrong])
+    seen = f"{counted(len(seeds), 'seed')}, {verdicts} verdicts, {twins} twins"
+    return "\n".join([f"{seen}: {len(wrong)} not as expected; {rate}.", *wrong])
 
 
 def shown_flakes(seeds: dict[str, Found]) -> str:
     """Counts, and each test that failed."""
     failed = [f"- seed {seed}: `{test}`" for seed, found in seeds.items() for test in found["failed"]]
     ran = sum(found["passed"] + len(found["failed"]) for found in seeds.values())
-    return "\n".join([f"{len(seeds)} orders, {ran} tests run: {len(failed)} failed.", *failed])
+    return "\n".join([f"{counted(len(seeds), 'order')}, {ran} tests run: {len(failed)} failed.", *failed])
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many there are."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def code(folders: Iterable[str]) -> str:
@@ -94,9 +100,9 @@ def main() -> int:
     options.add_argument("first", type=int, nargs="?", default=1)
     options.add_argument("last", type=int, nargs="?", default=100)
     chosen = options.parse_args()
-    file, (measure, shown, folders) = RESULTS / f"{chosen.battery}.json", BATTERIES[chosen.battery]
+    measure, shown, folders = BATTERIES[chosen.battery]
     today = code(folders)
-    seeds: dict[str, Found] = json.loads(file.read_text(encoding="utf-8"))["found"]["seeds"] if file.exists() else {}
+    seeds: dict[str, Found] = found_before(chosen.battery).get("seeds", {})
     for seed in range(chosen.first, chosen.last + 1):
         if seeds.get(str(seed), {}).get("code") != today:
             seeds[str(seed)] = {"code": today, **measure(seed)}

@@ -51,12 +51,22 @@ def dask(folder: str) -> Any:
         return processes(folder, "dask")
 
 
-def training(folder: str, dynamics: str, optimizer: str) -> Any:
+def training(folder: str, dynamics: str, n_steps: int = 60, **settings: Any) -> Any:
     """A training run that keeps a checkpoint with each record."""
     from gradnoise.simulations.neural import experiments
 
-    run = partial(experiments.run, "digits", dynamics, rng=SEED, device="cpu", folder=folder, optimizer=optimizer)
-    return [sorted(record.items()) for record in run(n_steps=400 if dynamics == "sgd" else 60, every=10)]
+    records = experiments.run("digits", dynamics, rng=SEED, device="cpu", folder=folder, n_steps=n_steps, every=10, **settings)
+    return [sorted(record.items()) for record in records]
+
+
+def sweep(folder: str) -> Any:
+    """A plan of six runs, two at a time."""
+    from gradnoise.simulations.neural.sweeps import sweep
+    from gradnoise.simulations.sweeps import Plan
+
+    plan = {"seeds": 3, "settings": {"experiment": "digits", "n_steps": 200, "every": 20}, "runs": [{"dynamics": ["sgd", "gd"]}]}
+    table = sweep(Plan.of(plan), folder, device="cpu", n_jobs=2)
+    return [sorted((name, value) for name, value in row.items() if name != "seconds") for row in table.rows]
 
 
 def comparison(folder: str) -> Any:
@@ -75,9 +85,13 @@ WORKLOADS: dict[str, Callable[[str], Any]] = {
     "study, threads": study,
     "ensemble, loky": processes,
     "ensemble, dask": dask,
-    "train, sgd": partial(training, dynamics="sgd", optimizer="sgd"),
+    "train, sgd": partial(training, dynamics="sgd", n_steps=400),
     "train, gld_hessian, adam": partial(training, dynamics="gld_hessian", optimizer="adam"),
+    "train, enhanced, adam, L* and L**": partial(
+        training, dynamics="enhanced", n_steps=4_000, optimizer="adam", learning_rate=0.005, halve_at=0.2, stop_at=0.05
+    ),
     "compare": comparison,
+    "sweep": sweep,
 }
 
 

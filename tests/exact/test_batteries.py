@@ -116,7 +116,7 @@ def test_a_seed_is_run_again_when_the_code_has_changed_and_only_then(battery, mo
     module = tmp_path / "theory" / "a.py"
     module.write_text("1")
     ran = []
-    monkeypatch.setattr(repeated, "RESULTS", tmp_path)
+    monkeypatch.setattr(battery("page"), "RESULTS", tmp_path)
     monkeypatch.setattr(
         repeated, "keep", lambda name, found, _: (tmp_path / f"{name}.json").write_text(json.dumps({"found": found}))
     )
@@ -127,6 +127,25 @@ def test_a_seed_is_run_again_when_the_code_has_changed_and_only_then(battery, mo
         monkeypatch.setattr(sys, "argv", ["repeated.py", "flakes", "1", str(last)])
         assert repeated.main() == 0
     assert ran == [1, 2, 3, 1]
+
+
+def test_a_part_of_the_endurance_battery_replaces_its_own_results_alone(battery, monkeypatch):
+    endurance, kept = battery("endurance"), []
+    before = [
+        {"what": "a", "tried": 2, "right": 2, "otherwise": {}},
+        {"what": "b", "tried": 2, "right": 1, "otherwise": {"x": 1}},
+    ]
+    monkeypatch.setattr(endurance, "found_before", lambda _: {"batteries": before})
+    monkeypatch.setattr(endurance, "keep", lambda name, found, shown: kept.append(found["batteries"]))
+    repeat = {"kill b": lambda: endurance.Outcome("b", 3, 3), "kill c": lambda: endurance.Outcome("c", 1, 1)}
+    monkeypatch.setattr(endurance, "batteries", lambda kills: repeat)
+    monkeypatch.setattr(sys, "argv", ["endurance.py", "--only", "kill b"])
+    assert endurance.main() == 0
+    monkeypatch.setattr(sys, "argv", ["endurance.py"])
+    assert endurance.main() == 0
+    of_part, whole = kept[0], kept[-1]
+    assert [(o["what"], o["tried"]) for o in of_part] == [("a", 2), ("b", 3)]
+    assert [(o["what"], o["tried"]) for o in whole] == [("b", 3), ("c", 1)]
 
 
 def test_the_page_shows_what_was_kept(battery, monkeypatch, tmp_path):
