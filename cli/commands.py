@@ -12,6 +12,7 @@ from gradnoise.cli.common import worker_count
 from gradnoise.cli.console import say
 from gradnoise.cli.gate import Gate
 from gradnoise.cli.options import Budget, ChunkSize, DataDir, Device, Extra, Jobs, Json, Out, Seed, Store
+from gradnoise.cli.paragraphs import Paragraphs
 
 __all__ = ["app"]
 
@@ -40,7 +41,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def verify(
     ids: Annotated[
         list[str] | None, typer.Argument(help="claims such as zhu2019.eq13, or papers; all by default", metavar="[IDS]")
@@ -72,7 +73,7 @@ def verify(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def claims(
     paper: Annotated[str | None, typer.Option("--paper", help="of one paper only")] = None,
     extra: Extra = None,
@@ -84,7 +85,7 @@ def claims(
     command.run(paper=paper, extra=extra, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def figures(
     names: Annotated[list[str] | None, typer.Argument(help="figures; all by default", metavar="[NAMES]")] = None,
     list_only: Annotated[bool, typer.Option("--list", help="list the figures and stop")] = False,
@@ -107,7 +108,7 @@ def figures(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def study(
     kind: Annotated[str, typer.Argument(help="strong: on one Brownian path; weak: in expectation", metavar="strong|weak")],
     problem: Annotated[
@@ -143,7 +144,7 @@ def study(
     command.run(settings, seed=seed, jobs=worker_count(jobs), plot=plot, json=json, store=store)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def train(
     experiment: Annotated[
         str,
@@ -211,7 +212,7 @@ def train(
     command.train(settings, seed=seed, data=data_dir, out=out)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def compare(
     figure: Annotated[str, typer.Argument(help="zhu2019-fig3, zhu2019-fig5, zhu2019-fig8 or wu2020-fig1", metavar="FIGURE")],
     budget: Annotated[
@@ -237,9 +238,11 @@ def compare(
     )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def sweep(
-    plan: Annotated[Path, typer.Argument(help="TOML: settings of all trainings, and tables of runs", metavar="PLAN")],
+    plan: Annotated[
+        Path, typer.Argument(help="TOML: settings of all trainings, and tables of runs; or a paper's plan", metavar="PLAN")
+    ],
     store: Store = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", help="stop the runs behind a record then; the next call goes on")
@@ -253,7 +256,9 @@ def sweep(
     r"""Work off a plan of many trainings, and keep one table of all they recorded. Needs PyTorch.
 
     Settings are the options of gradnoise train, with _ for -; a list stands for a run with each of its values. What is finished
-    is kept in PLAN-runs, or in the store, so that a plan can be cut off, continued and extended. A plan reads, for instance:
+    is kept in PLAN-runs, or in the store, so that a plan can be cut off, continued and extended. Plans of the papers' experiments
+    come with gradnoise, by name: wu2020-fig1, wu2020-fig2, ne2021-table2 for a processor, wu2019-fig1c, wu2019-fig2 for a GPU, in
+    slices of --minutes. A plan of your own reads, for instance:
 
     seeds = 3
 
@@ -272,7 +277,7 @@ def sweep(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def diagnose(
     folder: Annotated[Path, typer.Argument(help="that gradnoise train wrote", metavar="DIR")],
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="of the noise; the run's own")] = None,
@@ -295,7 +300,7 @@ def diagnose(
     )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=Paragraphs)
 def data(
     name: Annotated[str | None, typer.Argument(help="one data set; all by default", metavar="[NAME]")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="download its official files first")] = False,

@@ -1,8 +1,10 @@
 """The command line as a user meets it: catches a traceback, a wrong exit code, and a report that lies about what was judged."""
 
+import itertools
 import json
 import subprocess
 import sys
+from typing import cast
 
 import pytest
 from typer.core import TyperGroup
@@ -129,6 +131,19 @@ def test_without_arguments_it_says_what_it_can_do():
     result = run()
     assert result.exit_code == 0 and result.stdout == run("--help").stdout
     assert "verify" in result.stdout and not result.stderr
+
+
+COMMANDS = list(cast(TyperGroup, get_command(app)).commands)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fills_a_narrow_terminal(command):
+    """Catches paragraphs that are broken where the lines of a docstring end, behind which there was room for more."""
+    environment = {"COLUMNS": "80", "TERMINAL_WIDTH": "80"}
+    shown = CliRunner().invoke(app, [command, "--help"], env=environment).stdout.partition("╭")[0].splitlines()
+    for line, after in itertools.pairwise(line.strip() for line in shown):
+        if line and after:
+            assert len(line) + 1 + len(after.split()[0]) > 78, (line, after)
 
 
 def test_an_option_of_several_commands_is_one():
