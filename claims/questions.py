@@ -13,7 +13,7 @@ from typing import Any
 
 from gradnoise.claims.judgement import HOLDS, INCONCLUSIVE, REFUTED, placed
 from gradnoise.simulations.statistics import Estimate, find_sample_size
-from gradnoise.simulations.sweeps import ALIKE, Question, SweepTable
+from gradnoise.simulations.sweeps import ALIKE, Plan, Question, SweepTable
 from gradnoise.theory._validation import as_instance
 
 __all__ = ["Answer", "answer"]
@@ -61,17 +61,21 @@ class Answer:
     reason: str | None = None
 
 
-def answer(question: Question, table: SweepTable) -> Answer:
+def answer(question: Question, table: SweepTable, plan: Plan | None = None) -> Answer:
     """Judge a question.
 
     "Better" holds where the whole interval of the difference is above the margin, and is refuted where it is below. "Alike" is
     refuted where the interval is outside of plus or minus the margin; it holds where it is inside, and the control is shown to be
-    worse by more than the margin. Nothing is decided where a run has failed, nor of differences that are all the same.
+    worse by more than the margin. Nothing is decided where a run has failed or did not come as far as the question says, nor of
+    differences that are all the same; and with a plan, not before all of its runs that are asked of have ended: who looks again
+    and again, and stops at an answer, finds a wrong one too often.
 
     Parameters
     ----------
     question : Question
     table : SweepTable
+    plan : Plan, optional
+        Of the runs.
 
     Returns
     -------
@@ -88,18 +92,42 @@ def answer(question: Question, table: SweepTable) -> Answer:
     >>> from gradnoise.simulations.sweeps import Question, SweepTable
     >>> question = Question("better", "better", {"dynamics": "sgd"}, {"dynamics": "gd"}, margin=0.0)
     >>> answer(question, SweepTable([])).reason
-    'no seed has both'
+    'no run of one of the methods is there'
     """
     asked, table = as_instance(question, "question", Question), as_instance(table, "table", SweepTable)
+    if any(method.keys() - set(table.columns) for method in asked.methods):
+        return Answer(asked, INCONCLUSIVE, None, reason="no run of one of the methods is there")
     difference = _difference(asked, table, asked.of, asked.against)
+    if why := _open(asked, table) or (_waiting(asked, table, plan) if plan is not None else None):
+        return Answer(asked, INCONCLUSIVE, difference, reason=why)
     if difference is None:
         return Answer(asked, INCONCLUSIVE, None, reason="no seed has both")
-    if failed := sorted({seed for method in asked.methods for seed in table.failed(**method)}):
-        why = f"runs of seeds {', '.join(map(str, failed))} failed, and the others are a selection"
-        return Answer(asked, INCONCLUSIVE, difference, reason=why)
     if not difference.valid(asked.level):
         return Answer(asked, INCONCLUSIVE, difference, reason="no spread between seeds was seen")
     return _alike(asked, table, difference) if asked.kind == ALIKE else _better(asked, difference)
+
+
+def _open(asked: Question, table: SweepTable) -> str | None:
+    """Why those that are there are a selection, if they are."""
+    failed = {seed for method in asked.methods for seed in table.failed(method)}
+    if failed:
+        return f"runs of seeds {_listed(failed)} failed, and the others are a selection"
+    short = {seed for method in asked.methods for seed in (table.unreached(asked.at, method) if asked.at else ())}
+    return f"runs of seeds {_listed(short)} did not come so far, and the others are a selection" if short else None
+
+
+def _waiting(asked: Question, table: SweepTable, plan: Plan) -> str | None:
+    """Why it is too early, if it is."""
+    for method in asked.methods:
+        planned = {run.seed for run in plan.runs if method.items() <= run.settings.items()}
+        ended = table.finished(method) & planned
+        if ended < planned:
+            return f"{len(ended)} of {len(planned)} seeds have ended, and all are to be there before it is answered"
+    return None
+
+
+def _listed(seeds: set[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))
 
 
 def _better(asked: Question, difference: Estimate) -> Answer:
@@ -139,7 +167,7 @@ def _beyond(difference: Estimate, asked: Question) -> str:
 
 
 def _difference(asked: Question, table: SweepTable, one: Mapping[str, Any], other: Mapping[str, Any]) -> Estimate | None:
-    pairs = table.paired(asked.metric, one, other)
+    pairs = table.paired(asked.metric, one, other, asked.at)
     return Estimate.of(pairs, normal=True) if len(pairs) else None
 
 

@@ -36,7 +36,7 @@ def run(*, names: list[str], list_only: bool, format: str, budget: str, seed: in
     draw_into_files()
     failed = False
     for done, figure in enumerate(chosen):
-        kept = figure.extra is not None and budget == "full"
+        kept = figure.kept(budget)
         try:
             with (
                 errors.status(f"{figure.name}: {'drawing' if kept else 'simulating'} …", spinner="line"),
@@ -68,6 +68,6 @@ def _listed(budget: str) -> Table:
     for name in ("of the paper", "what it shows", "scale", "results"):
         table.add_column(name)
     for figure in registry.FIGURES.values():
-        kept = "kept" if figure.extra is not None and budget == "full" else "fresh"
-        table.add_row(figure.name, figure.source, figure.title, figure.scale[budget], kept)
+        kept = "kept" if figure.kept(budget) else "fresh"
+        table.add_row(figure.name, figure.source, figure.title, figure.scale(budget), kept)
     return table

@@ -16,7 +16,7 @@ from gradnoise.cli.console import console, errors, say
 from gradnoise.cli.files import check_json, check_writable, deliver
 from gradnoise.cli.gate import FAILED
 from gradnoise.simulations.sweeps import FAILED as DIED
-from gradnoise.simulations.sweeps import FINISHED, Plan, SweepTable
+from gradnoise.simulations.sweeps import FINISHED, PAPER_SWEEPS, Plan, SweepTable, paper_sweep
 
 __all__ = ["run"]
 
@@ -34,18 +34,20 @@ def run(
 ) -> int:
     """Work off a plan, or say what is left of it; return the exit code."""
     with named_as_options(path="PLAN", runs="PLAN: runs", settings="PLAN: settings", seeds="PLAN: seeds"):
-        chosen = Plan.load(plan)
+        chosen = _plan(plan)
     check_json(json)
     needs_torch()
     from gradnoise.simulations.neural.sweep_states import states
-    from gradnoise.simulations.neural.sweeps import TABLE, sweep
+    from gradnoise.simulations.neural.sweeps import TABLE, check_plan, sweep
 
+    with named_as_options(settings="PLAN: settings", questions="PLAN: questions"):
+        check_plan(chosen)
     folder = Path(f"{plan.stem}-runs") if store is None else store
     if not dry_run:
         check_writable(folder, "--store")
         with (
             interruption.working(interruption.resume(folder)),
-            named_as_options(minutes="--minutes", store="--store", n_jobs="--jobs", settings="PLAN: settings"),
+            named_as_options(minutes="--minutes", store="--store", n_jobs="--jobs"),
         ):
             sweep(
                 chosen, folder, device=device, data_folder=data, n_jobs=jobs, minutes=minutes,
@@ -58,12 +60,23 @@ def run(
     def show() -> None:
         console.print(_table(chosen, found))
         if chosen.questions:
-            console.print(_answers([answer(question, table) for question in chosen.questions]))
+            console.print(_answers([answer(question, table, chosen) for question in chosen.questions]))
         recorded = f"; what they recorded is in {folder / TABLE}" if (folder / TABLE).is_file() else ""
         say(escape(f"{done} of {len(found)} runs are finished{recorded}"))
 
     deliver(table, json, show)
     return FAILED if any(state.status == DIED for state in found) else 0
+
+
+def _plan(given: Path) -> Plan:
+    """Read a file, or find a plan that comes with gradnoise."""
+    if given.is_file() or str(given) not in PAPER_SWEEPS:
+        try:
+            return Plan.load(given)
+        except ValueError as error:
+            known = "" if given.exists() else f"; or one of {', '.join(PAPER_SWEEPS)}"
+            raise ValueError(f"{error}{known}") from None
+    return paper_sweep(str(given)).plan
 
 
 def _table(plan: Plan, found: list[Any]) -> Table:

@@ -1,6 +1,6 @@
-"""Figures of the papers about small networks: Figures 3, 5, 7 and 8 of zhu2019, and Figure 1 of wu2019 and wu2020.
+"""Figures of the papers about small networks: Figures 3, 5, 7 and 8 of zhu2019, and Figure 1 of wu2019 and wu2020 on digits.
 
-At budget "quick" networks are trained on digits, which needs PyTorch. At budget "full" the figures show runs on
+At budget "quick" networks are trained on digits, which needs PyTorch. At budget "full" those of zhu2019 show runs on
 Fashion-MNIST that are kept beside this module, with their seeds and versions; `gradnoise compare` makes such runs.
 """
 
@@ -139,19 +139,19 @@ def draw_noise(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) ->
     return figure
 
 
-def draw_sampling_noises(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
-    """Draw test accuracies with sampling noises of every class, and how far they end from that of SGD.
+def draw_sampling_noises(*, rng: RNG, n_jobs: int | None = None) -> Any:
+    """Draw test accuracies with sampling noises of every class on digits, and how far they end from that of SGD.
 
     Parameters
     ----------
-    budget, rng, n_jobs
+    rng, n_jobs
         See `draw_escape`.
 
     Returns
     -------
     matplotlib Figure
     """
-    found = comparison("wu2020-fig1", budget, rng, n_jobs)
+    found = comparison("wu2020-fig1", "quick", rng, n_jobs)
     names = found.protocol.dynamics
     figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.3, 1))
     for name in names:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gradnoise.figures.style import style, write
 from gradnoise.simulations.seeds import RNG
+from gradnoise.simulations.sweeps import paper_sweep
 from gradnoise.theory._validation import as_choice, as_text, shown
 
 __all__ = ["FIGURES", "Figure", "select"]
@@ -28,29 +29,44 @@ class Figure:
     name, title : str
     source : str
         Figure or table of a paper, or the statement that it shows.
-    scale : dict of str
-        How much is simulated, by budget.
+    scales : dict of str
+        How much is simulated, by budget, where that is not what a plan says; see `scale`.
     drawn_by : str
         Module of this package, and its function ``draw(budget=..., rng=..., n_jobs=...)``, which returns a matplotlib Figure.
         It is imported when it draws, as matplotlib takes long.
     extra : str or None
         What budget "quick" needs beside the core; "full" shows runs that are kept.
+    plan : str or None
+        One of `gradnoise.simulations.sweeps.PAPER_SWEEPS`, whose runs are kept: it is shown at budget "full", and also at "quick"
+        where no extra makes fresh ones.
 
     Examples
     --------
     >>> figure = FIGURES["wu2019-thm2"]
     >>> figure.title, figure.extra
     ('weak error of SGD against its SDE, exact and simulated', None)
-    >>> figure.source, figure.scale["quick"]
+    >>> figure.source, figure.scale("quick")
     ('Theorem 2', '20,000 paths')
     """
 
     name: str
     title: str
     source: str
-    scale: dict[str, str]
+    scales: dict[str, str]
     drawn_by: str
     extra: str | None = None
+    plan: str | None = None
+
+    def kept(self, budget: str) -> bool:
+        """Whether it shows runs that are kept."""
+        as_choice(budget, "budget", ("quick", "full"))
+        return (budget == "full" and self.extra is not None) or (self.plan is not None and self.extra is None)
+
+    def scale(self, budget: str) -> str:
+        """Say how much is simulated."""
+        if self.kept(budget) and self.plan is not None:
+            return paper_sweep(self.plan).scale
+        return self.scales[budget]
 
     @property
     def draw(self) -> Callable[..., Any]:
@@ -70,7 +86,7 @@ class Figure:
         return path
 
 
-def _scale(quick: str, full: str) -> dict[str, str]:
+def _scales(quick: str, full: str = "") -> dict[str, str]:
     return {"quick": quick, "full": full}
 
 
@@ -81,28 +97,28 @@ FIGURES = {
             "zhu2019-fig2",
             "who escapes from the sharp minimum of the two-basin toy",
             "Figure 2",
-            _scale("10,000 runs of 500 steps", "100,000 runs of 500 steps, as in the paper"),
+            _scales("10,000 runs of 500 steps", "100,000 runs of 500 steps, as in the paper"),
             "zhu2019_figure2:draw",
         ),
         Figure(
             "zhu2019-fig4",
             "Tr(HΣ) and its isotropic equivalent on clipped networks of three widths",
             "Figure 4",
-            _scale("the paper's networks, 1,000 steps", "the paper's networks, 20,000 steps"),
+            _scales("the paper's networks, 1,000 steps", "the paper's networks, 20,000 steps"),
             "zhu2019_figure4:draw",
         ),
         Figure(
             "zhu2019-prop2",
             "Fisher against Hessian while a clipped network learns",
             "Proposition 2",
-            _scale("every fifth of 500 steps", "500 steps"),
+            _scales("every fifth of 500 steps", "500 steps"),
             "zhu2019_proposition2:draw",
         ),
         Figure(
             "zhu2019-fig3",
             "who leaves the minimum of GD on a network, and generalises",
             "Figure 3",
-            _scale("digits, 4 seeds, 500 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 400 steps"),
+            _scales("digits, 4 seeds, 500 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 400 steps"),
             "networks:draw_figure_3",
             "neural",
         ),
@@ -110,7 +126,7 @@ FIGURES = {
             "zhu2019-fig5",
             "spectrum, alignment and Tr(HΣ) along SGD on a network",
             "Figure 5",
-            _scale("digits, 4 seeds, 10,000 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 10,000 steps"),
+            _scales("digits, 4 seeds, 10,000 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 10,000 steps"),
             "networks:draw_spectrum",
             "neural",
         ),
@@ -118,7 +134,7 @@ FIGURES = {
             "zhu2019-fig7",
             "noise against gradient along SGD on a network",
             "Figure 7",
-            _scale("digits, 4 seeds, 10,000 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 10,000 steps"),
+            _scales("digits, 4 seeds, 10,000 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 10,000 steps"),
             "networks:draw_noise",
             "neural",
         ),
@@ -126,7 +142,7 @@ FIGURES = {
             "zhu2019-fig8",
             "the first steps from the minimum of GD on a network",
             "Figure 8",
-            _scale("digits, 4 seeds, 100 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 100 steps"),
+            _scales("digits, 4 seeds, 100 steps", "600 + 300 images of Fashion-MNIST, 3 seeds, 100 steps"),
             "networks:draw_figure_8",
             "neural",
         ),
@@ -134,37 +150,46 @@ FIGURES = {
             "wu2019-thm1",
             "local Rademacher, Gaussian and SGD complexity, with their bounds",
             "Theorem 1",
-            _scale("20,000 draws", "1,000,000 draws"),
+            _scales("20,000 draws", "1,000,000 draws"),
             "wu2019_theorem1:draw",
         ),
         Figure(
             "wu2019-thm2",
             "weak error of SGD against its SDE, exact and simulated",
             "Theorem 2",
-            _scale("20,000 paths", "1,000,000 paths"),
+            _scales("20,000 paths", "1,000,000 paths"),
             "wu2019_theorem2:draw",
         ),
         Figure(
             "wu2019-thm3",
             "mean-square distance of M-SGD from its SDE on one Brownian path",
             "Theorem 3",
-            _scale("1,000 paths", "50,000 paths"),
+            _scales("1,000 paths", "50,000 paths"),
             "wu2019_theorem3:draw",
         ),
         Figure(
             "wu2020-thm1",
             "excess risk of averaged SGD and MSGD: exact, simulated, bounded",
             "Theorem 1",
-            _scale("500 replicates", "10,000 replicates"),
+            _scales("500 replicates", "10,000 replicates"),
             "wu2020_theorem1:draw",
         ),
         Figure(
             "wu2020-fig1",
-            "sampling noises of every class on a network",
+            "sampling noises of several classes, and a large batch, on a network",
             "Figure 1(a), also of wu2019",
-            _scale("digits, 8 seeds, 1,000 steps", "600 + 300 images of Fashion-MNIST, 4 seeds, 2,000 steps"),
-            "networks:draw_sampling_noises",
+            _scales("digits, 8 seeds, 1,000 steps"),
+            "sweeps:draw_small_network",
             "neural",
+            "wu2020-fig1",
+        ),
+        Figure(
+            "wu2020-fig2",
+            "whether a large batch generalises worse, on a convolutional network",
+            "Figure 2(a); wu2019, Figure 1(d-f)",
+            {},
+            "sweeps:draw_large_batch",
+            plan="wu2020-fig2",
         ),
     )
 }

@@ -36,7 +36,7 @@ NETWORKS = DYNAMICS | {
     "gld_dynamic": Look("GLD dynamic", "#999999", (0, (3, 2)), "o"),
     "sgd": Look("SGD", "#D55E00", "-", "D"),
     "gd-rademacher": Look("GD-Rademacher", "#000000", (0, (4, 1, 1, 1)), "x"),
-    "large-batch-sgd": Look("SGD, batch 4b", "#999999", "-", "s"),
+    "large-batch-sgd": Look("SGD, large batch", "#999999", "-", "s"),
     "msgd-cov": Look("MSGD-Cov", "#0072B2", "-", "o"),
     "msgd-fisher": Look("MSGD-Fisher", "#0072B2", (0, (3, 1)), "v"),
     "msgd-rademacher": Look("MSGD-Rademacher", "#56B4E9", "-", "o"),
@@ -44,7 +44,7 @@ NETWORKS = DYNAMICS | {
     "msgd-fisher-b": Look("MSGD-[Fisher-B]", "#E69F00", "-", "D"),
     "msgd-cov-b": Look("MSGD-[Cov-B]", "#E69F00", (0, (3, 1)), "s"),
     "msgd-fisher-batch": Look("[MSGD-Fisher]-B", "#CC79A7", "-", "v"),
-    "enhanced": Look("SGD, batch 4b, enhanced", "#CC79A7", (0, (3, 1)), "^"),
+    "enhanced": Look("large batch, enhanced", "#CC79A7", (0, (3, 1)), "^"),
 }
 
 NOISES = {

@@ -86,17 +86,20 @@ _NARROW = 1 / 8  # of the channels, with which a CPU trains in minutes what take
 #: files. F1, C1 and C2 are of ne2021, with Adam's own rate and the best of its batch sizes without enhancement (Table 2); those
 #: with VGG-11 are Appendix D.4 of zhu2019, for SGD without momentum, and that with ResNet-18 Appendix B.3 of wu2019, which has a
 #: momentum of .9. wu2019 has images of SVHN's test file to train on, and those of its training file to test; here it is not so.
+#: "few" are 2,000 images, for many runs on a CPU; the narrow F1 has a quarter of its units, 125 in a layer.
 EXPERIMENTS = {
     "digits": Experiment("digits", _perceptron, 300, 1 / 6, 0.2, 10),
     "fashion": Experiment("fashion-mnist", models.lenet, 1200, 1 / 6, 0.07, 20),
     "digits-clean": Experiment("digits", _perceptron, 300, 0.0, 0.2, 10),
     "fashion-clean": Experiment("fashion-mnist", models.lenet, 1000, 0.0, 0.01, 50),
     "fashion-f1": Experiment("fashion-mnist", models.f1, 60_000, 0.0, 0.001, 900),
+    "fashion-f1-narrow": Experiment("fashion-mnist", partial(models.f1, width=1 / 4), 60_000, 0.0, 0.001, 900),
     "cifar10-c1": Experiment("cifar10", models.c1, 50_000, 0.0, 0.001, 100),
     "cifar10-c1-narrow": Experiment("cifar10", partial(models.c1, width=_NARROW), 50_000, 0.0, 0.001, 100),
     "cifar100-c2": Experiment("cifar100", models.c2, 50_000, 0.0, 0.001, 600),
     "cifar10-vgg11": Experiment("cifar10", models.vgg11, 50_000, 0.0, 0.05, 100),
     "cifar10-vgg11-narrow": Experiment("cifar10", partial(models.vgg11, width=_NARROW), 50_000, 0.0, 0.05, 100),
+    "cifar10-vgg11-narrow-few": Experiment("cifar10", partial(models.vgg11, width=_NARROW), 2_000, 0.0, 0.05, 50),
     "cifar10-resnet18": Experiment("cifar10", models.resnet18, 50_000, 0.0, 0.1, 100),
     "cifar10-resnet18-narrow": Experiment("cifar10", partial(models.resnet18, width=_NARROW), 50_000, 0.0, 0.1, 100),
     "svhn-vgg11": Experiment("svhn", models.vgg11, 25_000, 0.0, 0.05, 100),

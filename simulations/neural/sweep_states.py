@@ -67,7 +67,8 @@ class State:
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the table."""
         first = {"run": self.run.name, "seed": self.run.seed, "status": self.status, "seconds": round(self.seconds, 3)}
-        return [{**first, **self.run.settings, **record} for record in self.records]
+        none = [{}] if self.status == FAILED else []  # one that failed at once must not be missing
+        return [{**first, **self.run.settings, **record} for record in self.records or none]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Keep it in the folder of its run, signed."""

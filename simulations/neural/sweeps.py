@@ -26,12 +26,14 @@ from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, 
 from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real
 
-__all__ = ["TABLE", "sweep"]
+__all__ = ["TABLE", "check_plan", "sweep"]
 
 TABLE = "table.csv"
 #: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.
 _NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progress", "start"}
 _ARGUMENTS = inspect.signature(experiments.run).parameters
+#: What every training records, of which questions may be.
+METRICS = ("train_loss", "train_accuracy", "test_accuracy")
 _EVERY = _ARGUMENTS["every"].default
 _SHOWN = ("step", "train_loss", "test_accuracy")
 _MOST_MINUTES = 1e6
@@ -88,7 +90,7 @@ def sweep(
     >>> table
     SweepTable(2 runs, 6 records)
     """
-    _check(as_instance(plan, "plan", Plan))
+    check_plan(plan)
     place, folder = pick_device(device), as_path(store, "store")
     data_folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
     deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
@@ -137,8 +139,27 @@ def sweep(
     return _write(plan, found, folder)
 
 
-def _check(plan: Plan) -> None:
-    """Raise unless every setting is an argument of a training, and those that it needs are there."""
+def check_plan(plan: Plan) -> None:
+    """See that a plan can be worked off, before hours are spent on it.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Raises
+    ------
+    ValueError
+        If a setting is none of a training, one that it needs is missing, or a question is about what no run records.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.sweeps import check_plan
+    >>> from gradnoise.simulations.sweeps import Plan
+    >>> check_plan(Plan.of({"runs": [{"experiment": "digits"}]}))
+    Traceback (most recent call last):
+    ValueError: settings must have n_steps, which experiment digits, seed 1 has not
+    """
+    as_instance(plan, "plan", Plan)
     arguments = {name: parameter for name, parameter in _ARGUMENTS.items() if name not in _NOT_IN_A_PLAN}
     needed = {name for name, parameter in arguments.items() if parameter.default is parameter.empty}
     for run in plan.runs:
@@ -146,6 +167,14 @@ def _check(plan: Plan) -> None:
             raise ValueError(f"settings must be of {', '.join(arguments)}, got {', '.join(unknown)}")
         if missing := sorted(needed - run.settings.keys()):
             raise ValueError(f"settings must have {' and '.join(missing)}, which {run.described()} has not")
+    for question in plan.questions:
+        if question.metric not in METRICS:
+            raise ValueError(f"questions must be of {', '.join(METRICS)}, got {question.metric!r} in {question.name!r}")
+        for method in question.methods:
+            steps = [run.settings["n_steps"] for run in plan.runs if method.items() <= run.settings.items()]
+            if question.at and question.at.get("step", 0) > min(steps):
+                where = f"{question.at['step']:g} in {question.name!r}, of runs of {min(steps)}"
+                raise ValueError(f"questions must be of steps that runs have, got {where}")
 
 
 def _facts(plan: Plan, data_folder: str | None) -> dict[str, Any]:

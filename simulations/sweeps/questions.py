@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gradnoise.simulations.sweeps.settings import as_settings, as_table
+from gradnoise.simulations.sweeps.settings import as_place, as_settings, as_table
 from gradnoise.theory._validation import as_choice, as_real, as_text, set_fields
 
 __all__ = ["ALIKE", "BETTER", "Question"]
 
 BETTER, ALIKE = "better", "alike"
-_KEYS = ("name", "kind", "of", "against", "control", "metric", "margin", "level")
+_KEYS = ("name", "kind", "of", "against", "control", "metric", "margin", "level", "at")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,11 @@ class Question:
         Of "alike", settings of a method that must be shown to be worse than `against` by more than the margin: where nothing is
         worse, that something is alike says little.
     metric : str
-        Of the last record; more is better.
+        More is better.
     level : float
         Of the intervals.
+    at : {"step": float} or {"train_loss": float} or None
+        The record that is compared, see `gradnoise.simulations.sweeps.SweepTable.read`; None for the last.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Question:
     control: Mapping[str, Any] | None = None
     metric: str = "test_accuracy"
     level: float = 0.95
+    at: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         texts = {name: as_text(getattr(self, name), name) for name in ("name", "metric")}
@@ -71,7 +74,8 @@ class Question:
         margin, level = as_real(self.margin, "margin", at_least=0), as_real(self.level, "level", above=0, at_most=0.999999)
         if kind == ALIKE and margin == 0:
             raise ValueError("margin must be > 0 of alike, got 0")
-        set_fields(self, **texts, **methods, control=control, margin=margin, level=level)
+        place = None if self.at is None else as_place(self.at)
+        set_fields(self, **texts, **methods, control=control, margin=margin, level=level, at=place)
 
     @property
     def methods(self) -> list[Mapping[str, Any]]:

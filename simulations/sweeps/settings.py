@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradnoise.theory._validation import as_instance, as_real, as_text, shown
+from gradnoise.theory._validation import as_real, as_text, shown
 
-__all__ = ["as_settings", "as_table"]
+__all__ = ["as_place", "as_settings", "as_table"]
+
+#: What tells how far a training has come.
+PLACES = ("step", "train_loss")
 
 
 def as_settings(value: Any, name: str) -> dict[str, Any]:
@@ -19,10 +22,20 @@ def as_settings(value: Any, name: str) -> dict[str, Any]:
 
 def as_table(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:
     """Return a mapping that has no other keys than these."""
-    table = dict(as_instance(value, name, Mapping))
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a table of {', '.join(keys)}, got {shown(value)}")
+    table = dict(value)
     if unknown := sorted(map(str, table.keys() - set(keys))):
         raise ValueError(f"{name} must have {', '.join(keys)} alone, got {', '.join(unknown)}")
     return table
+
+
+def as_place(value: Any, name: str = "at") -> dict[str, float]:
+    """Return a table of one number that tells how far a training has come."""
+    table = as_table(value, name, PLACES)
+    if len(table) != 1:
+        raise ValueError(f"{name} must have one of {', '.join(PLACES)}, got {shown(value)}")
+    return {key: as_real(part, f"{name}: {key}", at_least=0) for key, part in table.items()}
 
 
 def _as_setting(value: Any, name: str) -> Any:

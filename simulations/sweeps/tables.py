@@ -14,8 +14,18 @@ import numpy as np
 
 from gradnoise.simulations.ensemble import finite, replacing
 from gradnoise.simulations.statistics import Estimate
-from gradnoise.simulations.sweeps.settings import as_settings
-from gradnoise.theory._validation import FloatArray, as_instance, as_iterable, as_path, as_text, set_fields, shown
+from gradnoise.simulations.sweeps.settings import as_place, as_settings
+from gradnoise.theory._validation import (
+    FloatArray,
+    as_instance,
+    as_iterable,
+    as_path,
+    as_real,
+    as_text,
+    is_number,
+    set_fields,
+    shown,
+)
 
 __all__ = ["FAILED", "FINISHED", "SweepTable"]
 
@@ -49,7 +59,7 @@ class SweepTable:
     ...     for b, seed, accuracy in [(10, 1, 0.75), (20, 1, 0.5), (10, 2, 0.75), (20, 2, 0.75), (20, 3, 0.1)]
     ... ]
     >>> table = SweepTable(rows)
-    >>> table.last("test_accuracy", batch_size=20)
+    >>> table.read("test_accuracy", {"batch_size": 20})
     {1: 0.5, 2: 0.75, 3: 0.1}
     >>> table.difference("test_accuracy", {"batch_size": 10}, {"batch_size": 20}).value  # over the seeds that both have
     0.125
@@ -80,48 +90,98 @@ class SweepTable:
         every = dict.fromkeys(name for row in self.rows for name in row)
         return [*(name for name in FIRST if name in every), *(name for name in every if name not in FIRST)]
 
-    def _ends(self, **settings: Any) -> dict[int, Row]:
-        """Return the last record of each finished run with these settings, by its seed.
+    def _rows_of(self, settings: Mapping[str, Any] | None) -> list[Row]:
+        """Return the rows with these settings.
+
+        Raises
+        ------
+        ValueError
+            If no row has one of them at all.
+        """
+        asked = {} if settings is None else as_settings(settings, "settings")
+        if self.rows and (unknown := [name for name in asked if name not in self.columns]):
+            raise ValueError(f"settings must be of {', '.join(self.columns)}, got {', '.join(unknown)}")
+        return [row for row in self.rows if all(row.get(name) == value for name, value in asked.items())]
+
+    def _finished(self, settings: Mapping[str, Any] | None) -> dict[int, list[Row]]:
+        """Return the records of each finished run with these settings, by its seed.
 
         Raises
         ------
         ValueError
             If two runs of one seed have them: then more settings are to be named.
         """
-        found: dict[int, Row] = {}
-        for row in self.rows:
-            if row.get("status", FINISHED) == FINISHED and all(row.get(name) == value for name, value in settings.items()):
-                before = found.setdefault(row["seed"], row)
-                if before["run"] != row["run"]:
+        found: dict[int, list[Row]] = {}
+        for row in self._rows_of(settings):
+            if row.get("status", FINISHED) == FINISHED:
+                records = found.setdefault(row["seed"], [])
+                if records and records[0]["run"] != row["run"]:
                     raise ValueError(f"settings must be those of one run of each seed, got {shown(settings)}, which several have")
-                found[row["seed"]] = row
+                records.append(row)
         return found
 
-    def failed(self, **settings: Any) -> set[int]:
-        """Return the seeds of the runs with these settings that raised, as where they diverged."""
-        rows = (row for row in self.rows if row.get("status") == FAILED)
-        return {row["seed"] for row in rows if all(row.get(name) == value for name, value in settings.items())}
+    def finished(self, settings: Mapping[str, Any] | None = None) -> set[int]:
+        """Return the seeds of the finished runs with these settings."""
+        return set(self._finished(settings))
 
-    def last(self, metric: str, **settings: Any) -> dict[int, float]:
-        """Return a metric at the end of each finished run with these settings, by its seed.
+    def failed(self, settings: Mapping[str, Any] | None = None) -> set[int]:
+        """Return the seeds of the runs with these settings that raised, as where they diverged."""
+        return {row["seed"] for row in self._rows_of(settings) if row.get("status") == FAILED}
+
+    def unreached(self, at: Mapping[str, float], settings: Mapping[str, Any] | None = None) -> set[int]:
+        """Return the seeds of the finished runs with these settings that did not come as far as `at` says, see `read`."""
+        where = as_place(at)
+        return {seed for seed, records in self._finished(settings).items() if _record(records, where) is None}
+
+    def read(
+        self, metric: str, settings: Mapping[str, Any] | None = None, *, at: Mapping[str, float] | None = None
+    ) -> dict[int, float]:
+        """Return a metric of each finished run with these settings, by its seed.
+
+        Parameters
+        ----------
+        metric : str
+        settings : mapping, optional
+            Of the runs; all of them by default.
+        at : {"step": float} or {"train_loss": float}, optional
+            The first record that is of this step or a later one, or at which the loss has fallen to this or below; the last
+            by default. A run that did not come so far is left out.
+
+        Returns
+        -------
+        dict of float
 
         Raises
         ------
-        ValueError
-            If a run has no such metric, or two runs of one seed have these settings.
-        """
-        ends = self._ends(**settings)
-        if missing := [seed for seed, row in ends.items() if row.get(as_text(metric, "metric")) is None]:
-            raise ValueError(f"metric must be one that every run has, got {metric!r}, which that of seed {missing[0]} has not")
-        return {seed: float(row[metric]) for seed, row in sorted(ends.items())}
+        TypeError, ValueError
+            If a run has no such metric, or one that is no number, if two runs of one seed have these settings, or no run has a
+            setting of such a name.
 
-    def paired(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> FloatArray:
-        """Return the differences of a metric at the end between runs of the same seed, (seeds,)."""
-        methods = as_settings(settings, "settings"), as_settings(others, "others")
-        one, other = (self.last(metric, **method) for method in methods)
+        Examples
+        --------
+        >>> from gradnoise.simulations.sweeps import SweepTable
+        >>> losses = [(0, 2.3), (100, 0.4), (200, 0.1)]
+        >>> table = SweepTable([{"run": "a", "seed": 7, "step": step, "train_loss": loss} for step, loss in losses])
+        >>> table.read("train_loss"), table.read("step", at={"train_loss": 0.5}), table.read("step", at={"step": 101})
+        ({7: 0.1}, {7: 100.0}, {7: 200.0})
+        """
+        metric, where = as_text(metric, "metric"), None if at is None else as_place(at)
+        found = {seed: _record(records, where) for seed, records in self._finished(settings).items()}
+        there = {seed: row for seed, row in sorted(found.items()) if row is not None}
+        if missing := [seed for seed, row in there.items() if row.get(metric) is None]:
+            raise ValueError(f"metric must be one that every run has, got {metric!r}, which that of seed {missing[0]} has not")
+        return {seed: as_real(row[metric], f"{metric} of seed {seed}") for seed, row in there.items()}
+
+    def paired(
+        self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any], at: Mapping[str, float] | None = None
+    ) -> FloatArray:
+        """Return the differences of a metric between runs of the same seed, (seeds,); see `read` for where."""
+        one, other = (self.read(metric, method, at=at) for method in (settings, others))
         return np.array([one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())])
 
-    def difference(self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any]) -> Estimate:
+    def difference(
+        self, metric: str, settings: Mapping[str, Any], others: Mapping[str, Any], at: Mapping[str, float] | None = None
+    ) -> Estimate:
         """Mean of `paired` over the seeds.
 
         Raises
@@ -129,7 +189,7 @@ class SweepTable:
         ValueError
             If no seed has both.
         """
-        differences = self.paired(metric, settings, others)
+        differences = self.paired(metric, settings, others, at)
         if not len(differences):
             raise ValueError(
                 f"settings and others must have finished runs of one seed, got {shown(settings)} and {shown(others)}"
@@ -173,6 +233,20 @@ class SweepTable:
         except (OSError, ValueError, TypeError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"path must be of a table that a sweep wrote, got {os.fspath(path)!r}: {reason}") from None
+
+
+def _record(records: Sequence[Row], at: dict[str, float] | None) -> Row | None:
+    """Return the first record that is as far as this, else the last."""
+    if at is None:
+        return records[-1]
+    ((name, value),) = at.items()
+    sign = 1 if name == "step" else -1
+    for row in records:
+        if not is_number(row.get(name)):
+            raise ValueError(f"at must be of a number that each record has, got {name}, {shown(row.get(name))} in one of them")
+        if sign * (row[name] - value) >= 0:  # not where a loss is NaN
+            return row
+    return None
 
 
 def _rows(cells: Iterable[dict[str, str]]) -> Iterable[Row]:

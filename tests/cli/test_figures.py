@@ -15,6 +15,7 @@ from gradnoise.figures import (
 )
 from gradnoise.figures.style import style
 from gradnoise.simulations.network_protocols import PROTOCOLS, Comparison
+from gradnoise.simulations.sweeps import paper_sweep
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def small(monkeypatch):
     monkeypatch.setitem(zhu2019_figure4.STEPS, "quick", (30, 5))
 
 
-FRESH = [name for name, figure in registry.FIGURES.items() if figure.extra is None]
-KEPT = [name for name in registry.FIGURES if name not in FRESH]
+FRESH = [name for name, figure in registry.FIGURES.items() if not figure.kept("quick") and figure.extra is None]
+KEPT = [name for name, figure in registry.FIGURES.items() if figure.kept("full")]
 
 
 @pytest.mark.parametrize("name", FRESH)
@@ -49,7 +50,8 @@ def test_a_figure_of_networks_is_drawn_of_the_runs_that_are_kept(name, tmp_path)
 
 
 def test_figures_of_networks_are_left_out_of_the_quick_ones():
-    assert [f.name for f in registry.select([])] == FRESH
+    of_plans = [name for name, figure in registry.FIGURES.items() if figure.kept("quick")]
+    assert {f.name for f in registry.select([])} == {*FRESH, *of_plans}
     assert [f.name for f in registry.select([], "full")] == list(registry.FIGURES)
     assert [f.name for f in registry.select(["zhu2019-fig3"])] == ["zhu2019-fig3"]
 
@@ -80,9 +82,14 @@ def test_the_list_tells_how_much_is_simulated(budget):
         "wu2020-thm1": wu2020_theorem1.REPLICATES,
     }
     for name, count in counts.items():
-        assert registry.FIGURES[name].scale[budget].startswith(f"{count[budget]:,} ")
-    assert f"{zhu2019_figure4.STEPS[budget][0]:,} steps" in registry.FIGURES["zhu2019-fig4"].scale[budget]
-    for name in KEPT:
+        assert registry.FIGURES[name].scale(budget).startswith(f"{count[budget]:,} ")
+    assert f"{zhu2019_figure4.STEPS[budget][0]:,} steps" in registry.FIGURES["zhu2019-fig4"].scale(budget)
+    for name, plan in ((name, registry.FIGURES[name].plan) for name in KEPT):
+        if plan is not None and registry.FIGURES[name].kept(budget):
+            finished = {(row["run"], row["seed"]) for row in paper_sweep(plan).runs.rows if row["status"] == "finished"}
+            seeds = len({seed for _, seed in finished})
+            assert registry.FIGURES[name].scale(budget).endswith(f", {seeds} seed{'s' * (seeds != 1)}, {len(finished)} runs")
+            continue
         of = {"zhu2019-fig7": "zhu2019-fig5", "zhu2019-fig8": "zhu2019-fig3" if budget == "full" else "zhu2019-fig8"}.get(
             name, name
         )
@@ -91,4 +98,4 @@ def test_the_list_tells_how_much_is_simulated(budget):
             stored = Comparison.load(networks._STORED / f"{of}.json")
             protocol, seeds = stored.protocol, stored.n_seeds
         steps = protocol.n_steps if name != "zhu2019-fig8" else networks._FIRST_STEPS
-        assert f"{seeds} seeds, {steps:,} steps" in registry.FIGURES[name].scale[budget], name
+        assert f"{seeds} seeds, {steps:,} steps" in registry.FIGURES[name].scale(budget), name

@@ -6,6 +6,7 @@ gives, or runs that failed, or two methods that are the same run.
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradnoise.claims.questions import answer
-from gradnoise.simulations.sweeps import Plan, Question, Run, SweepTable
+from gradnoise.simulations.sweeps import PAPER_SWEEPS, Plan, Question, Run, SweepTable, paper_sweep
 
 PLAN = """
 title = "batches"
@@ -122,19 +123,75 @@ def _table():
 def test_runs_are_compared_in_pairs_of_one_seed():
     """Catches differences by place: seeds are not the same, nor in the same order, and one run has not ended."""
     table = _table()
-    assert table.last("test_accuracy", dynamics="sgd") == {1: 0.5, 3: 0.75}
+    assert table.read("test_accuracy", {"dynamics": "sgd"}) == {1: 0.5, 3: 0.75}
     assert table.paired("test_accuracy", {"dynamics": "sgd"}, {"dynamics": "gd"}).tolist() == [0.25, 0.625]
     assert table.difference("test_accuracy", {"dynamics": "sgd"}, {"dynamics": "gd"}).value == 0.4375
+
+
+def _courses():
+    """Three seeds of two methods; one loss rises again, one seed stays above .3, and records are at other steps."""
+    losses = {
+        "sgd": {1: [2.0, 0.4, 0.9, 0.1], 2: [2.0, 0.3, 0.2, 0.1], 3: [2.0, 1.5, 0.2, 0.1]},
+        "gd": {1: [2.0, 1.0, 0.4], 2: [2.0, 0.5, 0.4], 3: [2.0, 0.3, 0.25]},
+    }
+    return SweepTable([
+        {"run": f"{name}{seed}", "seed": seed, "dynamics": name, "step": {"sgd": 10, "gd": 7}[name] * k, "train_loss": loss,
+         "test_accuracy": 0.5 + 0.01 * k * seed + (name == "gd") * 0.001}
+        for name, seeds in losses.items() for seed, course in seeds.items() for k, loss in enumerate(course)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "sgd", "gd"), [
+    ({"train_loss": 0.4}, {1: 10, 2: 10, 3: 20}, {1: 14, 2: 14, 3: 7}),
+    ({"train_loss": 0.3}, {1: 30, 2: 10, 3: 20}, {3: 7}),
+    ({"train_loss": 0.05}, {}, {}),
+    ({"step": 7}, {1: 10, 2: 10, 3: 10}, {1: 7, 2: 7, 3: 7}),
+    ({"step": 7.5}, {1: 10, 2: 10, 3: 10}, {1: 14, 2: 14, 3: 14}),
+    ({"step": 30}, {1: 30, 2: 30, 3: 30}, {}),
+    (None, {1: 30, 2: 30, 3: 30}, {1: 14, 2: 14, 3: 14}),
+])  # fmt: skip
+def test_a_record_is_that_where_the_training_has_come_so_far(at, sgd, gd):
+    """Catches the wrong direction, a record before or behind, and a run that never came so far but counts."""
+    table = _courses()
+    for name, expected in {"sgd": sgd, "gd": gd}.items():
+        assert table.read("step", {"dynamics": name}, at=at) == expected
+        assert at is None or table.unreached(at, {"dynamics": name}) == {1, 2, 3} - expected.keys()
+
+
+def test_a_question_is_answered_where_it_says_and_not_of_those_that_came_so_far_alone():
+    asked = {"name": "a", "kind": "better", "of": {"dynamics": "sgd"}, "against": {"dynamics": "gd"}, "margin": 0.0}
+    found = answer(Question.of_table({**asked, "at": {"train_loss": 0.4}}), _courses())
+    assert found.difference is not None
+    assert found.difference.value == pytest.approx(np.mean([0.01 - 0.021, 0.02 - 0.041, 0.06 - 0.031]))
+    some = answer(Question.of_table({**asked, "at": {"train_loss": 0.3}}), _courses())
+    assert some.verdict == "inconclusive"
+    assert some.reason == "runs of seeds 1, 2 did not come so far, and the others are a selection"
 
 
 def test_what_a_table_cannot_tell_is_named():
     table = _table()
     with pytest.raises(ValueError, match="settings must be those of one run of each seed"):
-        table.last("test_accuracy")
+        table.read("test_accuracy")
     with pytest.raises(ValueError, match="metric must be one that every run has, got 'accuracy'"):
-        table.last("accuracy", dynamics="gd")
+        table.read("accuracy", {"dynamics": "gd"})
     with pytest.raises(ValueError, match="each of rows must have run and seed"):
         SweepTable([{"run": "a"}])
+    with pytest.raises(ValueError, match=r"settings must be of run, seed, .*, got dynamic"):
+        table.read("test_accuracy", {"dynamic": "gd"})
+    with pytest.raises(TypeError, match="dynamics of seed 1 must be a real number, got 'gd'"):
+        table.read("dynamics", {"dynamics": "gd"})
+    with pytest.raises(ValueError, match="at must be of a number that each record has, got train_loss, None"):
+        table.read("test_accuracy", {"dynamics": "gd"}, at={"train_loss": 0.1})
+
+
+def test_a_list_is_a_setting_as_in_a_plan_and_any_name_may_be_one():
+    table = SweepTable([{"run": "a", "seed": 1, "milestones": (5, 9), "at": 3, "metric": "x", "test_accuracy": 0.5}])
+    assert table.read("test_accuracy", {"milestones": [5, 9], "at": 3, "metric": "x"}) == {1: 0.5}
+
+
+def test_a_loss_that_is_not_a_number_has_not_fallen():
+    table = SweepTable([{"run": "a", "seed": 1, "step": k, "train_loss": x} for k, x in enumerate((2.0, math.nan, 0.1))])
+    assert table.read("step", at={"train_loss": 0.5}) == {1: 2}
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "run,seed\na,1,2\n", "run,seed\na\n", '"run,seed\na,1'])
@@ -205,9 +262,24 @@ def test_nothing_is_decided_by_a_selection_or_without_a_spread():
     for name in right:
         diverged = answer(ALIKE, _ended(**{**right, name: [*right[name][:-1], None]}))
         assert diverged.verdict == "inconclusive" and "runs of seeds 7 failed" in str(diverged.reason)
+    none = answer(ALIKE, _ended(**{**right, "a": [None] * 7}))
+    assert none.difference is None and "runs of seeds 1, 2, 3, 4, 5, 6, 7 failed" in str(none.reason)
     same = answer(BETTER, _ended(a=[0.6] * 7, b=[0.5] * 7))
     assert same.verdict == "inconclusive" and same.reason == "no spread between seeds was seen"
     assert answer(BETTER, _ended(a=[0.6], b=[0.5])).verdict == "inconclusive"
+
+
+def test_nothing_is_decided_before_all_runs_of_a_plan_have_ended():
+    """Catches an answer that is found by looking again and again; runs of which nothing is asked may still wait."""
+    plan = Plan.of({"seeds": 8, "runs": [{"dynamics": ["a", "b"]}, {"dynamics": "c", "seeds": 9}]})
+    for n, verdict in ((7, "inconclusive"), (8, "holds")):
+        found = answer(BETTER, _ended(a=_around(0.05, 0.01, n), b=[0.5] * n), plan)
+        assert found.verdict == verdict and found.difference is not None
+        assert found.reason == (None if n == 8 else "7 of 8 seeds have ended, and all are to be there before it is answered")
+    others = answer(BETTER, _ended(a=_around(0.05, 0.01, 9)[1:], b=[0.5] * 8), plan)
+    assert others.verdict == "holds"
+    early = answer(Question("x", "better", {"dynamics": "a"}, {"dynamics": "b", "alpha": 2.0}, margin=0.0), _ended(a=[0.5]))
+    assert early.verdict == "inconclusive" and early.reason == "no run of one of the methods is there"
 
 
 @pytest.mark.parametrize(("changes", "message"), [
@@ -218,8 +290,31 @@ def test_nothing_is_decided_by_a_selection_or_without_a_spread():
     ({"margin": -0.1}, "margin must be >= 0"),
     ({"level": 1.0}, "level must be"),
     ({"of": 3}, "of must be a table of settings"),
+    ({"at": 0.5}, "at must be a table of step, train_loss, got 0.5"),
+    ({"at": {}}, "at must have one of step, train_loss"),
+    ({"at": {"step": 1, "train_loss": 1}}, "at must have one of step, train_loss"),
+    ({"at": {"test_accuracy": 0.5}}, "at must have step, train_loss alone, got test_accuracy"),
+    ({"at": {"step": -1}}, "at: step must be >= 0"),
 ])  # fmt: skip
 def test_what_is_no_question_is_named(changes, message):
     asked = {"name": "a", "kind": "better", "of": {"dynamics": "a"}, "against": {"dynamics": "b"}, "margin": 0.02}
     with pytest.raises((TypeError, ValueError), match=message):
         Question.of_table({**asked, **changes})
+
+
+@pytest.mark.parametrize("name", PAPER_SWEEPS)
+def test_kept_runs_are_runs_of_their_plan_as_it_is_now(name):
+    """Catches a plan that was changed behind its results, and a result of another one."""
+    sweep = paper_sweep(name)
+    plan, table = sweep.plan, sweep.runs
+    known = {run.name: run for run in plan.runs}
+    kept = {row["run"]: row for row in table.rows}
+    assert kept.keys() <= known.keys()
+    for run, row in kept.items():
+        assert {key: row[key] for key in known[run].settings} == known[run].settings and row["seed"] == known[run].seed
+        assert row["status"] in ("finished", "failed")
+
+
+def test_a_plan_that_does_not_come_with_it_is_named():
+    with pytest.raises(ValueError, match=r"name must be one of .*wu2020-fig1.*, got 'wu2020-fig9'"):
+        paper_sweep("wu2020-fig9")

@@ -18,8 +18,8 @@ import pytest
 from gradnoise.simulations.neural import sweeps
 from gradnoise.simulations.neural.experiments import run as train
 from gradnoise.simulations.neural.sweep_states import states
-from gradnoise.simulations.neural.sweeps import sweep
-from gradnoise.simulations.sweeps import Plan, SweepTable
+from gradnoise.simulations.neural.sweeps import check_plan, sweep
+from gradnoise.simulations.sweeps import Plan, SweepTable, paper_sweep
 
 from .test_training import command
 
@@ -91,7 +91,7 @@ def test_a_sweep_that_is_killed_goes_on_with_the_same_numbers(tmp_path):
     tables = [SweepTable.load(tmp_path / store / "table.csv") for store in ("a", "b")]
     assert killed >= 1
     assert _numbers(tables[0]) == _numbers(tables[1])
-    assert len(tables[0].last("step", dynamics="sgd")) == 2
+    assert len(tables[0].read("step", {"dynamics": "sgd"})) == 2
 
 
 def _some_checkpoint(store, more_than):
@@ -108,7 +108,7 @@ def test_a_run_that_raises_ends_alone_and_is_tried_again(tmp_path):
     assert (right.status, wrong.status) == ("finished", "failed")
     assert "the loss must stay finite" in str(wrong.error)
     assert any(line.startswith("failed: learning_rate 1e+30, seed 1: ValueError: the loss") for line in said)
-    assert list(table.last("step")) == [1]
+    assert list(table.read("step")) == [1]
     said.clear()
     sweep(plan, tmp_path, device="cpu", n_jobs=1, tell=said.append)
     assert sum(line.startswith("begins") for line in said) == 1
@@ -182,6 +182,20 @@ def test_a_plan_needs_what_a_training_needs(tmp_path):
         sweep(Plan.of({"runs": [{"dynamics": "gd"}]}), tmp_path, device="cpu")
 
 
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"metric": "test_acuracy"}, "questions must be of train_loss, train_accuracy, test_accuracy, got 'test_acuracy' in 'q'"),
+    ({"at": {"step": 31}}, "questions must be of steps that runs have, got 31 in 'q', of runs of 30"),
+])  # fmt: skip
+def test_a_question_that_no_run_can_answer_is_named_before_anything_begins(changes, message, tmp_path, monkeypatch, capsys):
+    asked = {"name": "q", "kind": "better", "of": {"dynamics": "sgd"}, "against": {"dynamics": "gd"}, "margin": 0.0, **changes}
+    runs = [{"dynamics": "sgd", "n_steps": 40}, {"dynamics": "gd", "n_steps": 30}]
+    content = {"settings": {"experiment": "digits"}, "runs": runs, "questions": [asked]}
+    with pytest.raises(ValueError, match=message):
+        sweep(Plan.of(content), tmp_path / "store", device="cpu")
+    assert not (tmp_path / "store").exists()
+    check_plan(Plan.of({**content, "questions": [{**asked, "metric": "train_loss", "at": {"step": 30}}]}))
+
+
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), "3"])
 def test_minutes_must_be_a_time(tmp_path, minutes):
     with pytest.raises((TypeError, ValueError), match="minutes must be"):
@@ -212,6 +226,19 @@ def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monke
         plan.write_text(text)
         code, shown = command(monkeypatch, capsys, *asked)
         assert code == 2 and message in " ".join(shown.err.split())
+
+
+def test_a_plan_that_comes_with_it_is_named_as_itself(tmp_path, monkeypatch, capsys):
+    """Also where a file has that name; and a name that is neither is told what there is."""
+    monkeypatch.chdir(tmp_path)
+    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table2", "--dry-run")
+    assert code == 0 and f"0 of {len(paper_sweep('ne2021-table2').plan.runs)} runs are finished" in shown.out
+    (tmp_path / "ne2021-table2").write_text('runs = [{experiment = "digits", dynamics = "gd", n_steps = 2}]')
+    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table2", "--dry-run")
+    assert code == 0 and "0 of 1 runs are finished" in shown.out
+    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table9", "--dry-run")
+    said = " ".join(shown.err.split())
+    assert code == 2 and "PLAN must be of a plan, got 'ne2021-table9': No such file" in said and "ne2021-table2" in said
 
 
 def test_texts_of_a_plan_are_shown_as_they_are(tmp_path, monkeypatch, capsys):
