@@ -61,7 +61,7 @@ def verify(
     effect is a test of significance, by which it may also be not established. The table says how many samples would decide.
 
     Exits with 0 if every verdict is the expected one (with --sabotage: and every wrong formula is refuted), with 1 if one
-    differs or is inconclusive, with 2 on bad usage, with 3 if a claim ended in an error, and with 130 if it was interrupted;
+    differs, with 2 on bad usage, with 3 if a claim ended in an error, and with 130 if it was interrupted;
     what was judged until then is kept.
     """
     from gradnoise.cli import verify as command

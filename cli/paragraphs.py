@@ -1,4 +1,4 @@
-"""Help that fills the terminal, whatever the lines of the docstring."""
+"""Help that fills the terminal, wherever the lines of a docstring end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Paragraphs"]
 
 
 class Paragraphs(TyperCommand):
-    """A command whose paragraphs are lines of their own; Typer ends them where the docstring does."""
+    """A command each of whose paragraphs is one line of text, which Typer would break where the docstring does."""
 
     def __init__(self, *args: Any, help: str | None = None, **options: Any) -> None:
         paragraphs = inspect.cleandoc(help or "").split("\n\n")
