@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, PValue, Quantity, as_quantity, interval
+from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, PValue, Quantity, as_quantity, interval, judge
 from gradnoise.claims.power import detectable_error
 from gradnoise.claims.prediction import ATTAINED, NOT_KNOWN, AtLeast, AtMost, Prediction, number, relation
 from gradnoise.simulations.ensemble import finite
@@ -45,6 +45,8 @@ class Component:
     detectable_error : float or None
         Smallest relative error of the prediction that would be refuted with a probability of 99 %, see
         `gradnoise.claims.power.detectable_error`; None where it does not hold, or is zero.
+    verdict : str or None
+        On this prediction alone.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class Component:
     n: int | None
     tightness: str | None = None
     detectable_error: float | None = None
+    verdict: str | None = None
 
     @classmethod
     def of(cls, label: str, quantity: Quantity, prediction: Prediction | None, margin: float | None, level: float) -> Component:
@@ -77,7 +80,9 @@ class Component:
         low, high = interval(as_quantity(quantity), level)
         bounds, value = (float(low), float(high)), float(quantity.value)  # NumPy's integers are no JSON
         tightness = prediction.tightness if isinstance(prediction, AtLeast | AtMost) else None
-        detectable = None
+        detectable = verdict = None
+        if prediction is not None:
+            verdict = judge(quantity, prediction, margin or 0.0, level).verdict
         if prediction is not None and predicted:
             shift = detectable_error(quantity, prediction, margin or 0.0, level)
             detectable = None if shift is None else shift / abs(predicted)
@@ -86,7 +91,7 @@ class Component:
             described = (quantity.error_kind, 0.0, bounds, None, float(quantity.tolerance), samples)
         else:
             described = ("sampling", float(quantity.standard_error), bounds, level, margin, int(quantity.n))
-        return cls(label, predicted, sign, value, *described, tightness, detectable)
+        return cls(label, predicted, sign, value, *described, tightness, detectable, verdict)
 
     @property
     def not_known_to_be_sharp(self) -> bool:
@@ -239,13 +244,15 @@ class Entry:
     def headline(self) -> Component | None:
         """Return the component to show: of a claim that holds its first, a sampled one if any; else the one that misses most.
 
+        That is of those whose own verdict is the claim's.
+
         None where nothing was measured.
         """
         predicted = [c for c in self.components if c.predicted is not None]
         if not predicted:
             return None
         if self.verdict != HOLDS:
-            return max(predicted, key=_strain)
+            return max([c for c in predicted if c.verdict == self.verdict] or predicted, key=_strain)
         return next((c for c in predicted if c.error_kind == "sampling"), predicted[0])
 
     def to_dict(self) -> dict[str, Any]:
@@ -257,6 +264,7 @@ class Entry:
                 "tightness", "detectable_error",
             )
         }  # fmt: skip
+        columns["verdict_on_each"] = [c.verdict for c in self.components]
         if len(self.components) == 1:
             columns = {key: column[0] for key, column in columns.items()}
         return {
@@ -289,12 +297,13 @@ def summary(entry: Entry) -> tuple[str, str]:
     if c is None:
         return _text(None), _text(None)
     sign = {">=": "≥ ", "<=": "≤ "}.get(c.relation or "", "")
-    error = {
-        "rounding": " (exact)",
-        "approximation": f" ± {c.margin:.1g} (approximation)",
-        "sampling": f" ± {c.standard_error:.1g}",
-    }[c.error_kind]
-    return f"{sign}{_text(c.predicted)}", _text(c.estimate) + error
+    return f"{sign}{_text(c.predicted)}", _text(c.estimate) + _error(c)
+
+
+def _error(c: Component) -> str:
+    if c.error_kind == "sampling":
+        return f" ± {c.standard_error:.1g}"
+    return " (exact)" if c.error_kind == "rounding" else f" ± {c.margin:.1g} (approximation)"
 
 
 def _text(value: float | None) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from gradnoise.claims.prediction import AtLeast, AtMost, Established, Prediction, as_extended, number
-from gradnoise.simulations.statistics import Measured, find_sample_size
-from gradnoise.theory._validation import as_count, as_real, set_fields, shown
+from gradnoise.claims.prediction import AtLeast, AtMost, Established, Prediction, as_extended, number, same
+from gradnoise.simulations.statistics import Estimate, Measured, find_sample_size
+from gradnoise.theory._validation import as_choice, as_count, as_instance, as_real, set_fields, shown
 
-__all__ = ["Computed", "Judgement", "PValue", "Quantity", "judge"]
+__all__ = ["Answered", "Computed", "Judgement", "PValue", "Quantity", "judge"]
 
 HOLDS, REFUTED, INCONCLUSIVE, NOT_ESTABLISHED = "holds", "refuted", "inconclusive", "not established"
 
@@ -120,6 +121,61 @@ class Judgement:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Answered(Estimate):
+    """Mean difference between two methods of training, with the judgement that the question of its plan led to.
+
+    Any other prediction is judged by the difference alone.
+
+    Attributes
+    ----------
+    value, standard_error, n, skewness, support, normal
+        Of the difference; n is the number of seeds. See `gradnoise.simulations.statistics.Estimate`.
+    prediction : float or AtLeast
+        What the question comes to: zero within a margin, or at least the margin.
+    judgement : Judgement
+        Of that prediction. It also knows of runs that failed, and of positive controls; see `gradnoise.claims.questions`.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.statistics import Estimate
+    >>> difference = Estimate.of([0.011, 0.014, 0.012], normal=True)
+    >>> found = Answered.about(difference, 0.0, Judgement("inconclusive", None, "the control is not worse"))
+    >>> judge(found, 0.0, margin=0.03, level=0.95).reason
+    'the control is not worse'
+    >>> judge(found, AtLeast(0.1), margin=0.03, level=0.95).verdict
+    'refuted'
+    """
+
+    prediction: Prediction = field(kw_only=True)
+    judgement: Judgement = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        number(self.prediction)
+        if isinstance(self.prediction, Established):
+            raise TypeError(f"prediction must be a number or a bound, got {shown(self.prediction)}")
+        as_choice(as_instance(self.judgement, "judgement", Judgement).verdict, "verdict", (HOLDS, REFUTED, INCONCLUSIVE))
+
+    @classmethod
+    def about(cls, difference: Estimate, prediction: Prediction, judgement: Judgement) -> Answered:
+        """Describe a difference."""
+        return cls(**_of_estimate(difference), prediction=prediction, judgement=judgement)
+
+    def resized(self, n: int) -> Estimate:
+        """Estimate of the same value and spread from n seeds, of which nothing was answered."""
+        return Estimate(**_of_estimate(self)).resized(n)
+
+    def transformed(self, factor: float, offset: float = 0.0) -> Estimate:
+        """Estimate in other units, of which nothing was answered."""
+        return Estimate(**_of_estimate(self)).transformed(factor, offset)
+
+
+def _of_estimate(difference: Estimate) -> dict[str, Any]:
+    as_instance(difference, "difference", Estimate)
+    return {part.name: getattr(difference, part.name) for part in fields(Estimate)}
+
+
 def as_quantity(quantity: Quantity) -> Quantity:
     """Return `quantity` if it can tell what a judgement asks."""
     asked = ("value", "standard_error", "n", "interval", "valid")
@@ -187,6 +243,8 @@ def judge(quantity: Quantity, prediction: Prediction, margin: float, level: floa
     lowest = -math.inf if isinstance(prediction, AtMost) else target
     highest = math.inf if isinstance(prediction, AtLeast) else target
     as_quantity(quantity)
+    if isinstance(quantity, Answered) and same(prediction, quantity.prediction):
+        return quantity.judgement
     if isinstance(prediction, Established):
         return _tested(quantity, prediction)
     if isinstance(quantity, Computed):

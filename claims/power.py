@@ -10,7 +10,7 @@ import scipy
 
 from gradnoise.claims.claim import Claim, Predictions
 from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Quantity, judge
-from gradnoise.claims.prediction import ATTAINED, AtLeast, AtMost, Established, Prediction, number, relation
+from gradnoise.claims.prediction import ATTAINED, AtLeast, AtMost, Established, Prediction, number, relation, same
 from gradnoise.theory._validation import as_instance
 
 __all__ = ["NEAR", "checked_twins", "detectable_error", "weaknesses"]
@@ -91,7 +91,7 @@ def _weaknesses(subject: Claim, twins: Twins) -> Iterator[str]:
             if label not in published and label not in corrected:
                 yield f"twin {name!r} judges {label!r}, of which no statement speaks"
         for said, statement in (("published", published), ("corrected", corrected)):
-            if all(label in statement and _same(p, statement[label]) for label, p in twin.items()):
+            if all(label in statement and same(p, statement[label]) for label, p in twin.items()):
                 yield f"twin {name!r} says what is {said}"
     for label, bound in (corrected or published).items():
         if isinstance(bound, AtLeast | AtMost) and bound.tightness == ATTAINED and not _proved_sharp(label, bound, twins):
@@ -161,12 +161,6 @@ def _smallest_refuted(quantity: Computed, prediction: Prediction, sign: float, l
         middle = (low + high) / 2
         low, high = (low, middle) if refuted(scale * 10**middle) else (middle, high)
     return scale * 10**high
-
-
-def _same(one: Prediction, other: Prediction) -> bool:
-    same = relation(one) == relation(other) and number(one) == number(other)
-    # "Established" is another statement than that a p-value is small, and which way the effect goes is a part of it.
-    return same and getattr(one, "against", None) == getattr(other, "against", None)
 
 
 def _proved_sharp(label: str, bound: AtLeast | AtMost, twins: Twins) -> bool:

@@ -124,6 +124,13 @@ def relation(prediction: Prediction) -> str:
     return prediction.sign if isinstance(prediction, _Bound) else "="
 
 
+def same(one: Prediction, other: Prediction) -> bool:
+    """Return whether two predictions say the same, whatever is known of how tight they are."""
+    alike = relation(one) == relation(other) and number(one) == number(other)
+    # "Established" is another statement than that a p-value is small, and which way the effect goes is a part of it.
+    return alike and getattr(one, "against", None) == getattr(other, "against", None)
+
+
 def as_extended(value: object, name: str) -> float:
     """Return `value` as a float, which may be infinite or NaN: what was computed may have come to that."""
     if not is_number(value):

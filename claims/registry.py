@@ -71,21 +71,26 @@ _MODULES = (
     "ne2021.wells",
     "ne2021.diffusion",
 )
-#: Claims that need more than the core, by the extra that installs it.
-_EXTRA_MODULES = {"neural": ("zhu2019.networks", "wu2019.networks", "wu2020.networks")}
+#: Claims beside those of the core: "neural" trains networks, for which it needs PyTorch; "kept" judges trainings that come with
+#: gradnoise.
+_EXTRA_MODULES = {
+    "neural": ("zhu2019.networks", "wu2019.networks", "wu2020.networks"),
+    "kept": ("wu2020.kept",),
+}
 EXTRAS = tuple(_EXTRA_MODULES)
+_NEEDS = {"neural": "gradnoise.simulations.neural"}
 
 DEFAULT_SEED = 20190613
 _LONGEST_ID = 100  # letters of a wrong one that are compared with those that there are
 
 
 def all_claims(extra: str | None = None) -> dict[str, Claim]:
-    """All claims by id, in the order of the papers: those of the core, or those that need an extra.
+    """All claims by id, in the order of the papers: those of the core, or those of an extra.
 
     Parameters
     ----------
-    extra : {"neural"}, optional
-        Claims that need this extra, in place of those of the core.
+    extra : {"neural", "kept"}, optional
+        Claims of this extra, in place of those of the core.
 
     Returns
     -------
@@ -111,7 +116,8 @@ def all_claims(extra: str | None = None) -> dict[str, Claim]:
 def _of_extra(extra: str) -> tuple[str, ...]:
     as_choice(extra, "extra", EXTRAS)
     try:
-        importlib.import_module(f"gradnoise.simulations.{extra}")
+        if extra in _NEEDS:
+            importlib.import_module(_NEEDS[extra])
     except ModuleNotFoundError as error:
         raise ValueError(str(error)) from None
     return _EXTRA_MODULES[extra]
@@ -122,8 +128,8 @@ def claim_ids(extra: str | None = None) -> list[str]:
 
     Parameters
     ----------
-    extra : {"neural"}, optional
-        Claims that need this extra, in place of those of the core.
+    extra : {"neural", "kept"}, optional
+        Claims of this extra, in place of those of the core.
 
     Returns
     -------
@@ -143,8 +149,8 @@ def ledger(extra: str | None = None) -> list[dict[str, str | None]]:
 
     Parameters
     ----------
-    extra : {"neural"}, optional
-        Claims that need this extra, in place of those of the core.
+    extra : {"neural", "kept"}, optional
+        Claims of this extra, in place of those of the core.
 
     Returns
     -------
@@ -198,8 +204,9 @@ def verify(
         ..., n_jobs=...)``, and one worker where there is none. The numbers do not depend on it.
     sabotage : bool
         Also judge the sabotaged twins, which must all be refuted.
-    extra : {"neural"}, optional
-        Verify the claims that need this extra, in place of those of the core.
+    extra : {"neural", "kept"}, optional
+        Verify the claims of this extra, in place of those of the core: "neural" trains networks, "kept" judges trainings that
+        come with gradnoise.
     progress : callable, optional
         Called as ``progress(id, claims done, claims in all)`` before each measurement.
     on_entry : callable, optional

@@ -15,7 +15,14 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="where the data files are; else GRADNOISE_DATA says so", metavar="DIR")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto (CUDA where there is some), cpu, cuda, cuda:1 ...", metavar="NAME")]
-Extra = Annotated[str | None, typer.Option("--extra", help="neural: claims about networks; they need PyTorch", metavar="NAME")]
+Extra = Annotated[
+    str | None,
+    typer.Option(
+        "--extra",
+        metavar="neural|kept",
+        help="claims beside the core's: neural trains networks, kept judges kept trainings",
+    ),
+]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="workers; 0 takes all processors")]
 Json = Annotated[Path | None, typer.Option("--json", help="write the result as JSON; - for stdout", metavar="FILE")]
 Out = Annotated[

@@ -37,6 +37,13 @@ def test_verify_prints_one_table_and_exits_with_zero(tmp_path):
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"report.json", "report.md"}
 
 
+def test_kept_trainings_are_judged():
+    """Catches a table that cannot show a sampled quantity without a margin."""
+    result = run("verify", "--extra", "kept")
+    assert result.exit_code == 0
+    assert all(id in result.stdout for id in registry.all_claims("kept"))
+
+
 def test_an_unexpected_verdict_exits_with_one(monkeypatch):
     claim = registry.all_claims()["zhu2019.trace-norm"]
     truth = claim.published()
