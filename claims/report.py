@@ -133,8 +133,8 @@ class Report(JsonResult):
         paths = target / "report.json", target / "report.md"
         if not self.complete:
             _set_aside(*paths)
-        for path, text in zip(paths, (self.to_json(), self.to_markdown()), strict=True):
-            _write(path, text)
+        _write(paths[0], self.to_json())  # before anything can go wrong with the other
+        _write(paths[1], self.to_markdown())
         return paths
 
     def save_json(self, file: str | os.PathLike[str]) -> Path:

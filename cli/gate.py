@@ -61,10 +61,10 @@ def _run(command: Callable[[], int | None], given: list[str]) -> int:
 
 def _told(error: BaseException, given: list[str]) -> int:
     """Tell what went wrong, and return the exit code."""
+    if os.environ.get("GRADNOISE_TRACEBACK"):  # also of an interruption, which may hide something else
+        traceback.print_exception(error)
     if interruption.received() or isinstance(error, (KeyboardInterrupt, typer.Abort)):
         return _interrupted()
-    if os.environ.get("GRADNOISE_TRACEBACK"):
-        traceback.print_exception(error)
     if isinstance(error, OutputLost):
         if isinstance(error.__cause__, BrokenPipeError):  # who reads has what he wants
             return _BROKEN_PIPE

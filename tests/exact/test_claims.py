@@ -106,6 +106,15 @@ def test_predictions_speak_of_measured_quantities_and_all_sampled_ones_have_a_ma
             assert isinstance(quantities[label], Computed) or margins[label] > 0
 
 
+def test_what_was_judged_is_saved_before_it_is_made_readable(monkeypatch, tmp_path):
+    """Catches a fault in the Markdown that costs the numbers, too."""
+    report = registry.verify("zhu2019.trace-norm")
+    monkeypatch.setattr(type(report), "to_markdown", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report.save(tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["claims"]
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("id", [id for id in CLAIMS if CLAIMS[id].kind == "order of convergence" and id in LONG])
 def test_a_pilot_is_far_from_where_no_order_can_be_fitted(id, monkeypatch):
