@@ -18,6 +18,7 @@ from gradnoise.simulations.sweeps import ALIKE, FINISHED, SweepTable, paper_swee
 __all__ = ["draw", "draw_small_network"]
 
 _LETTERS = 34  # of a question in a line
+_MOST_BANDS = 4  # that can be told apart
 _SHOWN = ("experiment", "learning_rate", "batch_size")
 
 
@@ -48,10 +49,12 @@ def draw(name: str, *, budget: str = "quick", rng: RNG, n_jobs: int | None = Non
 
 
 def _accuracies(ax: Any, table: SweepTable) -> None:
-    """Mean of each method at the steps that all of its seeds have, in a band from least to largest; marks where runs end."""
+    """Mean of each method at the steps that all of its seeds have; bands from least to largest if few; marks where runs end."""
     late = []
     finished = [row for row in table.rows if row["status"] == FINISHED]
-    for dynamics in dict.fromkeys(row["dynamics"] for row in finished):
+    methods = dict.fromkeys(row["dynamics"] for row in finished)
+    banded = len(methods) <= _MOST_BANDS
+    for dynamics in methods:
         runs: dict[str, dict[float, float]] = {}
         for row in finished:
             if row["dynamics"] == dynamics:
@@ -59,12 +62,13 @@ def _accuracies(ax: Any, table: SweepTable) -> None:
         look, courses = NETWORKS[dynamics], list(runs.values())
         steps = sorted(set(courses[0]).intersection(*courses))
         values = np.array([[course[step] for step in steps] for course in courses])
-        ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.1, linewidth=0)
+        if banded:
+            ax.fill_between(steps, values.min(axis=0), values.max(axis=0), color=look.color, alpha=0.1, linewidth=0)
         ax.plot(steps, values.mean(axis=0), color=look.color, linestyle=look.linestyle, label=look.label)
         ends = np.array([max(course.items()) for course in courses])
         ax.scatter(*ends.T, s=9, color=look.color, marker=look.marker, linewidths=0.8)
         late += [*values[:, len(steps) // 4 :].mean(axis=0), *ends[:, 1]]
-    ax.set(xlabel="step", ylabel="test accuracy, %   (line: mean; band: range; marks: ends)")
+    ax.set(xlabel="step", ylabel=f"test accuracy, %   (line: mean;{' band: range;' if banded else ''} marks: ends)")
     if late:
         ax.set_ylim(min(late) - 0.4 * (max(late) - min(late)) - 1, max(late) + 1)
         ax.legend(loc="lower right", ncols=2, fontsize=8)
