@@ -328,5 +328,7 @@ def test_experiments_with_the_large_networks_are_those_of_the_papers():
         assert found.corrupted == 0 and count(found.build) == size
         if narrow := EXPERIMENTS.get(f"{name}-narrow"):
             assert (narrow.dataset, narrow.n_train, narrow.learning_rate) == (dataset, n_train, rate)
-            assert narrow.batch_size == batch_size and count(narrow.build) < size / 50
-    assert sum(name.endswith("-narrow") for name in EXPERIMENTS) == 3
+            assert narrow.batch_size == batch_size and count(narrow.build) < size / (9 if name == "fashion-f1" else 50)
+    few = EXPERIMENTS["cifar10-vgg11-narrow-few"]
+    assert (few.n_train, few.batch_size, count(few.build)) == (2_000, 50, 153_530)
+    assert sum(name.endswith("-narrow") for name in EXPERIMENTS) == 4
