@@ -139,11 +139,13 @@ def draw_noise(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) ->
     return figure
 
 
-def draw_sampling_noises(*, rng: RNG, n_jobs: int | None = None) -> Any:
+def draw_sampling_noises(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
     """Draw test accuracies with sampling noises of every class on digits, and how far they end from that of SGD.
 
     Parameters
     ----------
+    budget : {"quick"}
+        At "full" the figure shows runs of a plan.
     rng, n_jobs
         See `draw_escape`.
 
@@ -151,7 +153,7 @@ def draw_sampling_noises(*, rng: RNG, n_jobs: int | None = None) -> Any:
     -------
     matplotlib Figure
     """
-    found = comparison("wu2020-fig1", "quick", rng, n_jobs)
+    found = comparison("wu2020-fig1", budget, rng, n_jobs)
     names = found.protocol.dynamics
     figure, axes = pyplot.subplots(1, 2, figsize=(11.5, 4.6), width_ratios=(1.3, 1))
     for name in names:

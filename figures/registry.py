@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ class Figure:
         Figure or table of a paper, or the statement that it shows.
     scales : dict of str
         How much is simulated, by budget, where that is not what a plan says; see `scale`.
-    drawn_by : str
+    drawn_by : str or None
         Module of this package, and its function ``draw(budget=..., rng=..., n_jobs=...)``, which returns a matplotlib Figure.
-        It is imported when it draws, as matplotlib takes long.
+        It is imported when it draws, as matplotlib takes long. None where runs of a plan are all there is.
     extra : str or None
         What budget "quick" needs beside the core; "full" shows runs that are kept.
     plan : str or None
@@ -53,7 +53,7 @@ class Figure:
     title: str
     source: str
     scales: dict[str, str]
-    drawn_by: str
+    drawn_by: str | None
     extra: str | None = None
     plan: str | None = None
 
@@ -68,16 +68,16 @@ class Figure:
             return paper_sweep(self.plan).scale
         return self.scales[budget]
 
-    @property
-    def draw(self) -> Callable[..., Any]:
-        """The function that draws it."""
-        return pkgutil.resolve_name(f"gradnoise.figures.{self.drawn_by}")
+    def draw(self, *, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
+        """Draw it, or the runs of its plan that are kept; return a matplotlib Figure."""
+        if self.kept(budget) and self.plan is not None:
+            return pkgutil.resolve_name("gradnoise.figures.sweeps:draw")(self.plan)
+        return pkgutil.resolve_name(f"gradnoise.figures.{self.drawn_by}")(budget=budget, rng=rng, n_jobs=n_jobs)
 
     def save(
         self, folder: str | os.PathLike[str], *, format: str = "png", budget: str = "quick", rng: RNG, n_jobs: int | None = None
     ) -> Path:
         """Draw the figure and write it into a folder; return its path."""
-        as_choice(budget, "budget", ("quick", "full"))
         with style():
             figure = self.draw(budget=budget, rng=rng, n_jobs=n_jobs)
             path = Path(folder) / f"{self.name}.{format}"
@@ -179,7 +179,7 @@ FIGURES = {
             "sampling noises of several classes, and a large batch, on a network",
             "Figure 1(a), also of wu2019",
             _scales("digits, 8 seeds, 1,000 steps"),
-            "sweeps:draw_small_network",
+            "networks:draw_sampling_noises",
             "neural",
             "wu2020-fig1",
         ),
@@ -188,7 +188,7 @@ FIGURES = {
             "whether a large batch generalises worse, on a convolutional network",
             "Figure 2(a); wu2019, Figure 1(d-f)",
             {},
-            "sweeps:draw_large_batch",
+            None,
             plan="wu2020-fig2",
         ),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,22 @@ from matplotlib import pyplot
 
 from gradnoise.claims.questions import Answer, answer
 from gradnoise.figures.style import NETWORKS
-from gradnoise.simulations.seeds import RNG
 from gradnoise.simulations.sweeps import ALIKE, FINISHED, SweepTable, paper_sweep
 
-__all__ = ["draw", "draw_small_network"]
+__all__ = ["draw"]
 
 _LETTERS = 34  # of a question in a line
 _MOST_BANDS = 4  # that can be told apart
 _SHOWN = ("experiment", "learning_rate", "batch_size")
 
 
-def draw(name: str, *, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
+def draw(name: str) -> Any:
     """Draw test accuracies of each method, and the differences that were asked of.
 
     Parameters
     ----------
     name : str
         One of `gradnoise.simulations.sweeps.PAPER_SWEEPS`.
-    budget, rng, n_jobs
-        Are not used: the runs are kept.
 
     Returns
     -------
@@ -94,26 +90,3 @@ def _answers(ax: Any, answers: list[Answer]) -> None:
     widest = 1.1 * max([*filter(math.isfinite, ends), *(200 * one.question.margin for one in answers), 1.0])
     levels = " and ".join(sorted({f"{100 * one.question.level:g} %" for one in answers}))
     ax.set(xlabel=f"points of test accuracy, intervals of {levels}; shaded: as asked", xlim=(-widest, widest))
-
-
-def draw_small_network(*, budget: str = "quick", rng: RNG, n_jobs: int | None = None) -> Any:
-    """Figure 1(a) of wu2020: fresh runs on digits, or those that are kept on Fashion-MNIST.
-
-    Parameters
-    ----------
-    budget, rng, n_jobs
-        See `gradnoise.figures.networks.draw_escape`.
-
-    Returns
-    -------
-    matplotlib Figure
-    """
-    if budget == "full":
-        return draw("wu2020-fig1", rng=rng)
-    from gradnoise.figures.networks import draw_sampling_noises
-
-    return draw_sampling_noises(rng=rng, n_jobs=n_jobs)
-
-
-#: The drawing function that takes no name.
-draw_large_batch = partial(draw, "wu2020-fig2")
