@@ -107,6 +107,11 @@ class Files:
         except Exception as error:
             self._failures.append(error)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a file could not be written."""
+        return bool(self._failures)
+
     def tell(self, to: Console = console) -> None:
         """Say what was written, and raise what could not be."""
         for path in self._written:

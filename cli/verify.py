@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import shorten
+from time import monotonic
 
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -24,6 +25,7 @@ from gradnoise.cli.gate import FAILED, UNEXPECTED
 __all__ = ["run"]
 
 _LONGEST_REASON = 200
+_SECONDS_UNSAVED = 60.0
 _COLOURS = {"holds": "green", "refuted": "blue", "not established": "cyan", "inconclusive": "yellow", "error": "bold red"}
 
 
@@ -53,22 +55,31 @@ def run(
 
     done: list[Entry] = []
     failure: BaseException | None = None
-    files = Files()
+
+    def so_far() -> Report:
+        left_out = [id for id in chosen if id not in {e.id for e in done}]
+        return registry.report_of(done, seed, budget, sabotage, left_out)
+
+    def judged(entry: Entry) -> None:
+        _keep(entry, done)
+        draft.save(so_far)
+
+    files, draft = Files(), _Draft(out, None if to_stdout else json)
     with interruption.saving():
         try:
             with interruption.working("nothing was judged"), _bar() as bar:
                 registry.verify(
                     chosen, budget=budget, rng=seed, n_jobs=jobs, sabotage=sabotage, extra=extra, progress=bar,
-                    on_entry=lambda entry: _keep(entry, done),
+                    on_entry=judged,
                 )  # fmt: skip
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # whatever it is, what was judged comes first
             if not done:
                 raise
             failure = error
-        left_out = [id for id in chosen if id not in {e.id for e in done}]
-        report = registry.report_of(done, seed, budget, sabotage, left_out)
+        report = so_far()
         files.write(out, report.save)
         files.write(None if to_stdout else json, lambda file: [report.save_json(file)])
+        draft.discard(files)
     interruption.keeps(f"{len(done)} of {len(chosen)} claims were judged, see above")
 
     screen.print(_table(report))
@@ -87,6 +98,29 @@ def _keep(entry: Entry, done: list[Entry]) -> None:
         done.append(entry)
     if interruption.received():
         raise KeyboardInterrupt
+
+
+class _Draft:
+    """What was judged so far, saved once a minute beside the report to come: a run that is killed ends without a word."""
+
+    def __init__(self, out: Path | None, json: Path | None) -> None:
+        report = out / "report.json" if out is not None else json
+        to_file = report is not None and (report.is_file() or not report.exists())  # no pipe or device
+        self._file = report.with_stem(f"{report.stem}-so-far") if report is not None and to_file else None
+        self._saved, self._written = monotonic(), False
+
+    def save(self, so_far: Callable[[], Report]) -> None:
+        """Save a report if the last one is a minute old."""
+        if self._file is None or monotonic() - self._saved < _SECONDS_UNSAVED:
+            return
+        with interruption.saving(), suppress(OSError):  # the report itself says what cannot be written
+            self._written = bool(so_far().save_json(self._file))
+        self._saved = monotonic()
+
+    def discard(self, files: Files) -> None:
+        """Remove what was saved, as what is whole was written."""
+        if self._file is not None and self._written and not files.failed:
+            self._file.unlink(missing_ok=True)
 
 
 @contextmanager

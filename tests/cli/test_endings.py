@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import gradnoise
 from gradnoise.claims import registry
 from gradnoise.claims.report import Report
-from gradnoise.cli import interruption
+from gradnoise.cli import interruption, verify
 from gradnoise.cli.main import app
 from gradnoise.figures import networks
 
@@ -45,6 +45,32 @@ def test_an_interruption_loses_nothing_that_was_judged(tmp_path, monkeypatch):
     before = sorted(p.read_bytes() for p in tmp_path.iterdir())
     assert run("verify", "zhu2019.optimal-noise", "--out", str(tmp_path)).stderr == "interrupted: nothing was judged\n"
     assert sorted(p.read_bytes() for p in tmp_path.iterdir()) == before
+
+
+KILLED = f"""
+import os
+from gradnoise.claims import registry
+from gradnoise.cli import verify
+verify._SECONDS_UNSAVED = 0.0
+registry.all_claims()["zhu2019.d1"].measure = lambda run: os._exit(9)
+{ENTRY}"""
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_a_run_that_is_killed_leaves_what_was_judged(option, tmp_path, monkeypatch):
+    """As by SIGKILL, or a lack of memory, an hour after it began; the report of the run before stays."""
+    target = tmp_path if option == "--out" else tmp_path / "report.json"
+    arguments = ["verify", "zhu2019.trace-norm", "zhu2019.optimal-noise", "zhu2019.d1", option, str(target)]
+    assert run(*arguments).exit_code == 0
+    before = (tmp_path / "report.json").read_bytes()
+    assert subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True).returncode == 9
+    assert (tmp_path / "report.json").read_bytes() == before
+    report = json.loads((tmp_path / "report-so-far.json").read_text(encoding="utf-8"))
+    assert [row["id"] for row in report["claims"]] == ["zhu2019.trace-norm", "zhu2019.optimal-noise"]
+    assert report["left_out"] == ["zhu2019.d1"]
+    monkeypatch.setattr(verify, "_SECONDS_UNSAVED", 0.0)
+    assert run(*arguments).exit_code == 0
+    assert not list(tmp_path.glob("*so-far*"))
 
 
 def test_an_interruption_that_makes_an_error_of_a_claim_does_not_count_as_one(tmp_path, monkeypatch):
