@@ -46,6 +46,59 @@ def _names(value: object, name: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def as_measured(value: object) -> tuple[str, ...]:
+    """Return what is measured, by names of `MEASURABLE`, if no metric comes twice.
+
+    Parameters
+    ----------
+    value : sequence of str
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is something else.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.network_protocols import as_measured
+    >>> as_measured(["noise", "escape"])
+    Traceback (most recent call last):
+    ValueError: measured must not give a metric twice, as escape has what noise has, got ('noise', 'escape')
+    """
+    measured = _names(value, "measured")
+    for kind in measured:
+        as_choice(kind, "measured", tuple(MEASURABLE))
+    metrics = metrics_of(measured)
+    if len(set(metrics)) < len(metrics):
+        raise ValueError(f"measured must not give a metric twice, as escape has what noise has, got {measured}")
+    return measured
+
+
+def metrics_of(measured: Sequence[str]) -> tuple[str, ...]:
+    """Names of what a training records.
+
+    Parameters
+    ----------
+    measured : sequence of str
+        See `as_measured`.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.network_protocols import metrics_of
+    >>> metrics_of(["sharpness"])
+    ('train_loss', 'train_accuracy', 'test_accuracy', 'sharpness')
+    """
+    return (*ACCURACIES, *(name for kind in measured for name in MEASURABLE[kind]))
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How dynamics are compared: they begin at one point, and share learning rate and batch size.
@@ -107,19 +160,15 @@ class Protocol:
         rates = {name: as_real(getattr(self, name), name, above=0) for name in ("learning_rate", "descent_rate")}
         least = {"batch_size": 1, "n_steps": 0, "every": 1, "descent_steps": 0, "period": 1, "n_probes": 1, "n_eigenvalues": 0}
         counts = {name: as_count(getattr(self, name), name, at_least=low) for name, low in least.items()}
-        names = {"dynamics": _names(self.dynamics, "dynamics"), "measured": _names(self.measured, "measured")}
+        names = {"dynamics": _names(self.dynamics, "dynamics"), "measured": as_measured(self.measured)}
         if not names["dynamics"]:
             raise ValueError("dynamics must be one or more, got none")
-        for kind in names["measured"]:
-            as_choice(kind, "measured", tuple(MEASURABLE))
         set_fields(self, **rates, **counts, **names)
-        if len(set(self.metrics)) < len(self.metrics):
-            raise ValueError(f"measured must not give a metric twice, as escape has what noise has, got {self.measured}")
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of what is recorded."""
-        return (*ACCURACIES, *(name for kind in self.measured for name in MEASURABLE[kind]))
+        return metrics_of(self.measured)
 
 
 _TABLE_1 = ("gd", "gld_const", "gld_dynamic", "gld_diag", "gld_leading", "gld_hessian", "gld_eigvec", "sgd")

@@ -12,8 +12,8 @@ To train one with any noise:
 
 - `weights` draws sampling vectors, `batch_weights` those of a batch that a DataLoader has drawn
 - `dynamics` has all stochastic gradients by name, `additive_noise` Table 1 of zhu2019, `augmentation` what is done to images,
-  `training` the loop, `checkpoints` what it keeps; `methods` puts dynamics, optimizer and schedule together, and `loss_rule` goes
-  by the training loss, as ne2021 does
+  `training` the loop, `measures` what is recorded beside losses, `checkpoints` what is kept; `methods` puts dynamics, optimizer
+  and schedule together, and `loss_rule` goes by the training loss, as ne2021 does
 - `experiments` are those of the papers, of `models` and `data` (`fetch` downloads them) on `devices`, each a task of `tasks`;
   `comparison` runs them all, `sweeps` what is planned, with `sweep_states` for what has become of it
 - `data_files` reads the files of `data`, `images` says what must be in them

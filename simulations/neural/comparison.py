@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 
 import numpy as np
@@ -12,23 +11,20 @@ from joblib import parallel_config
 
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, versions
-from gradnoise.simulations.network_protocols import ACCURACIES, INDICATORS, NOISE, Comparison, Protocol
+from gradnoise.simulations.network_protocols import ACCURACIES, Comparison, Protocol
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS
-from gradnoise.simulations.neural.escape import escape
-from gradnoise.simulations.neural.experiments import EXPERIMENTS, Task, advance, facts_of, make
-from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
+from gradnoise.simulations.neural.experiments import EXPERIMENTS, advance, facts_of, make
+from gradnoise.simulations.neural.measures import PROBES, measure
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
-from gradnoise.simulations.neural.traces import expected_sharpness
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_path
-from gradnoise.theory.sampling import Minibatch
 
 __all__ = ["compare"]
 
 _DESCENT_RECORDS = 10
 _MOST_SEEDS = 10**6
-_DESCENT, _PROBES, _DYNAMICS = range(10, 13)  # beside the children of a seed that `make` uses
+_DESCENT, _DYNAMICS = 10, 12  # beside the children of a seed that `make` and `measure` use
 
 
 def compare(
@@ -141,27 +137,12 @@ def _compare(
             records = advance(
                 task, name, rng=stream.child(_DYNAMICS), n_steps=protocol.n_steps, learning_rate=protocol.learning_rate,
                 batch_size=protocol.batch_size, every=protocol.every, period=protocol.period,
-                metrics=lambda: _measure(task, protocol, stream),
+                metrics=lambda: measure(
+                    task.operators, protocol.measured, batch_size=protocol.batch_size, n_probes=protocol.n_probes,
+                    rng=stream.child(PROBES),
+                ),
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         values.append([[r[metric] for metric in protocol.metrics] for r in records])
     return np.array([values]), descent, eigenvalues
-
-
-def _measure(task: Task, protocol: Protocol, stream: Stream) -> dict[str, float]:
-    """Measure what the protocol asks for beside loss and accuracies, everywhere with the same probes."""
-    operators, found = task.operators, {}
-    probes = torch.Generator(operators.device).manual_seed(stream.child(_PROBES).seed())
-    if "sharpness" in protocol.measured:
-        found["sharpness"] = expected_sharpness(operators, probes, n_probes=protocol.n_probes).value
-    noise = Minibatch(operators.n, protocol.batch_size)
-    if "noise" in protocol.measured:
-        covariance = NoiseCovariance(operators, noise)
-        found |= {"gradient_norm_squared": covariance.gradient_norm_squared, "trace_covariance": covariance.trace()}
-    if "escape" in protocol.measured:
-        here = escape(operators, noise, probes, n_probes=protocol.n_probes)
-        found |= {name: float(getattr(here, name)) for name in NOISE}
-        measured = {name: getattr(here, name) for name in INDICATORS}
-        found |= {name: math.nan if estimate is None else estimate.value for name, estimate in measured.items()}
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradnoise.simulations.ensemble import Progress, versions
+from gradnoise.simulations.network_protocols import as_measured
 from gradnoise.simulations.neural import data, models
 from gradnoise.simulations.neural.checkpoints import as_json
 from gradnoise.simulations.neural.devices import pick_device
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.measures import PROBES, measure
 from gradnoise.simulations.neural.methods import Method
 from gradnoise.simulations.neural.tasks import Task
 from gradnoise.simulations.neural.training import Record, load_checkpoint, train
@@ -227,6 +229,8 @@ def run(
     stop_at: float | None = None,
     augment: bool = False,
     every: int = 100,
+    measured: Sequence[str] = (),
+    n_probes: int = 30,
     start: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     chunk_size: int | None = None,
@@ -256,6 +260,8 @@ def run(
         See `gradnoise.simulations.neural.methods.Method`.
     every : int
         Steps between two records.
+    measured, n_probes : optional
+        What is recorded beside loss and accuracies; see `gradnoise.simulations.neural.measures.measure`.
     start : path, optional
         Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
     device : str or torch.device
@@ -304,6 +310,13 @@ def run(
         while (other := other.get("start", {}).get("settings")) is not None:
             depth += 1
         noise = stream.child(_CONTINUED, depth)
+    metrics, wanted = None, as_measured(measured)
+    if wanted:
+        settings |= {"measured": wanted, "n_probes": as_count(n_probes, "n_probes")}
+        metrics = partial(
+            measure, task.operators, wanted, batch_size=chosen.batch_size if batch_size is None else batch_size,
+            n_probes=n_probes, rng=stream.child(PROBES),
+        )  # fmt: skip
     if batch_size is None and alpha is None:
         batch_size = chosen.batch_size
     return advance(
@@ -311,7 +324,7 @@ def run(
         learning_rate=chosen.learning_rate if learning_rate is None else learning_rate, batch_size=batch_size,
         large_batch_size=large_batch_size, alpha=alpha, svag_l=svag_l, optimizer=optimizer, momentum=momentum,
         weight_decay=weight_decay, milestones=milestones, decay=decay, halve_at=halve_at, stop_at=stop_at,
-        augment=augment, every=every, settings=settings, folder=folder, progress=progress,
+        augment=augment, every=every, metrics=metrics, settings=settings, folder=folder, progress=progress,
     )  # fmt: skip
 
 

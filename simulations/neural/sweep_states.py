@@ -105,8 +105,8 @@ def states(plan: Plan, store: str | os.PathLike[str]) -> list[State]:
     >>> [state.status for state in states(plan, tempfile.mkdtemp())]
     ['waiting', 'waiting']
     """
-    folder = as_path(store, "store") / RUNS
-    return [_state(run, folder / run.name / _STATE) for run in as_instance(plan, "plan", Plan).runs]
+    folder = as_path(store, "store")
+    return [state_of(run, folder) for run in as_instance(plan, "plan", Plan).runs]
 
 
 def reached(folder: Path) -> tuple[Record, ...]:
@@ -115,10 +115,10 @@ def reached(folder: Path) -> tuple[Record, ...]:
     return tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
 
 
-def _state(run: Run, file: Path) -> State:
-    """What a file says of a run, if it is whole; else the run is continued from its checkpoint, which is signed, too."""
+def state_of(run: Run, store: Path) -> State:
+    """What its file says of a run, if it is whole; else the run is continued from its checkpoint, which is signed, too."""
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads((store / RUNS / run.name / _STATE).read_bytes())
         content = found["content"]
         if found["sha256"] != _digest(content):
             return State(run)

@@ -1,7 +1,9 @@
 """Many trainings, worked off one after another or side by side, in as many sittings as it takes.
 
 What a run has reached lies in a folder of its own: records and checkpoint as `gradnoise.simulations.neural.training.train` keeps
-them, and once it has ended, what became of it. A plan that has grown finds what it had before.
+them, and once it has ended, what became of it. A plan that has grown finds what it had before. With ``descent_steps`` and
+``descent_rate`` among its settings a run begins where gradient descent from the initialisation has come so far; that is a run,
+too, which all of a seed share, but it has no rows in the table.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
 from gradnoise.simulations.ensemble import as_workers, watched
+from gradnoise.simulations.network_protocols import as_measured, metrics_of
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
-from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, reached, states
+from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, reached, state_of, states
 from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run, SweepTable
-from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real
+from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real, shown
 
 __all__ = ["TABLE", "check_plan", "sweep"]
 
@@ -32,8 +35,8 @@ TABLE = "table.csv"
 #: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.
 _NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progress", "start"}
 _ARGUMENTS = inspect.signature(experiments.run).parameters
-#: What every training records, of which questions may be.
-METRICS = ("train_loss", "train_accuracy", "test_accuracy")
+#: Settings that a plan has beside them: of gradient descent from the initialisation to the point where the run begins.
+_DESCENT = ("descent_steps", "descent_rate")
 _EVERY = _ARGUMENTS["every"].default
 _SHOWN = ("step", "train_loss", "test_accuracy")
 _MOST_MINUTES = 1e6
@@ -95,7 +98,8 @@ def sweep(
     data_folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
     deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
     say = (lambda line: None) if tell is None else as_function(tell, "tell")
-    found = {state.run.name: state for state in states(plan, folder)}
+    descents = {descent.name: descent for run in plan.runs if (descent := _descent(run)) is not None}
+    found = {state.run.name: state for state in [*states(plan, folder), *(state_of(run, folder) for run in descents.values())]}
     facts = _facts(plan, data_folder)
     for state in found.values():
         if state.status == FINISHED and state.data != facts[state.run.settings["experiment"]]:
@@ -103,21 +107,27 @@ def sweep(
                 f"store must be of runs on the same data, {facts[state.run.settings['experiment']]}, got {str(folder)!r}, where "
                 f"that of {state.run.described()} had {state.data}"
             )
-    waiting = [run for run in plan.runs if found[run.name].status != FINISHED]
     workers = as_workers(n_jobs) if place.type == "cpu" else 1
     costs = _Costs()
     for state in found.values():
         costs.learn(state)
 
-    def begun() -> Iterator[Any]:
-        for run in waiting:
+    def missing(runs: Iterable[Run]) -> list[Run]:
+        return [run for run in runs if found[run.name].status != FINISHED]
+
+    def begun(runs: list[Run]) -> Iterator[Any]:
+        for run in runs:
             if deadline is not None and time.time() >= deadline:
                 return
+            descent = _descent(run)
+            if descent is not None and found[descent.name].status != FINISHED:
+                continue
             say(f"begins: {run.described(plan.common)}{costs.warning(run, deadline)}")
             before = replace(found[run.name], data=facts[run.settings["experiment"]])
-            yield delayed(_work)(before, folder / RUNS / run.name, str(place), data_folder, deadline)
+            start = None if descent is None else folder / RUNS / descent.name
+            yield delayed(_work)(before, folder / RUNS / run.name, start, str(place), data_folder, deadline)
 
-    def ended() -> Iterator[State]:
+    def ended(runs: list[Run]) -> Iterator[State]:
         with (
             parallel_config("loky"),
             Parallel(
@@ -128,15 +138,29 @@ def sweep(
             ) as parallel,
             watched(parallel, f"what runs have reached is kept in {str(folder)!r}"),
         ):
-            yield from parallel(begun())  # type: ignore[misc]
+            yield from parallel(begun(runs))  # type: ignore[misc]
 
-    for state in ended():
-        found[state.run.name] = state
-        costs.learn(state)
-        _write(plan, found, folder)
-        left = [run for run in plan.runs if found[run.name].status != FINISHED]
-        say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
+    for runs in (descents.values(), plan.runs):
+        for run in missing(runs):  # what cannot begin has failed, too
+            if (descent := _descent(run)) is not None and (error := found[descent.name].error) is not None:
+                found[run.name] = replace(found[run.name], status=FAILED, error=f"gradient descent before it: {error}")
+                found[run.name].save(folder / RUNS / run.name)
+        for state in ended(missing(runs)):
+            found[state.run.name] = state
+            costs.learn(state)
+            _write(plan, found, folder)
+            left = missing([*descents.values(), *plan.runs])
+            say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
     return _write(plan, found, folder)
+
+
+def _descent(run: Run) -> Run | None:
+    """The gradient descent that leads to where a run begins: of all runs of a seed it is the same, and done but once."""
+    if "descent_steps" not in run.settings:
+        return None
+    steps, rate = (run.settings[name] for name in _DESCENT)
+    settings = {"experiment": run.settings["experiment"], "dynamics": "gd", "n_steps": steps, "learning_rate": rate}
+    return Run({**settings, "every": steps}, run.seed)
 
 
 def check_plan(plan: Plan) -> None:
@@ -163,15 +187,21 @@ def check_plan(plan: Plan) -> None:
     arguments = {name: parameter for name, parameter in _ARGUMENTS.items() if name not in _NOT_IN_A_PLAN}
     needed = {name for name, parameter in arguments.items() if parameter.default is parameter.empty}
     for run in plan.runs:
-        if unknown := sorted(run.settings.keys() - arguments.keys()):
-            raise ValueError(f"settings must be of {', '.join(arguments)}, got {', '.join(unknown)}")
-        if missing := sorted(needed - run.settings.keys()):
+        if unknown := sorted(run.settings.keys() - arguments.keys() - set(_DESCENT)):
+            raise ValueError(f"settings must be of {', '.join([*arguments, *_DESCENT])}, got {', '.join(unknown)}")
+        wanted = needed | (set(_DESCENT) if run.settings.keys() & set(_DESCENT) else set())
+        if missing := sorted(wanted - run.settings.keys()):
             raise ValueError(f"settings must have {' and '.join(missing)}, which {run.described()} has not")
+        as_measured(run.settings.get("measured", ()))
     for question in plan.questions:
-        if question.metric not in METRICS:
-            raise ValueError(f"questions must be of {', '.join(METRICS)}, got {question.metric!r} in {question.name!r}")
         for method in question.methods:
-            steps = [run.settings["n_steps"] for run in plan.runs if method.items() <= run.settings.items()]
+            runs = [run for run in plan.runs if method.items() <= run.settings.items()]
+            metrics = [metrics_of(run.settings.get("measured", ())) for run in runs]
+            recorded = [name for name in metrics[0] if all(name in others for others in metrics)]
+            if question.metric not in recorded:
+                wrong = f"got {question.metric!r} in {question.name!r}"
+                raise ValueError(f"questions must be of {', '.join(recorded)}, {wrong}, of {shown(method)}")
+            steps = [run.settings["n_steps"] for run in runs]
             if question.at and question.at.get("step", 0) > min(steps):
                 where = f"{question.at['step']:g} in {question.name!r}, of runs of {min(steps)}"
                 raise ValueError(f"questions must be of steps that runs have, got {where}")
@@ -187,15 +217,16 @@ class _TimeIsUp(Exception):
     """Ends a run behind a record, from which the next sitting goes on."""
 
 
-def _work(before: State, folder: Path, device: str, data_folder: str | None, deadline: float | None) -> State:
+def _work(before: State, folder: Path, start: Path | None, device: str, data_folder: str | None, deadline: float | None) -> State:
     """Train in a worker process, and keep what became of it."""
     run, started = before.run, time.perf_counter()
+    settings = {name: value for name, value in run.settings.items() if name not in _DESCENT}
     status, error, records = FINISHED, None, before.records
     try:
         with threads(1):  # so that sums do not depend on how many cores a process has
             records = tuple(
                 experiments.run(
-                    **run.settings, rng=run.seed, device=device, data_folder=data_folder, folder=folder,
+                    **settings, rng=run.seed, start=start, device=device, data_folder=data_folder, folder=folder,
                     progress=_Clock(deadline, run.settings.get("every", _EVERY)),
                 )
             )  # fmt: skip

@@ -45,7 +45,7 @@ from gradnoise.theory._validation import as_count, as_instance, as_path, as_text
 __all__ = ["Plan", "Run"]
 
 #: Settings that are lists themselves: of these, a list of lists stands for several runs.
-LISTS = ("milestones",)
+LISTS = ("measured", "milestones")
 _KEYS = ("title", "seeds", "settings", "runs", "questions")
 _MOST_SEEDS = 10**6
 

@@ -1,7 +1,8 @@
 """Sweeps of small networks.
 
 It would catch a sweep that repeats a finished run or gives other numbers when it was cut off or has more workers, a run whose
-error ends the others, a store of other data, and a sitting that goes on when its time is over.
+error ends the others or that begins elsewhere than at the minimum of its seed, a store of other data, and a sitting that goes
+on when its time is over.
 """
 
 import json
@@ -100,6 +101,50 @@ def _some_checkpoint(store, more_than):
     return sum(lines) > 4 * more_than + 1
 
 
+DESCENT = {"descent_steps": 20, "descent_rate": 0.2}
+
+
+def test_runs_begin_where_one_gradient_descent_of_their_seed_has_ended(tmp_path):
+    plan = _plan({"dynamics": ["sgd", "gld_const"]}, measured=["sharpness", "noise"], n_probes=3, **DESCENT)
+    begun = []
+    table = sweep(plan, tmp_path / "sweep", device="cpu", n_jobs=1, tell=begun.append)
+    assert sum(line.startswith("begins: ") and "dynamics gd" in line for line in begun) == 2
+    minimum, here = tmp_path / "minimum", {"rng": 2, "device": "cpu"}
+    descent = train("digits", "gd", n_steps=20, every=20, learning_rate=0.2, folder=minimum, **here)
+    assert descent[-1]["train_loss"] < descent[0]["train_loss"]
+    alone = train(
+        "digits", "gld_const", n_steps=30, every=10, start=minimum, measured=["sharpness", "noise"], n_probes=3, **here
+    )  # fmt: skip
+    rows = [row for row in table.rows if (row["dynamics"], row["seed"]) == ("gld_const", 2)]
+    assert [{name: row[name] for name in alone[0]} for row in rows] == alone
+    assert {"sharpness", "trace_covariance"} < set(alone[0])
+    assert alone[0]["train_loss"] == descent[-1]["train_loss"]
+    sgd = next(row for row in table.rows if (row["dynamics"], row["seed"]) == ("sgd", 2))
+    assert sgd["sharpness"] == rows[0]["sharpness"]  # all dynamics have the same probes
+
+
+def test_what_would_begin_where_a_descent_has_failed_has_failed_too(tmp_path):
+    plan = _plan({"dynamics": "sgd"}, {"dynamics": "sgd", "descent_steps": 20, "descent_rate": 1e30}, seeds=1)
+    table = sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    assert [row["status"] for row in table.rows] == ["finished"] * 4 + ["failed"]
+    errors = [state.error or "" for state in states(plan, tmp_path)]
+    assert errors[0] == "" and errors[1].startswith("gradient descent before it: ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"descent_steps": 20}, "settings must have descent_rate, which"),
+        ({"descent_rate": 0.1}, "settings must have descent_steps, which"),
+        ({"measured": "flatness"}, "measured must be a tuple of names, got 'flatness'"),
+        ({"measured": ["flatness"]}, "measured must be one of sharpness, noise, escape, got 'flatness'"),
+    ],
+)
+def test_what_begins_nowhere_and_measures_nothing_is_named_before_anything_begins(settings, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        check_plan(_plan({"dynamics": "sgd"}, **settings))
+
+
 def test_a_run_that_raises_ends_alone_and_is_tried_again(tmp_path):
     plan = _plan({"dynamics": "sgd", "learning_rate": [0.1, 1e30]}, seeds=1)
     said = []
@@ -183,7 +228,7 @@ def test_a_plan_needs_what_a_training_needs(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"metric": "test_acuracy"}, "questions must be of train_loss, train_accuracy, test_accuracy, got 'test_acuracy' in 'q'"),
+    ({"metric": "test_acuracy"}, "questions must be of train_loss, train_accuracy, test_accuracy, got 'test_acuracy' in 'q', of"),
     ({"at": {"step": 31}}, "questions must be of steps that runs have, got 31 in 'q', of runs of 30"),
 ])  # fmt: skip
 def test_a_question_that_no_run_can_answer_is_named_before_anything_begins(changes, message, tmp_path, monkeypatch, capsys):
