@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from gradnoise.simulations.ensemble import replacing, versions
+from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.checkpoints import METRICS, Record, as_json
 from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run
 from gradnoise.theory._validation import as_choice, as_instance, as_path, as_real, as_text, set_fields, shown
 
-__all__ = ["INTERRUPTED", "WAITING", "State", "states"]
+__all__ = ["INTERRUPTED", "WAITING", "State", "made_with", "states"]
 
 WAITING, INTERRUPTED = "waiting", "interrupted"
 RUNS = "runs"
@@ -39,6 +37,8 @@ class State:
         What was raised.
     data : dict
         What its data are; see `gradnoise.simulations.neural.experiments.Task`.
+    versions : dict
+        Of the libraries and the machine of its last sitting.
 
     Examples
     --------
@@ -54,6 +54,7 @@ class State:
     seconds: float = 0.0
     error: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         as_instance(self.run, "run", Run)
@@ -62,7 +63,8 @@ class State:
             raise TypeError(f"records must be a tuple of mappings, got {shown(self.records)}")
         if self.error is not None:
             as_text(self.error, "error")
-        set_fields(self, seconds=as_real(self.seconds, "seconds", at_least=0), data=as_json(self.data, "data"))
+        known = {name: as_json(getattr(self, name), name) for name in ("data", "versions")}
+        set_fields(self, seconds=as_real(self.seconds, "seconds", at_least=0), **known)
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of the table."""
@@ -77,7 +79,7 @@ class State:
             place.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"folder must be one that can be written, got {str(place)!r}: {error}") from None
-        content = json.loads(json.dumps({**asdict(self), "versions": {**versions(), "torch": torch.__version__}}))  # as read
+        content = json.loads(json.dumps(asdict(self)))  # as it is read
         with replacing(place / _STATE) as file:
             file.write(json.dumps({"sha256": _digest(content), "content": content}, indent=1).encode())
 
@@ -109,6 +111,30 @@ def states(plan: Plan, store: str | os.PathLike[str]) -> list[State]:
     return [state_of(run, folder) for run in as_instance(plan, "plan", Plan).runs]
 
 
+def made_with(found: Iterable[State]) -> dict[str, Any]:
+    """Data of each experiment, and the different libraries and machines that runs have been made with.
+
+    Parameters
+    ----------
+    found : iterable of State
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.neural.sweep_states import State, made_with
+    >>> from gradnoise.simulations.sweeps import Run
+    >>> run = Run({"experiment": "digits"}, seed=1)
+    >>> made_with([State(run, "finished", data={"n_train": 300}, versions={"torch": "2.13.0"}), State(run)])
+    {'data': {'digits': {'n_train': 300}}, 'versions': [{'torch': '2.13.0'}]}
+    """
+    begun = [state for state in found if state.status != WAITING]
+    versions = {json.dumps(state.versions, sort_keys=True): state.versions for state in begun}
+    return {"data": {s.run.settings["experiment"]: s.data for s in begun}, "versions": list(versions.values())}
+
+
 def reached(folder: Path) -> tuple[Record, ...]:
     """Records of a run that did not end, as training wrote them in this sitting."""
     file = folder / METRICS
@@ -124,7 +150,8 @@ def state_of(run: Run, store: Path) -> State:
             return State(run)
     except (OSError, ValueError, KeyError, TypeError):
         return State(run)
-    return State(run, content["status"], tuple(content["records"]), content["seconds"], content["error"], content["data"])
+    known = (content[name] for name in ("seconds", "error", "data", "versions"))
+    return State(run, content["status"], tuple(content["records"]), *known)
 
 
 def _digest(content: Any) -> str:

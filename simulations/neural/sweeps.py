@@ -21,17 +21,17 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
-from gradnoise.simulations.ensemble import as_workers, watched
+from gradnoise.simulations.ensemble import as_workers, replacing, versions, watched
 from gradnoise.simulations.network_protocols import as_measured, metrics_of
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
-from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, reached, state_of, states
+from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, made_with, reached, state_of, states
 from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real, shown
 
 __all__ = ["TABLE", "check_plan", "sweep"]
 
-TABLE = "table.csv"
+TABLE, MADE_WITH = "table.csv", "made_with.json"
 #: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.
 _NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progress", "start"}
 _ARGUMENTS = inspect.signature(experiments.run).parameters
@@ -58,8 +58,8 @@ def sweep(
     ----------
     plan : Plan
     store : path
-        Folder of its runs, and of ``table.csv``, which is written anew whenever a run ends. Two sweeps at one time should not
-        have the same.
+        Folder of its runs; of ``table.csv``, which is written anew whenever a run ends; and of ``made_with.json``, which tells
+        data and versions. Two sweeps at one time should not have the same.
     device : str or torch.device
         See `gradnoise.simulations.neural.devices.pick_device`. On a GPU the runs follow each other.
     data_folder : path, optional
@@ -234,7 +234,10 @@ def _work(before: State, folder: Path, start: Path | None, device: str, data_fol
         status, records = INTERRUPTED, reached(folder)
     except Exception as raised:  # whatever it is, it is this run's alone
         status, error, records = FAILED, f"{type(raised).__name__}: {raised}", reached(folder)
-    state = replace(before, status=status, records=records, seconds=before.seconds + time.perf_counter() - started, error=error)
+    state = replace(
+        before, status=status, records=records, seconds=before.seconds + time.perf_counter() - started, error=error,
+        versions={**versions(), "torch": str(torch.__version__)},
+    )  # fmt: skip
     state.save(folder)
     return state
 
@@ -309,4 +312,6 @@ def _write(plan: Plan, found: dict[str, State], folder: Path) -> SweepTable:
     table = SweepTable([row for run in plan.runs for row in found[run.name].rows()])
     folder.mkdir(parents=True, exist_ok=True)
     table.save(folder / TABLE)
+    with replacing(folder / MADE_WITH) as file:
+        file.write(json.dumps(made_with(found[run.name] for run in plan.runs), indent=1, ensure_ascii=False).encode())
     return table

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gradnoise.simulations.sweeps.plans import Plan
 from gradnoise.simulations.sweeps.tables import FINISHED, SweepTable
@@ -26,6 +29,8 @@ class PaperSweep:
     plan : Plan
     runs : SweepTable
         What its runs recorded; of some of them, or none, where the others still wait.
+    made_with : dict
+        Data and versions; see `gradnoise.simulations.neural.sweep_states.made_with`.
 
     Examples
     --------
@@ -37,10 +42,12 @@ class PaperSweep:
 
     plan: Plan
     runs: SweepTable
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         as_instance(self.plan, "plan", Plan)
         as_instance(self.runs, "runs", SweepTable)
+        as_instance(self.made_with, "made_with", Mapping)
 
     @property
     def scale(self) -> str:
@@ -75,6 +82,11 @@ def paper_sweep(name: str) -> PaperSweep:
     >>> sweep = paper_sweep("wu2020-fig1")
     >>> sweep.plan.common["experiment"], len(sweep.runs.read("test_accuracy", {"dynamics": "sgd"})) > 1  # seeds
     ('fashion-clean', True)
+    >>> sweep.made_with["data"]["fashion-clean"]["n_train"]
+    1000
     """
-    file = _FOLDER / f"{as_choice(name, 'name', PAPER_SWEEPS)}.csv"
-    return PaperSweep(Plan.load(file.with_suffix(".toml")), SweepTable.load(file) if file.is_file() else SweepTable([]))
+    file = _FOLDER / f"{as_choice(name, 'name', PAPER_SWEEPS)}.toml"
+    plan, kept, made_with = Plan.load(file), file.with_suffix(".csv"), file.with_suffix(".json")
+    if not kept.is_file():
+        return PaperSweep(plan, SweepTable([]))
+    return PaperSweep(plan, SweepTable.load(kept), json.loads(made_with.read_text(encoding="utf-8")))

@@ -313,6 +313,10 @@ def test_kept_runs_are_runs_of_their_plan_as_it_is_now(name):
     for run, row in kept.items():
         assert {key: row[key] for key in known[run].settings} == known[run].settings and row["seed"] == known[run].seed
         assert row["status"] in ("finished", "failed")
+    experiments = {row["experiment"] for row in table.rows}
+    assert set(sweep.made_with.get("data", {})) == experiments
+    assert all(made.keys() >= {"torch", "gradnoise", "machine"} for made in sweep.made_with.get("versions", []))
+    assert bool(sweep.made_with.get("versions")) == bool(table.rows)
 
 
 def test_a_plan_that_does_not_come_with_it_is_named():

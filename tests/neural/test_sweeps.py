@@ -15,10 +15,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
+import torch
 
 from gradnoise.simulations.neural import sweeps
+from gradnoise.simulations.neural.experiments import EXPERIMENTS, facts_of
 from gradnoise.simulations.neural.experiments import run as train
-from gradnoise.simulations.neural.sweep_states import states
+from gradnoise.simulations.neural.sweep_states import made_with, states
 from gradnoise.simulations.neural.sweeps import check_plan, sweep
 from gradnoise.simulations.sweeps import Plan, SweepTable, paper_sweep
 
@@ -48,6 +50,15 @@ def test_a_run_of_a_sweep_is_that_run_by_itself(whole, tmp_path):
     rows = [row for row in whole.rows if (row["dynamics"], row.get("batch_size"), row["seed"]) == ("sgd", 11, 2)]
     assert [{name: row[name] for name in alone[0]} for row in rows] == alone
     assert len(whole.rows) == 5 * 4
+
+
+def test_data_and_versions_lie_beside_the_table(tmp_path):
+    plan = _plan({"dynamics": "sgd", "n_steps": 2}, seeds=1)
+    sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    found = json.loads((tmp_path / "made_with.json").read_text(encoding="utf-8"))
+    assert found["data"] == {"digits": facts_of(EXPERIMENTS["digits"])}
+    assert [made["torch"] for made in found["versions"]] == [torch.__version__]
+    assert made_with(states(plan, tmp_path)) == found  # as read again
 
 
 def test_workers_change_no_number(whole, tmp_path):
