@@ -2,7 +2,7 @@
 
 The mutants are cosmic-ray's: another operator, another comparison, a number that is one off, a loop that does not run. Two
 referees are asked, the tests of what was changed, and without any tests the verdicts on the claims that use it. A mutant that
-one of them lets pass, and that is not explained in survivors.json, is a hole.
+both let pass, or the tests alone, and that is not explained in survivors.json, is a hole.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def main() -> int:
         chosen = [mutant for mutant in sampled(mutants(file), options.sample) if mutant.name not in outcomes]
         for name, outcome in tried(chosen, command, options.jobs):
             outcomes[name] = outcome
-        keep(f"mutation-{options.referee}", {"files": kept}, shown(kept))
+        keep(f"mutation-{options.referee}", {"files": kept}, shown(kept, options.referee))
         said = f"{sum(outcome == 'survived' for outcome in outcomes.values())} of {len(outcomes)} survive"
         print(f"{time.perf_counter() - started:5.0f} s, {place + 1} of {len(files)}: {file}, {said}", file=sys.stderr, flush=True)
-    return int(any(unexplained(kept)))
+    return int(any(unexplained(kept, options.referee)))
 
 
 def target_files() -> list[str]:
@@ -286,19 +286,24 @@ def _kept(referee: str) -> dict[str, Any]:
     return found_before(f"mutation-{referee}").get("files", {})
 
 
-def _explained() -> dict[str, str]:
-    return json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.exists() else {}
+def _explained(referee: str) -> dict[str, str]:
+    """Why mutants survive; of the verdicts nobody asks to notice what no claim is about, if the tests do."""
+    known = json.loads(EXPLAINED.read_text(encoding="utf-8")) if EXPLAINED.exists() else {}
+    if referee == "tests":
+        return known
+    noticed = (name for found in _kept("tests").values() for name, end in found["mutants"].items() if end == "killed")
+    return dict.fromkeys(noticed, "the tests notice it") | known
 
 
-def unexplained(kept: dict[str, Any]) -> list[str]:
+def unexplained(kept: dict[str, Any], referee: str) -> list[str]:
     """Names of survivors without a reason."""
-    known = _explained()
+    known = _explained(referee)
     return [name for found in kept.values() for name, end in found["mutants"].items() if end == "survived" and name not in known]
 
 
-def shown(kept: dict[str, Any]) -> str:
+def shown(kept: dict[str, Any], referee: str) -> str:
     """Markdown: a row for each file, and each survivor with its reason."""
-    known = _explained()
+    known = _explained(referee)
     ends = [end for found in kept.values() for end in found["mutants"].values()]
     killed = sum(end == "killed" for end in ends)
     lines = [f"{killed} of {len(ends)} mutants were noticed ({100 * killed / max(len(ends), 1):.1f} %).", ""]
