@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import scipy.stats
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
@@ -262,12 +263,27 @@ def test_starts_are_of_the_variance_that_they_say():
     """By their definitions, of a convolution with 9 · 20 inputs and 9 · 70 outputs; 12,600 weights have it to 5 %."""
     torch.manual_seed(0)
     layer = nn.Conv2d(20, 70, 3)
-    for how, variance in (("he", 2 / 180), ("glorot", 2 / (180 + 630)), ("torch", 1 / (3 * 180))):
+    variance_of_small, excess = (float(moment) for moment in scipy.stats.truncnorm(-2, 2).stats("vk"))
+    wanted = {
+        "he": (2 / 180, 3.0), "glorot": (2 / (180 + 630), 1.8), "torch": (1 / (3 * 180), 1.8),
+        "small": (0.02**2 * variance_of_small, 3 + excess),
+    }  # fmt: skip
+    for how, (variance, kurtosis) in wanted.items():
         weights = initialise(layer, how).weight.detach()
         assert float(weights.var()) == pytest.approx(variance, rel=0.05)
-        assert bool((layer.bias == 0).all()) == (how != "torch")
-        kurtosis = float((weights / weights.std()).pow(4).mean())
-        assert kurtosis == pytest.approx(3.0 if how == "he" else 1.8, rel=0.05)  # normal, or uniform
+        assert bool((layer.bias == 0).all()) == (how in ("he", "glorot"))
+        assert float((weights / weights.std()).pow(4).mean()) == pytest.approx(kurtosis, rel=0.05)
+    assert float(layer.bias.detach().std()) == pytest.approx(variance**0.5, rel=0.3)
+
+
+def test_the_released_program_of_zhu2019_sees_other_pixels_and_starts_small():
+    released, ours = EXPERIMENTS["fashion-released"], EXPERIMENTS["fashion"]
+    assert (released.n_train, round(released.corrupted * released.n_train)) == (6_000, 200)
+    assert (released.learning_rate, released.batch_size) == (ours.learning_rate, ours.batch_size)
+    model, pixels = released.build(), torch.rand(3, 1, 28, 28)
+    assert sum(p.numel() for p in model.parameters()) == 11_330
+    assert all(bool((p.abs() <= 0.04).all()) for p in model.parameters())
+    assert torch.equal(model(pixels), nn.Sequential(*list(model)[1:])(2 * pixels - 1))
 
 
 def test_what_normalises_begins_anew_with_the_rest():
@@ -291,7 +307,7 @@ class Scaled(nn.Module):
     ("make", "settings", "message"),
     [
         (initialise, {"network": Scaled(), "how": "he"}, "network must be of layers with reset_parameters, got Scaled ''"),
-        (initialise, {"network": lenet(), "how": "xavier"}, "how must be one of torch, he, glorot, got 'xavier'"),
+        (initialise, {"network": lenet(), "how": "xavier"}, "how must be one of torch, he, glorot, small, got 'xavier'"),
         (initialise, {"network": "vgg11", "how": "he"}, "network must be"),
         (vgg11, {"initialisation": "zero"}, "how must be one of"),
         (vgg11, {"width": 0}, "width must be > 0"),

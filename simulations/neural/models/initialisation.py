@@ -9,23 +9,25 @@ from torch import nn
 from gradnoise.theory._validation import as_choice, as_instance
 
 _Network = TypeVar("_Network", bound=nn.Module)
-_STARTS = ("torch", "he", "glorot")
+_STARTS = ("torch", "he", "glorot", "small")
+_SMALL = 0.02
 
 
 def initialise(network: _Network, how: str) -> _Network:
     """Draw the parameters of a network anew, from torch's global generator.
 
-    Weights of convolutions and linear layers are drawn as said; their biases are zero, but for torch's own start. What
-    normalises, and all other layers, are reset as torch does.
+    Weights of convolutions and linear layers are drawn as said; their biases are zero for "he" and "glorot", and drawn alike
+    otherwise. What normalises, and all other layers, are reset as torch does.
 
     Parameters
     ----------
     network : torch.nn.Module
         Is changed.
-    how : {"torch", "he", "glorot"}
+    how : {"torch", "he", "glorot", "small"}
         Normal with a variance of 2 over the inputs of a unit for "he", which keeps the size of what ReLUs hand on; uniform with
         a variance of 2 over the sum of inputs and outputs for "glorot", as Keras does; "torch" is uniform, with a variance of 1
-        over three times the inputs, for weights and biases.
+        over three times the inputs, for weights and biases; "small" is normal with a standard deviation of .02, cut off at twice
+        that, for both, as in the released program of zhu2019.
 
     Returns
     -------
@@ -54,6 +56,10 @@ def initialise(network: _Network, how: str) -> _Network:
     as_choice(how, "how", _STARTS)
     for name, layer in network.named_modules():
         if how != "torch" and isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+            if how == "small":
+                for parameter in layer.parameters():
+                    nn.init.trunc_normal_(parameter, std=_SMALL, a=-2 * _SMALL, b=2 * _SMALL)
+                continue
             if how == "he":
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             else:
