@@ -18,8 +18,9 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gradnoise.simulations.ensemble.code_origin import is_ours
+from gradnoise.simulations.ensemble.code_origin import is_ours, origin
 from gradnoise.simulations.ensemble.identity_walk import Walk
+from gradnoise.simulations.ensemble.object_parts import compiled_from
 from gradnoise.theory._validation import shown
 
 __all__ = ["fingerprint", "identity", "renew"]
@@ -42,11 +43,15 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
     ------
     TypeError
         If something that it reaches cannot be known, or is not what a compiled function was made from; it is named.
+
+    Notes
+    -----
+    A function of Numba's has frozen what it read when it was compiled, which the hash does not tell. So it is compiled anew where
+    that may have been something else; see `renew`.
     """
     walk = Walk(strict=True, ours_by_content=ours_by_content)
     found = _hashed([walk.form(value, name), walk.definitions()])
-    for compiled in walk.compiled:
-        _check_frozen(compiled)
+    _renew_all(walk)
     return found
 
 
@@ -94,7 +99,10 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
 
 
 def renew(function: Callable[..., Any]) -> None:
-    """Compile anew what Numba has compiled of all that a function calls, where something that it reads has changed since.
+    """Compile anew what Numba has compiled of all that a function calls, where something that it reads may have changed since.
+
+    That is so, too, where it was compiled before anybody looked. What Numba keeps of it on disk is good for its own file alone,
+    and is removed; and what a cache of results holds.
 
     Parameters
     ----------
@@ -123,11 +131,7 @@ def renew(function: Callable[..., Any]) -> None:
     walk = Walk(strict=False, ours_by_content=True)
     walk.form(getattr(function, "py_func", function), "function")
     walk.definitions()
-    for compiled in walk.compiled:
-        if compiled is not function and _is_outdated(compiled):
-            _FROZEN[compiled] = fingerprint(compiled)  # first, as functions may call each other
-            renew(compiled)  # what it calls becomes a part of it
-            compiled.recompile()
+    _renew_all(walk, but=function)
 
 
 class _SameObject:
@@ -147,20 +151,60 @@ def _hashed(form: Any) -> str:
     return hashlib.sha256(json.dumps(form).encode()).hexdigest()
 
 
-def _is_outdated(compiled: Any) -> bool:
-    """Whether it is a function of Numba that was compiled before a change of something that it reads."""
-    if not hasattr(compiled, "recompile"):  # a `Kernel` is compiled anew by itself
-        return False
-    now = fingerprint(compiled)
-    if not compiled.signatures:
-        _FROZEN[compiled] = now
-    return _FROZEN.setdefault(compiled, now) != now
+def _renew_all(walk: Walk, but: Any = None) -> None:
+    """Bring functions that Numba has compiled, and caches of results, to what they read now, or refuse them.
+
+    Raises
+    ------
+    TypeError
+        If something has changed that was compiled for good, as ufuncs, callbacks and compiled classes are.
+    """
+    for function in walk.compiled:
+        if function is but:
+            continue
+        source: Any = (compiled_from(function) or (None,))[0]
+        of_a_user = inspect.isfunction(source) and not is_ours(source.__module__) and origin(source.__module__ or "") is None
+        if of_a_user and not is_ours(type(function).__module__):  # a `Kernel` is compiled anew by itself
+            lasts = not hasattr(function, "recompile") or any(function is one for one in walk.methods)
+            _renew_one(function, fingerprint(source), lasts)
 
 
-def _check_frozen(compiled: Any) -> None:
-    """Refuse a function of Numba that was compiled before a change: it computes with what it read then, in this process only."""
-    if _is_outdated(compiled):
-        raise TypeError(
-            f"{compiled.__name__} must be compiled anew, as something that it reads has changed since: call "
-            f"{compiled.__name__}.recompile() first"
-        )
+def _renew_one(function: Any, now: tuple[Any, ...], lasts: bool) -> None:
+    """Bring one of them to what it reads now; what lasts cannot be compiled anew."""
+    before = _FROZEN.get(function)
+    if hasattr(function, "cache_clear"):
+        _FROZEN[function] = now
+        if before != now:
+            function.cache_clear()
+        return
+    if before is None:
+        _forget(function, lasts)
+    if lasts:
+        if _FROZEN.setdefault(function, now) != now:
+            raise TypeError(
+                f"{function.__name__} must be defined anew, as something that it reads has changed since it was compiled: what "
+                "numba.njit makes of a function can be compiled again, but this cannot"
+            )
+        return
+    if not function.signatures:  # it will be compiled from what is there then, which nobody sees
+        _FROZEN.pop(function, None)
+    elif before != now:
+        _FROZEN[function] = now  # first, as functions may call each other
+        renew(function)  # what it calls becomes a part of it
+        function.recompile()
+
+
+def _forget(function: Any, lasts: bool) -> None:
+    """Remove what Numba itself keeps of a function on disk, here and for workers."""
+    from numba.core.caching import NullCache
+
+    of_a_ufunc = getattr(getattr(function, "_dispatcher", None), "cache", None)
+    kept = of_a_ufunc or getattr(function, "_cache", None) or NullCache()
+    if isinstance(kept, NullCache):
+        return
+    try:
+        if lasts:  # it may have come from there
+            raise OSError
+        kept.flush()
+    except OSError:
+        raise TypeError(f"{function.__name__} must be without cache=True, as Numba may take old code from there") from None

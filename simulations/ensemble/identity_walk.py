@@ -10,13 +10,21 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
 from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach, without_line
-from gradnoise.simulations.ensemble.object_parts import class_members, compiled_from, is_blind, overloads_of, parts_of
+from gradnoise.simulations.ensemble.object_parts import (
+    class_members,
+    compiled_from,
+    is_blind,
+    overloads_of_users,
+    parts_of,
+    state_behind,
+)
 from gradnoise.simulations.ensemble.plain_values import NOT_PLAIN, array_form, plain_form
 
 __all__ = ["Walk"]
@@ -47,6 +55,8 @@ class Walk:
         What could not be known.
     compiled : list
         Compiled functions that were met.
+    methods : list
+        Those among them that are methods of compiled classes.
     """
 
     def __init__(self, *, strict: bool, ours_by_content: bool = False) -> None:
@@ -56,10 +66,15 @@ class Walk:
         self._open: list[int] = []
         self.unknown: list[Any] = []
         self.compiled: list[Any] = []
+        self.methods: list[Any] = []
 
     def definitions(self) -> list[Any]:
         """Forms of all that was met, of what that meets in turn, and so on."""
-        return [define(value, name) for define, value, name in self._met]  # which grows on the way
+        found = [define(value, name) for define, value, name in self._met]  # which grows on the way
+        if not self.compiled:
+            return found
+        put = [[self.form(part, "an overload for Numba") for part in overload] for overload in overloads_of_users()]
+        return [*found, put, *(define(value, name) for define, value, name in self._met[len(found) :])]
 
     def form(self, value: Any, name: str) -> Any:
         """Form of a value, which messages call `name`."""
@@ -93,6 +108,11 @@ class Walk:
         if self._strict and is_blind(kind.__module__, "", value):
             raise TypeError(
                 f"{name} must not be used where a store is given, as it is state of the process: {reprlib.repr(value)}"
+            )
+        if self._strict and isinstance(value, Path):
+            raise TypeError(
+                f"{name} must not be a path where a store is given, as the content of a file cannot be followed: read it before, "
+                f"and hand on what it holds, got {value!r}"
             )
         if kind in (list, tuple):
             return [kind.__name__, *(self.form(v, _part(name, f"[{i}]")) for i, v in enumerate(value))]
@@ -135,7 +155,7 @@ class Walk:
     def _apart(self, value: Any, name: str) -> str:
         """Form of an element of a set, whose order is another one in each process, with definitions of its own."""
         walk = Walk(strict=self._strict, ours_by_content=self._ours_by_content)
-        walk._open, walk.unknown, walk.compiled = [*self._open], self.unknown, self.compiled
+        walk._open, walk.unknown, walk.compiled, walk.methods = [*self._open], self.unknown, self.compiled, self.methods
         return json.dumps([walk.form(value, name), walk.definitions()])
 
     def _function(self, function: types.FunctionType, name: str) -> Any:
@@ -150,7 +170,6 @@ class Walk:
             [self._value(v, f"{k} (closed over by {name})") for k, v in cells.items() if k not in modules],
             [[k, self.form(v, f"{name}.{k}")] for k, v in vars(function).items()],
             [] if self._is_of_a_package(function) else list(self._read(function, modules, name)),
-            [self.form(overload, f"an overload of {name}") for overload in overloads_of(function)],
         ]  # fmt: skip
 
     def _read(self, function: types.FunctionType, cells: dict[str, Any], name: str) -> Iterator[Any]:
@@ -218,7 +237,10 @@ class Walk:
     def _class(self, cls: type, name: str) -> Any:
         """Definition of a class: its bases and members."""
         bases = [self.form(base, f"a base of {name}") for base in (*cls.__bases__, type(cls))]
+        before = len(self.compiled)
         members = [[key, self.form(member, f"{name}.{key}")] for key, member in class_members(cls)]
+        if type(cls).__module__.startswith("numba."):
+            self.methods += self.compiled[before:]
         return [cls.__module__, cls.__qualname__, bases, members]
 
     def _module(self, module: types.ModuleType, name: str) -> Any:
@@ -252,12 +274,13 @@ class Walk:
                 f"{module}{'.' if qualname else ''}{qualname}"
             )
         patches = self._patches(value) if isinstance(value, type) else []
-        return ["named", stands_for, module, qualname, *([key, self.form(put, f"{name}.{key}")] for key, put in patches)]
+        state = state_behind(module)
+        return ["named", stands_for, module, qualname, *state, *([key, self.form(put, f"{name}.{key}")] for key, put in patches)]
 
     def _patches(self, cls: type) -> list[tuple[str, Any]]:
-        """Functions of a user's that were put into a class of a package."""
+        """Functions of a user's that were put into a class of a package, also as a property or a method of the class."""
         members = [(key, member) for base in cls.__mro__ for key, member in vars(base).items()]
-        return [(k, m) for k, m in members if isinstance(m, types.FunctionType) and self._is_of_a_user(m)]
+        return [(key, member) for key, member in members if any(map(self._is_of_a_user, _functions_in(member)))]
 
     def _origin(self, module: str) -> str | None:
         if is_ours(module):
@@ -280,6 +303,13 @@ class Walk:
             f"{name} must be something whose content can be followed where a store is given, as numbers, strings, arrays, "
             f"functions, classes, and objects of these are, got {type(value).__name__}: {reprlib.repr(value)}"
         )
+
+
+def _functions_in(member: Any) -> Iterator[types.FunctionType]:
+    """Functions of which a member of a class is made."""
+    for function in (member, *(getattr(member, name, None) for name in ("__func__", "fget", "fset", "func"))):
+        if isinstance(function, types.FunctionType):
+            yield function
 
 
 def _cell_content(cell: types.CellType) -> Any:

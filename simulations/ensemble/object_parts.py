@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import abc
 import copyreg
+import decimal
 import functools
 import os
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -13,23 +15,42 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.ensemble.code_origin import origin
+from gradnoise.simulations.ensemble.code_origin import is_ours, origin
 
-__all__ = ["class_members", "compiled_from", "is_blind", "overloads_of", "parts_of"]
+__all__ = ["class_members", "compiled_from", "is_blind", "overloads_of_users", "parts_of", "state_behind"]
 
 #: What reaches things that nobody can see in the code, or the state of the machine.
-_BLIND_MODULES = ("_ctypes", "_pickle", "cffi", "ctypes", "gc", "imp", "importlib", "pkgutil", "runpy", "subprocess")
+_BLIND_MODULES = (
+    "_ctypes", "_pickle", "_sqlite3", "cffi", "configparser", "ctypes", "dbm", "fileinput", "ftplib", "gc", "glob", "h5py",
+    "http", "imp", "importlib", "linecache", "mmap", "pkgutil", "requests", "runpy", "shelve", "socket", "sqlite3", "subprocess",
+    "tarfile", "urllib", "zipfile",
+)  # fmt: skip
 _BLIND = {
-    "builtins": ("__import__", "compile", "eval", "exec", "globals", "input"),
-    "inspect": ("currentframe", "get_annotations", "getmodule", "stack", "trace"),
+    "_io": ("FileIO", "open", "open_code"),
+    "builtins": ("__import__", "compile", "eval", "exec", "globals", "input", "open"),
+    "decimal": ("getcontext", "localcontext"),
+    "inspect": (
+        "currentframe",
+        "get_annotations",
+        "getfullargspec",
+        "getmodule",
+        "getsource",
+        "signature",
+        "stack",
+        "trace",
+    ),
+    "io": ("FileIO", "open", "open_code"),
     "marshal": ("load", "loads"),
-    "numpy": ("fromfile", "genfromtxt", "load", "loadtxt", "memmap"),
-    "os": ("environ", "environb", "getenv", "popen", "system"),
+    "numpy": ("DataSource", "fromfile", "genfromtxt", "load", "loadtxt", "memmap", "open_memmap"),
+    "os": ("environ", "environb", "fdopen", "getenv", "listdir", "open", "popen", "scandir", "stat", "system", "walk"),
+    "pathlib": ("Path", "PosixPath", "WindowsPath"),
     "pickle": ("Unpickler", "load", "loads"),
     "sys": ("_current_frames", "_getframe", "modules"),
     "typing": ("get_type_hints",),
 }
 _BLIND_OBJECTS = (os.environ, sys.modules)
+#: Names that what reads a file has in most libraries.
+_READERS = re.compile(r"(load|loadarff|loadmat|loadtxt|imread|mmread|open|read_\w+|whosmat)")
 _WRAPPERS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     classmethod: ("__func__",),
@@ -51,7 +72,21 @@ def is_blind(module: str, qualname: str, value: Any) -> bool:
     """Whether what a named thing of a package reaches cannot be told from the code that uses it."""
     top = module.partition(".")[0]
     names = _BLIND.get("os" if top in ("nt", "posix") else top, ())
-    return top in _BLIND_MODULES or qualname in names or any(value is blind for blind in _BLIND_OBJECTS)
+    last = qualname.rpartition(".")[2]
+    reads = top not in sys.builtin_module_names and _READERS.fullmatch(last) is not None
+    return top in _BLIND_MODULES or last in names or reads or any(value is blind for blind in _BLIND_OBJECTS)
+
+
+def state_behind(module: str) -> list[str]:
+    """State of the process by which a package computes: its digits, or the type of its numbers."""
+    top = module.partition(".")[0]
+    if top in ("decimal", "_decimal"):
+        context = decimal.getcontext()
+        return [str(context.prec), context.rounding]
+    library: Any = sys.modules.get(top)
+    if top == "mpmath":
+        return [str(library.mp.prec)]
+    return [str(library.get_default_dtype())] if top == "torch" else []
 
 
 def compiled_from(value: Any) -> tuple[Any, Any] | None:
@@ -83,12 +118,22 @@ def _options(value: Any) -> dict[str, Any]:
     return {**options, **{key: str(found) for key, found in types_of.items()}}
 
 
-def overloads_of(function: types.FunctionType) -> list[Any]:
-    """What Numba compiles in the place of a function, if somebody has told it to."""
+def overloads_of_users() -> list[tuple[Any, str, Any]]:
+    """What users have told Numba to compile in the place of functions, methods and attributes: which, its name, and by what."""
     templates: Any = sys.modules.get("numba.core.typing.templates")
-    table = [] if templates is None else templates.builtin_registry.globals
-    found = [kind for value, kind in table if value is function]
-    return [template._overload_func for kind in found for template in kind.templates if hasattr(template, "_overload_func")]
+    if templates is None:
+        return []
+    registry = templates.builtin_registry
+    every = [made for made in (*registry.functions, *registry.attributes) if hasattr(made, "_overload_func")]
+    return [(made.key, getattr(made, "_attr", ""), made._overload_func) for made in every if _is_of_a_user(made._overload_func)]
+
+
+def _is_of_a_user(function: types.FunctionType) -> bool:
+    """Whether it stands in a module of a user's, and not in one that was there before it was loaded again."""
+    module = function.__module__
+    if module is None or is_ours(module) or origin(module) is not None:
+        return False
+    return vars(sys.modules.get(module, object)) is function.__globals__
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]] | None:
@@ -149,14 +194,20 @@ def _cached(kind: type) -> set[str]:
     return names | ({"_ufunc"} if issubclass(kind, np.vectorize) else set())
 
 
+def _type_of(annotation: Any) -> Any:
+    """Content of the type of a field: a class, or what it is shown as, without an address in memory."""
+    return annotation if isinstance(annotation, type | str) else re.sub(r" at 0x\w+", "", repr(annotation))
+
+
 def class_members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Names and members of a class, but for those that Python writes itself, and metadata of the fields of a dataclass."""
+    """Names and members of a class, but for those that Python writes itself, and metadata and types of a dataclass's fields."""
     for key, member in vars(cls).items():
         if key == "class_type" and type(cls).__module__.startswith("numba."):
             yield "fields", {name: str(field) for name, field in member.struct.items()}
             yield from ((kind, getattr(member, kind)) for kind in ("jit_methods", "jit_props", "jit_static_methods"))
         elif key == "__dataclass_fields__":
             yield from (("metadata", {f.name: dict(f.metadata)}) for f in member.values() if f.metadata)
+            yield "types", {f.name: _type_of(f.type) for f in member.values()}
         elif key == "_abc_impl" and (registered := vars(abc)["_get_dump"](cls)[0]):
             yield "registered", frozenset(made for reference in registered if (made := reference()) is not None)
         elif key not in _OF_EVERY_CLASS and not isinstance(member, types.MemberDescriptorType):

@@ -119,6 +119,21 @@ THINGS = {
     "a method put into one of our classes": "from gradnoise.theory.sampling import Minibatch\nMinibatch.f = lambda self: 1.5\n"
     "f = Minibatch(5, 2)",
     "functions in a dict": "f = {'f': lambda x: 1.5 * x}",
+    "the type of a field": "from dataclasses import dataclass, fields\nfrom typing import Literal\n@dataclass\nclass Law:\n"
+    "    a: int\n    b: Literal['1.5']\n    c: Literal[int]\ndef f(x): return [field.type for field in fields(Law)]",
+    "a property in a library": "import statistics\nstatistics.NormalDist.f = property(lambda self: 1.5)\n"
+    "def f(x): return statistics.NormalDist().f",
+    "a method of a class in our own": "from gradnoise.theory.sampling import Minibatch\n"
+    "Minibatch.f = classmethod(lambda kind: 1.5)\ndef f(x): return Minibatch.f()",
+    "a method for Numba": "import numba\nfrom numba.extending import overload_method\n"
+    "@overload_method(numba.types.Array, 'scaled')\ndef scaled(x):\n    def made(x): return 1.5 * x.sum()\n    return made\n"
+    "@numba.njit\ndef f(x): return x.scaled()",
+    "an attribute for Numba": "import numba\nfrom numba.extending import overload_attribute\n"
+    "@overload_attribute(numba.types.Array, 'scaled')\ndef scaled(x):\n    def made(x): return 1.5 * x.sum()\n    return made\n"
+    "@numba.njit\ndef f(x): return x.scaled",
+    "what Numba takes for a library's": "import math, numba\nfrom numba.extending import overload\n"
+    "@overload(math.dist)\ndef dist(x, y):\n    def made(x, y): return 1.5 * (x - y)\n    return made\n"
+    "@numba.njit\ndef f(x): return math.dist(x, 1.0)",
     "a set that knows its function": "def h(x): return 1.5 * x if h in f else x\nf = {h}",
     "a frozen law of SciPy": "from scipy import stats\nf = stats.norm(1.5)",
     "one that is pickled as another": "class Law:\n    c = 1.5\n    def __reduce__(self): return object, ()\nf = Law()",
@@ -222,6 +237,20 @@ NAMES = ("far", "house", "house.room")
         ("import inspect, far\ndef kernel(n, g): return inspect.getmodule(far.f)", "inspect.getmodule"),
         ("import pickle\ndef kernel(n, g): return pickle.loads(b'')", "pickle.loads"),
         ("import numpy as np\ndef kernel(n, g): return np.loadtxt('x')", r"^np.loadtxt \(read by kernel\)"),
+        ("def kernel(n, g): return open('x').read()", r"^open \(read by kernel\) must not .*: io.open"),
+        ("import pathlib\ndef kernel(n, g): return pathlib.Path('x').read_text()", "^kernel must not read read_text"),
+        (
+            "import pathlib\nF = pathlib.Path('x')\ndef kernel(n, g): return F",
+            r"^F \(read by kernel\) must not be a path .*Path\('x'\)",
+        ),
+        ("import json\ndef kernel(n, g): return json.load(n)", "json.load"),
+        ("import scipy.io\ndef kernel(n, g): return scipy.io.loadmat('x')", "scipy.io.loadmat"),
+        ("import joblib\ndef kernel(n, g): return joblib.load('x')", "joblib.load"),
+        ("import os\ndef kernel(n, g): return os.open('x', 0)", "os.open"),
+        ("import gzip\ndef kernel(n, g): return gzip.open('x')", "gzip.open"),
+        ("import sqlite3\ndef kernel(n, g): return sqlite3.connect('x')", "sqlite3.connect"),
+        ("import inspect, far\ndef kernel(n, g): return inspect.signature(far.f)", "inspect.signature"),
+        ("import far\ndef kernel(n, g): return far.f.__annotations__", "^kernel must not read __annotations__"),
         ("def kernel(n, g):\n    def inner(): return eval('n')\n    return inner()", "builtins.eval"),
         ("G = (i for i in range(3))\ndef kernel(n, g): return next(G)", r"^G \(read by kernel\) must be .* got generator"),
         (
@@ -455,15 +484,90 @@ def test_flags_that_were_combined_on_the_way_are_no_content():
 
 
 @pytest.mark.compiled
-def test_a_function_compiled_before_a_change_is_refused(made):
-    """In this process it computes with the old constant, and its blocks would be found by one that has the new constant."""
-    near = made("import far, numba\n@numba.njit\ndef f(x): return far.C * x\ndef kernel(n, g): return f(n)", "C = 1.5")
-    before = identity(near.kernel, "kernel")
-    assert near.f(2.0) == 3.0
+@pytest.mark.parametrize("looked", [False, True])
+@pytest.mark.parametrize("declared", ["", "(numba.float64(numba.float64))"])
+def test_a_function_compiled_before_a_change_is_compiled_anew(made, looked, declared):
+    """Else its blocks would be found by a process that has the new constant, also where nobody looked before it was called."""
+    inner = f"import far, numba\n@numba.njit{declared}\ndef f(x): return far.C * x\n"
+    near = made(f"{inner}@numba.njit\ndef outer(x): return f(x)\ndef kernel(n, g): return outer(n)", "C = 1.5")
+    before = identity(near.kernel, "kernel") if looked else None
+    assert near.outer(2.0) == 3.0
     near.far.C = 2.5
-    with pytest.raises(TypeError, match=r"^f must be compiled anew, .*: call f.recompile\(\) first"):
+    now = identity(near.kernel, "kernel")
+    assert near.outer(2.0) == 5.0 and now != before
+    near.far.C = 1.5
+    again = identity(near.kernel, "kernel")
+    assert near.outer(2.0) == 3.0 and again == (before or again) != now
+
+
+LASTING = {
+    "a ufunc": "@numba.vectorize(['f8(f8)'])\ndef f(x): return far.C * x",
+    "a generalised ufunc": "@numba.guvectorize(['void(f8, f8[:])'], '()->()')\ndef f(x, y): y[0] = far.C * x",
+    "a callback": "@numba.cfunc('f8(f8)')\ndef f(x): return far.C * x",
+    "a class": "from numba.experimental import jitclass\n@jitclass([('a', numba.f8)])\nclass f:\n"
+    "    def __init__(self, a): self.a = a\n    def g(self): return far.C * self.a",
+}
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("kind", LASTING)
+def test_what_was_compiled_for_good_is_refused_after_a_change(made, kind):
+    near = made(f"import far, numba\n{LASTING[kind]}\ndef kernel(n, g): return f(n)", "C = 1.5")
+    before = identity(near.kernel, "kernel")
+    near.far.C = 2.5
+    with pytest.raises(TypeError, match=r"^[fg] must be defined anew, as something that it reads has changed"):
         identity(near.kernel, "kernel")
     near.far.C = 1.5
+    assert identity(near.kernel, "kernel") == before
+
+
+@pytest.mark.compiled
+def test_machine_code_that_numba_keeps_by_itself_is_not_trusted(tmp_path):
+    """It looks at the file of a function alone, and so takes old code after an edit of another one."""
+    near = "import far, numba\n@numba.njit(cache=True)\ndef f(x): return far.C * x\ndef kernel(n, g): return f(n)"
+    (tmp_path / "near.py").write_text(near)
+    script = (
+        "import near\nfrom gradnoise.simulations.ensemble.function_identity import identity\n"
+        "identity(near.kernel, 'kernel')\nprint(near.f(2.0))"
+    )
+
+    def run(constant, cached_by_numba):
+        (tmp_path / "far.py").write_text(f"C = {constant}\n")
+        variables = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-B", "-c", "import near\nprint(near.f(2.0))" if cached_by_numba else script]
+        return float(subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout)
+
+    assert run(1.5, True) == 3.0 and run(2.5, True) == 3.0  # Numba's own
+    assert run(2.5, False) == 5.0 and run(1.5, False) == 3.0
+
+
+@pytest.mark.compiled
+def test_a_ufunc_that_numba_keeps_by_itself_is_refused(made):
+    near = made(
+        "import numba\n@numba.vectorize(['f8(f8)'], cache=True)\ndef f(x): return 1.5 * x\ndef kernel(n, g): return f(n)", ""
+    )
+    with pytest.raises(TypeError, match=r"^f must be without cache=True"):
+        identity(near.kernel, "kernel")
+
+
+def test_a_cache_of_results_that_was_filled_before_a_change_is_emptied(made):
+    near = made("import far, functools\n@functools.cache\ndef f(x): return far.C * x\ndef kernel(n, g): return f(n)", "C = 1.5")
+    assert near.f(2.0) == 3.0
+    near.far.C = 2.5
+    identity(near.kernel, "kernel")
+    assert near.f(2.0) == 5.0
+    near.far.C = 3.5
+    identity(near.kernel, "kernel")
+    assert near.f(2.0) == 7.0
+
+
+def test_the_digits_with_which_a_library_computes_are_content(made):
+    near = made("import decimal, mpmath\ndef kernel(n, g): return decimal.Decimal(1) / n, mpmath.mpf(1) / n", "")
+    before = identity(near.kernel, "kernel")
+    with decimal.localcontext(prec=7):
+        assert identity(near.kernel, "kernel") != before
+    with near.mpmath.workdps(33):
+        assert identity(near.kernel, "kernel") != before
     assert identity(near.kernel, "kernel") == before
 
 
