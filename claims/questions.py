@@ -14,7 +14,7 @@ from typing import Any
 from gradnoise.claims.judgement import HOLDS, INCONCLUSIVE, REFUTED, placed
 from gradnoise.simulations.statistics import Estimate, find_sample_size
 from gradnoise.simulations.sweeps import ALIKE, Plan, Question, SweepTable
-from gradnoise.theory._validation import as_instance
+from gradnoise.theory._validation import as_instance, shown
 
 __all__ = ["Answer", "answer"]
 
@@ -84,7 +84,7 @@ def answer(question: Question, table: SweepTable, plan: Plan | None = None) -> A
     Raises
     ------
     ValueError
-        If settings are those of several runs of a seed, or a run has no such metric.
+        If settings are those of several runs of a seed, a run has no such metric, or the plan has no run of a method.
 
     Examples
     --------
@@ -95,6 +95,10 @@ def answer(question: Question, table: SweepTable, plan: Plan | None = None) -> A
     'no run of one of the methods is there'
     """
     asked, table = as_instance(question, "question", Question), as_instance(table, "table", SweepTable)
+    if plan is not None:
+        planned = as_instance(plan, "plan", Plan).runs
+        if missing := [method for method in asked.methods if not any(method.items() <= run.settings.items() for run in planned)]:
+            raise ValueError(f"plan must have runs of all that is asked of, which it has not of {shown(missing[0])}")
     if any(method.keys() - set(table.columns) for method in asked.methods):
         return Answer(asked, INCONCLUSIVE, None, reason="no run of one of the methods is there")
     difference = _difference(asked, table, asked.of, asked.against)
@@ -150,6 +154,8 @@ def _alike(asked: Question, table: SweepTable, difference: Estimate) -> Answer:
         return Answer(asked, INCONCLUSIVE, difference, control, needed, "the interval is not within the margin")
     if control is None:
         return Answer(asked, INCONCLUSIVE, difference, reason="no seed has the control")
+    if not control.valid(asked.level):
+        return Answer(asked, INCONCLUSIVE, difference, control, reason="no spread between seeds was seen of the control")
     worse = _beyond(control, asked)
     if worse == HOLDS:
         return Answer(asked, HOLDS, difference, control)

@@ -171,7 +171,7 @@ def _set_aside(report: Path, *beside: Path) -> None:
     """Keep a whole report, and what was written beside it, under other names."""
     try:
         found = json.loads(report.read_bytes()) if report.is_file() else None
-    except ValueError:  # no report of ours
+    except (ValueError, RecursionError):  # no report of ours
         return
     if isinstance(found, dict) and found.get("result") == "Report" and found.get("complete", True):
         for path in (report, *beside):

@@ -64,7 +64,7 @@ def check_file(path: Path, name: str) -> None:
     if not os.access(path, os.W_OK):
         raise _not_writable(name, "file", path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     if stat.S_ISREG(found.st_mode):  # no device or pipe, which stay where they are
-        check_writable(path.parent, name)
+        check_writable(Path(os.path.realpath(path)).parent, name)
 
 
 def _not_writable(name: str, kind: str, path: Path, error: Exception) -> ValueError:

@@ -49,6 +49,7 @@ def run(
     to_stdout = is_stdout(json)
     if out is not None:
         check_writable(out, "--out")
+        _check_apart(json, out)
     screen = errors if to_stdout else console
     seed = seed_of(seed)
     chosen = registry.select([*ids, *papers] or None, extra)
@@ -90,6 +91,13 @@ def run(
     if failure is not None:
         raise failure
     return FAILED if report.failures() else 0 if report.as_expected else UNEXPECTED
+
+
+def _check_apart(json: Path | None, out: Path) -> None:
+    """See that --json is no other file that --out writes, nor its folder."""
+    taken = [out, *(out / name for name in ("report.md", "report-so-far.json"))]
+    if json is not None and not is_stdout(json) and json.resolve() in [path.resolve() for path in taken]:
+        raise ValueError(f"--json must be another file than those in --out, got {str(json)!r}")
 
 
 def _keep(entry: Entry, done: list[Entry]) -> None:

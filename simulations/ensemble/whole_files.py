@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -32,7 +32,8 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
     Parameters
     ----------
     path : path
-        A link stays one. What is no regular file, as a pipe or ``/dev/null``, is written directly.
+        A link stays one. What is no regular file, as a pipe or ``/dev/null``, is written directly, and so is the file that stdout
+        or stderr goes to, behind what is there.
     sweep : bool
         Whether leftovers of writers that were killed are removed from its folder.
 
@@ -67,6 +68,10 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
         with open(target, "wb") as file:
             yield file
         return
+    if (stream := _stream_into(target)) is not None:
+        with os.fdopen(os.dup(stream), "wb") as file:
+            yield file
+        return
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path))
     if target.exists() and not os.access(target, os.W_OK):  # a rename would not ask
@@ -91,6 +96,16 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
             error.filename = os.fspath(path)  # a full disk does not say of itself what it had no room for
         raise
     sync_folder(target.parent)
+
+
+def _stream_into(target: Path) -> int | None:
+    """Number of the stream, stdout or stderr, that goes to a file: to put another in its place would lose what is printed."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with suppress(OSError, ValueError):  # it is closed, or there is no such file
+            if os.path.samestat(os.fstat(number), os.stat(target)):
+                stream.flush()
+                return number
+    return None
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -12,12 +12,11 @@ from typing import Any
 
 from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.checkpoints import METRICS, Record, as_json
-from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run
+from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, WAITING, Plan, Run
 from gradnoise.theory._validation import as_choice, as_instance, as_path, as_real, as_text, set_fields, shown
 
-__all__ = ["INTERRUPTED", "WAITING", "State", "made_with", "states"]
+__all__ = ["State", "made_with", "states"]
 
-WAITING, INTERRUPTED = "waiting", "interrupted"
 RUNS = "runs"
 _STATE = "run.json"
 
@@ -137,8 +136,10 @@ def made_with(found: Iterable[State]) -> dict[str, Any]:
 
 def reached(folder: Path) -> tuple[Record, ...]:
     """Records of a run that did not end, as training wrote them in this sitting."""
-    file = folder / METRICS
-    return tuple(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()) if file.is_file() else ()
+    try:
+        return tuple(json.loads(line) for line in (folder / METRICS).read_text(encoding="utf-8").splitlines())
+    except (OSError, ValueError):  # there is none, or it is damaged
+        return ()
 
 
 def state_of(run: Run, store: Path) -> State:
@@ -146,9 +147,9 @@ def state_of(run: Run, store: Path) -> State:
     try:
         found = json.loads((store / RUNS / run.name / _STATE).read_bytes())
         content = found["content"]
-        if found["sha256"] != _digest(content):
+        if found["sha256"] != _digest(content) or Run(**content["run"]) != run:  # damaged, or another run's
             return State(run)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return State(run)
     known = (content[name] for name in ("seconds", "error", "data", "versions"))
     return State(run, content["status"], tuple(content["records"]), *known)

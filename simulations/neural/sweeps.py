@@ -25,8 +25,8 @@ from gradnoise.simulations.ensemble import as_workers, replacing, versions, watc
 from gradnoise.simulations.network_protocols import as_measured, metrics_of
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
-from gradnoise.simulations.neural.sweep_states import INTERRUPTED, RUNS, State, made_with, reached, state_of, states
-from gradnoise.simulations.sweeps import FAILED, FINISHED, Plan, Run, SweepTable
+from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, reached, state_of, states
+from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real, shown
 
 __all__ = ["TABLE", "check_plan", "sweep"]
@@ -59,7 +59,8 @@ def sweep(
     plan : Plan
     store : path
         Folder of its runs; of ``table.csv``, which is written anew whenever a run ends; and of ``made_with.json``, which tells
-        data and versions. Two sweeps at one time should not have the same.
+        data and versions: a finished run stays, whichever versions it was made with. Two sweeps at one time should not have
+        the same.
     device : str or torch.device
         See `gradnoise.simulations.neural.devices.pick_device`. On a GPU the runs follow each other.
     data_folder : path, optional

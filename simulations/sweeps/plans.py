@@ -31,6 +31,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ __all__ = ["Plan", "Run"]
 #: Settings that are lists themselves: of these, a list of lists stands for several runs.
 LISTS = ("measured", "milestones")
 _KEYS = ("title", "seeds", "settings", "runs", "questions")
-_MOST_SEEDS = 10**6
+_MOST_RUNS = 100_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Plan:
     Raises
     ------
     TypeError, ValueError
-        If there is no run, or one twice, or a question is about none.
+        If there is no run, or one twice, or a question is about none, or about several of a seed.
 
     Examples
     --------
@@ -130,13 +131,19 @@ class Plan:
         runs = tuple(as_instance(run, "each of runs", Run) for run in as_instance(self.runs, "runs", tuple))
         if not runs:
             raise ValueError("runs must be one or more, got none")
-        names = [run.name for run in runs]
-        if twice := next((run for run in runs if names.count(run.name) > 1), None):
-            raise ValueError(f"runs must each be there once, got twice: {twice.described()}")
+        known: set[str] = set()
+        for run in runs:
+            if run.name in known:
+                raise ValueError(f"runs must each be there once, got twice: {run.described()}")
+            known.add(run.name)
         for question in as_instance(self.questions, "questions", tuple):
             for method in as_instance(question, "each of questions", Question).methods:
-                if not any(method.items() <= run.settings.items() for run in runs):
+                seeds = [run.seed for run in runs if method.items() <= run.settings.items()]
+                if not seeds:
                     raise ValueError(f"questions must be about runs of the plan, got {question.name!r} about {shown(method)}")
+                if len(set(seeds)) < len(seeds):
+                    what = f"{shown(method)}, which several have"
+                    raise ValueError(f"questions must be about one run of each seed, got {question.name!r} about {what}")
 
     @property
     def common(self) -> dict[str, Any]:
@@ -163,7 +170,10 @@ class Plan:
         found = []
         for group in groups:
             own = {"seeds": content.get("seeds", 1), **settings, **group}
-            n_seeds = as_count(own.pop("seeds"), "seeds", at_most=_MOST_SEEDS)
+            n_seeds = as_count(own.pop("seeds"), "seeds", at_most=_MOST_RUNS)
+            planned = len(found) + n_seeds * math.prod(len(_values(name, value)) for name, value in own.items())
+            if planned > _MOST_RUNS:
+                raise ValueError(f"runs must be at most {_MOST_RUNS:,} in all, got {planned:,}")
             found += [Run(chosen, seed) for chosen in _crossed(own) for seed in range(1, n_seeds + 1)]
         asked = content.get("questions", [])
         if not isinstance(asked, list):

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from gradnoise.simulations.statistics import Estimate
 from gradnoise.simulations.sweeps.settings import as_place, as_settings
 from gradnoise.theory._validation import (
     FloatArray,
+    as_choice,
+    as_count,
     as_instance,
     as_iterable,
     as_path,
@@ -27,13 +30,15 @@ from gradnoise.theory._validation import (
     shown,
 )
 
-__all__ = ["FAILED", "FINISHED", "SweepTable"]
+__all__ = ["FAILED", "FINISHED", "INTERRUPTED", "WAITING", "SweepTable"]
 
 Row = dict[str, Any]
 
 #: Columns that every table has, before the settings and the metrics.
 FIRST = ("run", "seed", "status", "seconds")
-FINISHED, FAILED = "finished", "failed"
+WAITING, INTERRUPTED, FINISHED, FAILED = "waiting", "interrupted", "finished", "failed"
+_STATUSES = (WAITING, INTERRUPTED, FINISHED, FAILED)
+_LARGEST = 10**300  # whose digits Python still reads
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,7 +54,8 @@ class SweepTable:
     Raises
     ------
     TypeError, ValueError
-        If a row is no mapping, or has no run or seed.
+        If a row is no mapping, has no run or seed, or something else in a cell than a text, a number, a flag or a list of these;
+        or records of a run do not follow each other by their steps.
 
     Examples
     --------
@@ -73,12 +79,15 @@ class SweepTable:
     rows: Sequence[Row]
 
     def __post_init__(self) -> None:
-        rows = tuple(
-            dict(as_instance(row, "each of rows", Mapping)) for row in as_iterable(self.rows, "rows", "a sequence of rows")
-        )
-        for row in rows:
-            if not {"run", "seed"} <= row.keys():
-                raise ValueError(f"each of rows must have run and seed, got {shown(row)}")
+        rows = tuple(_as_row(row) for row in as_iterable(self.rows, "rows", "a sequence of rows"))
+        ended: set[str] = set()
+        for before, row in pairwise(rows):
+            if before["run"] != row["run"]:
+                ended.add(before["run"])
+            elif is_number(before.get("step")) and is_number(row.get("step")) and not before["step"] < row["step"]:
+                raise ValueError(f"rows of run {row['run']} must have growing steps, got {row['step']} behind {before['step']}")
+            if row["run"] in ended:
+                raise ValueError(f"rows of run {row['run']} must follow each other, got some behind those of {before['run']}")
         set_fields(self, rows=rows)
 
     def __repr__(self) -> str:
@@ -229,8 +238,11 @@ class SweepTable:
         """
         file = as_path(path, "path")
         try:
-            return cls(list(_rows(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")), strict=True))))
-        except (OSError, ValueError, TypeError, csv.Error) as error:
+            text = file.read_text(encoding="utf-8")
+            if not text.endswith("\n"):
+                raise ValueError("its last line is cut off")
+            return cls(list(_rows(csv.DictReader(io.StringIO(text), strict=True))))
+        except (OSError, ValueError, TypeError, RecursionError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"path must be of a table that a sweep wrote, got {os.fspath(path)!r}: {reason}") from None
 
@@ -249,7 +261,34 @@ def _record(records: Sequence[Row], at: dict[str, float] | None) -> Row | None:
     return None
 
 
-def _rows(cells: Iterable[dict[str, str]]) -> Iterable[Row]:
+def _as_row(row: Any) -> Row:
+    """Return a row as it is kept."""
+    found = {
+        as_text(name, "each name of a column"): _as_value(v, name)
+        for name, v in as_instance(row, "each of rows", Mapping).items()
+    }
+    if not {"run", "seed"} <= found.keys():
+        raise ValueError(f"each of rows must have run and seed, got {shown(row)}")
+    as_text(found["run"], "run")
+    as_count(found["seed"], "seed", at_least=0)
+    as_choice(found.get("status", FINISHED), "status", _STATUSES)
+    return found
+
+
+def _as_value(value: Any, name: str) -> Any:
+    """Return what a cell holds; a number of NumPy's as one of Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(_as_value(part, name) for part in value)
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, str | bool | int | float | None) or (isinstance(value, int) and abs(value) > _LARGEST):
+        raise TypeError(f"{name} must be a text, a number, a flag, or a list of these, got {shown(value)}")
+    return value
+
+
+def _rows(cells: csv.DictReader[str]) -> Iterable[Row]:
+    names = list(cells.fieldnames or ())
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"there are two columns {twice[0]}")
     for row in cells:
         if None in row or None in row.values():
             raise ValueError("a row has more or fewer cells than there are columns")
@@ -257,8 +296,11 @@ def _rows(cells: Iterable[dict[str, str]]) -> Iterable[Row]:
 
 
 def _cell(value: Any) -> str:
-    """Text of a value: itself if it is one already, else JSON, which has every digit of a number."""
-    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+    """Text of a value: JSON, which has every digit of a number; a text is itself where nothing else could be meant by it."""
+    if value is None:
+        return ""
+    plain = isinstance(value, str) and value != "" and value.isprintable() and _value(value) == value
+    return value if plain else json.dumps(value)
 
 
 def _value(cell: str) -> Any:
@@ -266,4 +308,8 @@ def _value(cell: str) -> Any:
         found = json.loads(cell)
     except ValueError:
         return cell
-    return tuple(found) if isinstance(found, list) else found
+    return _as_tuple(found)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -69,6 +69,13 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path):
     assert json.loads(piped.stdout)["claims"][0]["verdict"] == "refuted"
 
 
+@pytest.mark.parametrize("name", [".", "report.md", "report-so-far.json"])
+def test_two_results_are_not_written_to_one_file(name, tmp_path):
+    result = run("verify", "wu2020.eq2", "--out", str(tmp_path / "r"), "--json", str(tmp_path / "r" / name))
+    assert result.exit_code == 2 and "--json must be" in result.stderr
+    assert not list((tmp_path / "r").iterdir())
+
+
 def test_a_folder_may_have_the_name_that_stands_for_stdout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("verify", "wu2020.eq2", "--out", "-").exit_code == 0

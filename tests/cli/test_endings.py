@@ -157,6 +157,19 @@ def test_a_stdout_that_fails_costs_no_results(shell, code, tmp_path):
     assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["complete"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("name", ["/dev/stdout", "log"])
+def test_a_file_to_which_stdout_goes_is_not_put_aside(name, tmp_path):
+    """Catches a log whose earlier lines are lost with the file that another takes the place of."""
+    log = tmp_path / "log"
+    log.write_text("of yesterday\n")
+    path = str(log) if name == "log" else name
+    done = command("verify", "zhu2019.trace-norm", "--json", path, shell=f">> {shlex.quote(str(log))}")
+    assert done.returncode == 0
+    text = log.read_text(encoding="utf-8")
+    assert text.startswith('of yesterday\n{\n "result": "Report"') and "Every verdict is the expected one." in text
+
+
 def test_a_strict_stream_and_a_home_that_is_not_there_are_enough(tmp_path):
     result = command("verify", "zhu2019.trace-norm", **STRICT)
     assert (result.returncode, result.stderr) == (0, b"") and b"epsilon" in result.stdout

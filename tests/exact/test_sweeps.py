@@ -84,23 +84,39 @@ def test_what_is_no_plan_is_named(written, text, message):
         Plan.load(written(text))
 
 
+def test_a_plan_that_is_too_long_is_named_before_it_is_made():
+    """Catches lists whose product fills the memory, and a search for doubles that takes hours."""
+    lists = {name: list(range(1, 11)) for name in ("n_steps", "batch_size", "every", "decay", "alpha", "learning_rate")}
+    with pytest.raises(ValueError, match="runs must be at most 100,000 in all, got 1,000,000"):
+        Plan.of({"runs": [{"experiment": "digits", **lists}]})
+    with pytest.raises(ValueError, match=r"seeds must be .*100,?000"):
+        Plan.of({"seeds": 10**6, "runs": [{"experiment": "digits"}]})
+    assert len(Plan.of({"seeds": 20_000, "runs": [{"experiment": "digits"}]}).runs) == 20_000
+
+
+def test_a_question_about_several_runs_of_a_seed_is_named():
+    asked = {"name": "q", "kind": "better", "of": {"dynamics": "sgd"}, "against": {"dynamics": "gd"}, "margin": 0.01}
+    runs = [{"dynamics": "sgd", "batch_size": [10, 20]}, {"dynamics": "gd"}]
+    with pytest.raises(
+        ValueError, match=r"questions must be about one run of each seed, got 'q' about .*'sgd'}, which several have"
+    ):
+        Plan.of({"runs": runs, "questions": [asked]})
+
+
 def test_a_missing_plan_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"path must be of a plan, got .*none.toml.*: No such file"):
         Plan.load(tmp_path / "none.toml")
 
 
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), min_size=1).filter(lambda text: text[0].isalpha())
-
-
-@given(
-    number=st.floats(),
-    whole=st.integers(-(10**20), 10**20),
-    text=TEXTS.filter(lambda text: text not in ("true", "false", "null", "NaN", "Infinity")),
-    flag=st.booleans(),
+TEXTS = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["true", "10", "null", "NaN", "[1]", '"a"', " 1 ", "a\rb", "a\0b"]
 )
+
+
+@given(number=st.floats(), whole=st.integers(-(10**20), 10**20), text=TEXTS, flag=st.booleans())
 def test_a_table_keeps_every_digit(tmp_path_factory, number, whole, text, flag):
     path = tmp_path_factory.mktemp("table") / "table.csv"
-    row = {"run": "a", "seed": 1, "x": number, "k": whole, "name": text, "on": flag, "milestones": (1, 2)}
+    row = {"run": "a", "seed": 1, "x": number, "k": whole, "name": text, "on": flag, "lists": ((1, 2), (text,))}
     SweepTable([row, {"run": "b", "seed": 2, "only": 1.5}]).save(path)
     first, second = SweepTable.load(path).rows
     assert first.pop("x") == number or np.isnan(number)
@@ -194,13 +210,36 @@ def test_a_loss_that_is_not_a_number_has_not_fallen():
     assert table.read("step", at={"train_loss": 0.5}) == {1: 2}
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "run,seed\na,1,2\n", "run,seed\na\n", '"run,seed\na,1'])
+def test_numbers_of_numpy_are_those_of_python(tmp_path):
+    SweepTable([{"run": "a", "seed": np.int64(3), "x": np.float32(0.5), "on": np.bool_(True)}]).save(tmp_path / "table.csv")
+    assert SweepTable.load(tmp_path / "table.csv").rows == ({"run": "a", "seed": 3, "x": 0.5, "on": True},)
+
+
+NO_TABLES = {
+    "": "its last line is cut off",
+    "a,b\n1,2\n": "each of rows must have run and seed",
+    "run,seed\na,1,2\n": "more or fewer cells",
+    "run,seed\na\n": "more or fewer cells",
+    '"run,seed\na,1': "its last line is cut off",
+    "run,seed,x\na,1,12": "its last line is cut off",
+    "run,seed,x,x\na,1,2,3\n": "there are two columns x",
+    "run,seed,status\na,1,finishde\n": "status must be one of waiting, interrupted, finished, failed, got 'finishde'",
+    'run,seed\na,"[1]"\n': "seed must be",
+    "run,seed\na,x\n": "seed must be",
+    "run,seed\n[1],1\n": "run must be",
+    "run,seed,step\na,1,9\na,1,0\n": "rows of run a must have growing steps, got 0 behind 9",
+    "run,seed,step\na,1,0\nb,1,0\na,1,9\n": "rows of run a must follow each other, got some behind those of b",
+    'run,seed,x\na,1,"{""a"": 1}"\n': "x must be a text, a number, a flag",
+    "run,seed,x\na,1," + 100_000 * "[" + "\n": "path must be of a table",
+}
+
+
+@pytest.mark.parametrize("text", NO_TABLES)
 def test_what_is_no_table_is_named(tmp_path, text):
     path = tmp_path / "table.csv"
     path.write_text(text)
-    if text == "":
-        assert SweepTable.load(path).rows == ()
-        return
+    with pytest.raises(ValueError, match=NO_TABLES[text]):
+        SweepTable.load(path)
     with pytest.raises(ValueError, match=r"path must be of a table that a sweep wrote"):
         SweepTable.load(path)
 
@@ -267,6 +306,22 @@ def test_nothing_is_decided_by_a_selection_or_without_a_spread():
     same = answer(BETTER, _ended(a=[0.6] * 7, b=[0.5] * 7))
     assert same.verdict == "inconclusive" and same.reason == "no spread between seeds was seen"
     assert answer(BETTER, _ended(a=[0.6], b=[0.5])).verdict == "inconclusive"
+
+
+def test_a_control_without_a_spread_decides_nothing():
+    question = Question("q", "alike", {"dynamics": "a"}, {"dynamics": "b"}, margin=0.1, control={"dynamics": "c"})
+    spread = {"a": [0.80, 0.81, 0.82], "b": [0.81, 0.80, 0.82]}
+    assert answer(question, _ended(**spread, c=[0.31, 0.305, 0.30])).verdict == "holds"
+    found = answer(question, _ended(**spread, c=[0.31, 0.30, 0.32]))
+    assert found.verdict == "inconclusive" and found.reason == "no spread between seeds was seen of the control"
+
+
+def test_a_plan_has_runs_of_what_is_asked():
+    question = Question("q", "better", {"dynamics": "a"}, {"dynamics": "b"}, margin=0.1)
+    with pytest.raises(ValueError, match=r"plan must have runs of all that is asked of, which it has not of \{'dynamics': 'a'\}"):
+        answer(question, _ended(a=[0.8], b=[0.7]), Plan.of({"runs": [{"experiment": "digits"}]}))
+    with pytest.raises(TypeError, match="plan must be of class Plan, got 3"):
+        answer(question, _ended(a=[0.8], b=[0.7]), 3)
 
 
 def test_nothing_is_decided_before_all_runs_of_a_plan_have_ended():

@@ -222,6 +222,32 @@ def test_a_damaged_state_is_made_anew_from_the_checkpoint(tmp_path):
     assert _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1)) == _numbers(table)
 
 
+def test_folders_of_runs_that_were_exchanged_are_not_taken(tmp_path):
+    plan = _plan({"dynamics": ["gd", "sgd"], "n_steps": 2}, seeds=1)
+    before = _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1))
+    one, other = (tmp_path / "runs" / run.name for run in plan.runs)
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    assert [state.status for state in states(plan, tmp_path)] == ["waiting", "waiting"]
+    after = sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    assert {row["status"] for row in after.rows} == {"failed"} and "sgd" in str(states(plan, tmp_path)[0].error)
+    assert _numbers(after) != before
+
+
+def test_a_run_whose_files_are_damaged_does_not_end_the_others(tmp_path):
+    plan = _plan({"dynamics": "sgd", "n_steps": 4, "every": 2}, seeds=3)
+    first = Plan(plan.title, plan.runs[:1])
+    sweep(first, tmp_path, device="cpu", n_jobs=1)
+    folder = tmp_path / "runs" / plan.runs[0].name
+    (folder / "run.json").write_text(100_000 * "[")
+    (folder / "metrics.jsonl").write_text('{"step": 0')
+    for path in folder.glob("*.pt"):
+        path.write_bytes(path.read_bytes()[:100])
+    table = sweep(plan, tmp_path, device="cpu", n_jobs=1)
+    assert {row["seed"]: row["status"] for row in table.rows} == {1: "failed", 2: "finished", 3: "finished"}
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"dynamics": "gd", "learning_rte": 0.1}, "settings must be of experiment, .*got learning_rte"),
     ({"dynamics": "gd", "device": "cpu"}, "settings must be of experiment, .*got device"),

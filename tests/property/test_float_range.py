@@ -163,6 +163,7 @@ REPRESENTABLE: dict[str, tuple[Callable[[], ArrayLike], ArrayLike]] = {
     "linear, trace beyond": (lambda: escape.loss_increase_linear([[1e200]], [[1e200]], 1e-200), 5e199),
     "linear, trace below": (lambda: escape.loss_increase_linear([[1e-200]], [[1e-200]], 1e300), 5e-101),
     "small steps": (lambda: escape.discrete_loss_increase([[1e-200]], [[1e300]], 1e-200, 5), 2.5e-300),
+    "small steps, large noise": (lambda: escape.discrete_loss_increase([[1.0]], [[1e300]], 1e-300, 1), 5e-301),
     "a Brownian motion in effect": (lambda: escape.ou_covariance([[1e-200]], [[1e300]], 1e-200), [[1e100]]),
     "stationary": (lambda: escape.ou_covariance([[1e300]], [[1e300]], 1e300), [[0.5]]),
     "never": (lambda: escape.escape_probability([[1e-200]], [[1e-200]], 1e-200, 1e300), 0.0),

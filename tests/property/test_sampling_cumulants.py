@@ -298,3 +298,10 @@ def test_large_population_and_mean(b):
     assert max(_relative_errors(x, b, _finite_population(x, b))) <= LOST
     with_replacement = [t * f for t, f in zip(_finite_population(x, b), (1, Fraction(len(x), len(x) - b), 1, 1), strict=True)]
     assert max(_relative_errors(x, b, with_replacement)) > 1e3 * LOST  # the factor (n - b)/n is seen
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_no_digit_is_lost_to_a_mean_with_which_the_values_are_still_exact(order):
+    """Catches a division by the largest, which rounds, before the mean is taken off."""
+    spread, noise = np.array([3.0, -7.0, 1.0, 8.0, -2.0]), Minibatch(5, 1)
+    assert noise.cumulant(order, spread + 1e15) == pytest.approx(noise.cumulant(order, spread), rel=1e-13)

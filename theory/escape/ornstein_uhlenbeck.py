@@ -197,8 +197,8 @@ def discrete_loss_increase(hessian: ArrayLike, covariance: ArrayLike, step_size:
         log_decay = np.where(x < 1, np.log1p(-np.minimum(x, 1)), np.log(np.maximum(x - 1, 0)))
         shrink = np.where(k > 0, -np.expm1(2 * k * log_decay), 0.0)  # 1 - (1 - x)^2k, with all its digits for small x
     small = x < _SMALLEST
-    loss = eta / 2 * (np.where(small, 0.0, shrink) / (2 - x)) @ s
-    return loss + product(0.5, eta, eta, np.where(small, lam, 0.0), k, s).sum(axis=-1)
+    forgotten = product(0.5, eta, np.where(small, 0.0, shrink) / (2 - x), s)
+    return (forgotten + product(0.5, eta, eta, np.where(small, lam, 0.0), k, s)).sum(axis=-1)
 
 
 @within_floats

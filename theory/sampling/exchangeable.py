@@ -183,15 +183,14 @@ class SamplingNoise(ABC):
         x = as_array(values, "values", ndim=1)
         if len(x) != self.n:
             raise ValueError(f"values must have n = {self.n} entries, got {len(x)}")
-        scale = float(np.abs(x).max())
-        if scale == 0:
-            return 0.0
-        x = x / scale
+        x, power = _in_units(x)
         if order > 1 and self._exact_sum_variance() == 0:
-            x = x - math.fsum(x) / self.n  # W sums to one, so shifts do not matter, and rounding then matters least
+            # W sums to one, so shifts do not matter, and rounding then matters least.
+            x, more = _in_units(x - math.fsum(x) / self.n)
+            power += more
         p1, p2, p3, p4 = (math.fsum(x**k) for k in (1, 2, 3, 4))
         if order == 1:
-            return float(product(scale, p1, self.mean))
+            return float(product(p1, self.mean, power=power))
         kappa = {pattern: self._exact(pattern) for pattern in _PARTITIONS[order]}
         # Sums over distinct indices, written in power sums; the coefficients are exact before they meet a float.
         if order == 2:
@@ -212,11 +211,11 @@ class SamplingNoise(ABC):
         # In a unit of their own, as coefficients and scale may be beyond a float where their product is not.
         unit = max(exponent(coefficient) for coefficient, _ in terms if coefficient) if any(c for c, _ in terms) else 0
         total = sum(float(coefficient / Fraction(2) ** unit) * power_sum for coefficient, power_sum in terms)
-        of_scale, power = np.frexp(scale)
         try:
-            return float(product(of_scale**order, total, power=order * int(power) + unit))
+            return float(product(total, power=order * power + unit))
         except FloatingPointError:
-            raise ValueError(f"values must be small enough for their power {order} to be a float, got {scale:g}") from None
+            largest = np.abs(as_array(values, "values")).max()
+            raise ValueError(f"values must be small enough for their power {order} to be a float, got {largest:g}") from None
 
     @within_floats
     def gradient_covariance(self, gradients: ArrayLike) -> FloatArray:
@@ -270,3 +269,9 @@ def as_pattern(pattern: object) -> Pattern:
     if sum(times) > 4 or list(times) != sorted(times, reverse=True):
         raise ValueError(f"pattern must be a partition of 1, 2, 3 or 4 in descending order, got {shown(pattern)}")
     return times
+
+
+def _in_units(x: FloatArray) -> tuple[FloatArray, int]:
+    """Numbers in the power of two that is the unit of the largest, of which no digit is lost, and its exponent."""
+    power = int(np.frexp(np.abs(x).max())[1])
+    return np.ldexp(x, -power), power
