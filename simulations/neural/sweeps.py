@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from gradnoise.simulations.ensemble import as_workers, replacing, versions, watc
 from gradnoise.simulations.network_protocols import as_measured, metrics_of
 from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
-from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, reached, state_of, states
+from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, reached, state_of
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real, shown
 
@@ -37,6 +37,7 @@ _NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progr
 _ARGUMENTS = inspect.signature(experiments.run).parameters
 #: Settings that a plan has beside them: of gradient descent from the initialisation to the point where the run begins.
 _DESCENT = ("descent_steps", "descent_rate")
+_DESCENT_RECORDS = 10  # of each, from which it goes on when it was cut off
 _EVERY = _ARGUMENTS["every"].default
 _SHOWN = ("step", "train_loss", "test_accuracy")
 _MOST_MINUTES = 1e6
@@ -99,8 +100,8 @@ def sweep(
     data_folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
     deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
     say = (lambda line: None) if tell is None else as_function(tell, "tell")
-    descents = {descent.name: descent for run in plan.runs if (descent := _descent(run)) is not None}
-    found = {state.run.name: state for state in [*states(plan, folder), *(state_of(run, folder) for run in descents.values())]}
+    order = _in_order(plan)
+    found = {run.name: state_of(run, folder) for run in order}
     facts = _facts(plan, data_folder)
     for state in found.values():
         if state.status == FINISHED and state.data != facts[state.run.settings["experiment"]]:
@@ -113,22 +114,25 @@ def sweep(
     for state in found.values():
         costs.learn(state)
 
-    def missing(runs: Iterable[Run]) -> list[Run]:
-        return [run for run in runs if found[run.name].status != FINISHED]
+    waiting = [run for run in order if found[run.name].status != FINISHED]
 
-    def begun(runs: list[Run]) -> Iterator[Any]:
-        for run in runs:
-            if deadline is not None and time.time() >= deadline:
-                return
+    def next_run() -> Run | None:
+        """Take the first that can begin, by what lies on disk, which is ahead of what has been told here."""
+        for run in waiting:
             descent = _descent(run)
-            if descent is not None and found[descent.name].status != FINISHED:
-                continue
+            if descent is None or state_of(descent, folder).status == FINISHED:
+                waiting.remove(run)
+                return run
+        return None
+
+    def begun() -> Iterator[Any]:
+        while (deadline is None or time.time() < deadline) and (run := next_run()) is not None:
             say(f"begins: {run.described(plan.common)}{costs.warning(run, deadline)}")
-            before = replace(found[run.name], data=facts[run.settings["experiment"]])
+            before, descent = replace(found[run.name], data=facts[run.settings["experiment"]]), _descent(run)
             start = None if descent is None else folder / RUNS / descent.name
             yield delayed(_work)(before, folder / RUNS / run.name, start, str(place), data_folder, deadline)
 
-    def ended(runs: list[Run]) -> Iterator[State]:
+    def ended() -> Iterator[State]:
         with (
             parallel_config("loky"),
             Parallel(
@@ -139,20 +143,33 @@ def sweep(
             ) as parallel,
             watched(parallel, f"what runs have reached is kept in {str(folder)!r}"),
         ):
-            yield from parallel(begun(runs))  # type: ignore[misc]
+            yield from parallel(begun())  # type: ignore[misc]
 
-    for runs in (descents.values(), plan.runs):
-        for run in missing(runs):  # what cannot begin has failed, too
-            if (descent := _descent(run)) is not None and (error := found[descent.name].error) is not None:
-                found[run.name] = replace(found[run.name], status=FAILED, error=f"gradient descent before it: {error}")
-                found[run.name].save(folder / RUNS / run.name)
-        for state in ended(missing(runs)):
+    going = True
+    while going:  # again, where a worker had nothing that could begin
+        going = False
+        for state in ended():
+            going = True
             found[state.run.name] = state
             costs.learn(state)
             _write(plan, found, folder)
-            left = missing([*descents.values(), *plan.runs])
+            left = [run for run in order if found[run.name].status != FINISHED]
             say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
+    for run in waiting:  # what cannot begin has failed, too
+        if (descent := _descent(run)) is not None and (error := found[descent.name].error) is not None:
+            found[run.name] = replace(found[run.name], status=FAILED, error=f"gradient descent before it: {error}")
+            found[run.name].save(folder / RUNS / run.name)
     return _write(plan, found, folder)
+
+
+def _in_order(plan: Plan) -> list[Run]:
+    """Runs of a plan, each with the gradient descent that it needs in front of the first that does."""
+    order: dict[str, Run] = {}
+    for run in plan.runs:
+        for part in (_descent(run), run):
+            if part is not None:
+                order.setdefault(part.name, part)
+    return list(order.values())
 
 
 def _descent(run: Run) -> Run | None:
@@ -161,7 +178,7 @@ def _descent(run: Run) -> Run | None:
         return None
     steps, rate = (run.settings[name] for name in _DESCENT)
     settings = {"experiment": run.settings["experiment"], "dynamics": "gd", "n_steps": steps, "learning_rate": rate}
-    return Run({**settings, "every": steps}, run.seed)
+    return Run({**settings, "every": max(1, steps // _DESCENT_RECORDS)}, run.seed)
 
 
 def check_plan(plan: Plan) -> None:

@@ -119,7 +119,11 @@ def test_runs_begin_where_one_gradient_descent_of_their_seed_has_ended(tmp_path)
     plan = _plan({"dynamics": ["sgd", "gld_const"]}, measured=["sharpness", "noise"], n_probes=3, **DESCENT)
     begun = []
     table = sweep(plan, tmp_path / "sweep", device="cpu", n_jobs=1, tell=begun.append)
-    assert sum(line.startswith("begins: ") and "dynamics gd" in line for line in begun) == 2
+    shown = [line for line in begun if line.startswith("begins: ")]
+    assert ["dynamics gd" in line for line in shown] == [True, False, False] * 2  # each before the runs of its seed
+    assert all(f"seed {seed}" in line for seed, line in zip([1, 1, 1, 2, 2, 2], shown, strict=True))
+    at_once = sweep(plan, tmp_path / "at once", device="cpu", n_jobs=2)  # where one waits for what the other computes
+    assert _numbers(at_once) == _numbers(table)
     minimum, here = tmp_path / "minimum", {"rng": 2, "device": "cpu"}
     descent = train("digits", "gd", n_steps=20, every=20, learning_rate=0.2, folder=minimum, **here)
     assert descent[-1]["train_loss"] < descent[0]["train_loss"]
