@@ -133,8 +133,11 @@ class _Draft:
 
 @contextmanager
 def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    if not errors.is_terminal:  # where some versions of rich leave an empty line
+        yield lambda id, k, total: None
+        return
     columns = TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with Progress(*columns, console=errors, transient=True) as bar:
         task = bar.add_task("claims", total=None)
         yield lambda id, k, total: bar.update(task, description=f"{id:<28}", completed=k, total=total)
 

@@ -26,7 +26,10 @@ from gradnoise.figures import networks
 from .test_cli import ENTRY, run
 
 PLACE = str(Path(str(gradnoise.__file__)).parents[1])
-STRICT = {"PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C", "HOME": "/nonexistent", "COLUMNS": "20", "PYTHONWARNINGS": "error"}
+STRICT = {
+    "PYTHONIOENCODING": "ascii:strict", "LC_ALL": "C", "HOME": "/nonexistent", "COLUMNS": "20",
+    "PYTHONWARNINGS": "error,ignore::DeprecationWarning",  # libraries deprecate what older ones among them do
+}  # fmt: skip
 
 
 def test_an_interruption_loses_nothing_that_was_judged(tmp_path, monkeypatch):
