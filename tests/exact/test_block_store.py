@@ -358,6 +358,7 @@ class _FullDisk:
         return getattr(self._file, name)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # NumPy 2.0 leaves an archive open that fails
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO])
 def test_a_disk_that_fills_up_is_named_with_what_to_do(study, monkeypatch, number):
     @contextmanager

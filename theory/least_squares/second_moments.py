@@ -300,7 +300,7 @@ class OnlineLeastSquares(ABC):
         Returns
         -------
         float
-            Units: those of a step size.
+            Units: those of a step size. With SciPy before 1.17 the last digit may be another one in each call.
         """
         scaled = self._scaled_operator(WeightMoments.of(batch_size))
         size = self._label_noise.size
