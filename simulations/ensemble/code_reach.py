@@ -28,7 +28,7 @@ _CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
 _HIDDEN = (
     "__annotations__", "__builtins__", "__globals__", "__subclasses__", "f_back", "f_builtins", "f_globals", "f_locals",
-    "read_bytes", "read_text",
+    "open", "read_bytes", "read_text",
 )  # fmt: skip
 _OPEN_STORES = ("STORE_GLOBAL", "STORE_NAME")  # of a variable of the module, or of a class
 _NOT_READ = ("LOAD_FAST_AND_CLEAR",)  # puts a variable aside for a comprehension

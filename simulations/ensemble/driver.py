@@ -24,6 +24,7 @@ from gradnoise.simulations.ensemble.block import Block, as_block
 from gradnoise.simulations.ensemble.block_store import BlockStore
 from gradnoise.simulations.ensemble.memory import check_fits
 from gradnoise.simulations.ensemble.progress import Progress, as_progress, reporter
+from gradnoise.simulations.ensemble.worker_content import OtherContent, check_content, shared_content
 from gradnoise.simulations.ensemble.workers import as_workers, watched
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_count, as_iterable
@@ -178,32 +179,59 @@ def _sizes(n_paths: int, block_size: int) -> Iterator[int]:
 
 
 def _in_order(
-    compute: Callable[[int, int], Block], blocks: Iterator[tuple[int, int]], workers: Any, store: str | os.PathLike[str] | None
+    compute: functools.partial[Block],
+    blocks: Iterator[tuple[int, int]],
+    workers: Any,
+    store: str | os.PathLike[str] | None,
 ) -> Generator[Block]:
-    """Results of blocks in their order, which run in windows, so that a slow reduction does not let results pile up.
+    """Results of blocks in their order, by new workers where those that live have other content than this process."""
+    kept = f"finished blocks are kept in {str(store)!r}" if store else "a store would keep finished blocks"
+    waiting: list[tuple[int, int]] = []
+    try:
+        yield from _windows(compute, blocks, waiting, workers, kept)
+    except OtherContent:  # joblib ends all workers where one raises
+        try:
+            yield from _windows(compute, blocks, waiting, workers, kept)
+        except OtherContent:
+            raise TypeError(
+                "kernel and params must be the same in worker processes, which import modules for themselves: what was set in "
+                "one after its import does not come to them; hand it on as a parameter, or use threads"
+            ) from None
+
+
+def _windows(
+    compute: functools.partial[Block], blocks: Iterator[tuple[int, int]], waiting: list[tuple[int, int]], workers: Any, kept: str
+) -> Generator[Block]:
+    """Results of blocks, which run in windows, so that a slow reduction does not let results pile up.
 
     A window is handed out at once: joblib's own way, two tasks for each worker, lets the workers of a cluster wait. Blocks that
-    take less than joblib needs to hand them out are computed several at a time; how many changes no number.
+    take less than joblib needs to hand them out are computed several at a time; how many changes no number. Of a window that
+    is cut off `waiting` keeps what is not computed.
     """
-    kept = f"finished blocks are kept in {str(store)!r}" if store else "a store would keep finished blocks"
     with (
         Parallel(n_jobs=workers, prefer="threads", return_as="generator", pre_dispatch="all") as parallel,
         watched(parallel, kept),
     ):
         n_workers, together = max(effective_n_jobs(workers), 1), 1
-        while window := list(itertools.islice(blocks, _WINDOW * n_workers * together)):
-            parts = [window[first : first + together] for first in range(0, len(window), together)]
-            seconds, n_bytes = 0.0, 0
-            for results, took in parallel(delayed(_timed)(compute, part) for part in parts):  # type: ignore[union-attr]
+        expected = shared_content(*compute.args[:2]) if type(parallel._backend).__name__ == "LokyBackend" else None
+        while window := waiting or list(itertools.islice(blocks, _WINDOW * n_workers * together)):
+            waiting[:] = window
+            parts = [waiting[first : first + together] for first in range(0, len(waiting), together)]
+            seconds, n_bytes, n_blocks = 0.0, 0, len(waiting)
+            for results, took in parallel(delayed(_timed)(compute, part, expected) for part in parts):  # type: ignore[union-attr]
                 seconds += took
                 n_bytes += sum(array.nbytes for result in results for array in result)
+                del waiting[: len(results)]
                 yield from results
-            most = min(_SECONDS * len(window) / max(seconds, _SECONDS), _BYTES * len(window) / max(n_bytes, _BYTES))
+            most = min(_SECONDS * n_blocks / max(seconds, _SECONDS), _BYTES * n_blocks / max(n_bytes, _BYTES))
             together = 1 if n_workers == 1 else max(int(min(most, 4 * together)), 1)
 
 
-def _timed(compute: Callable[[int, int], Block], blocks: list[tuple[int, int]]) -> tuple[list[Block], float]:
+def _timed(compute: functools.partial[Block], blocks: list[tuple[int, int]], expected: str | None) -> tuple[list[Block], float]:
     """Results of some blocks, and the seconds that they took."""
+    if expected is not None:
+        kernel, params = compute.args[:2]
+        check_content(kernel, params, expected)
     started = time.perf_counter()
     return [compute(index, size) for index, size in blocks], time.perf_counter() - started
 

@@ -23,7 +23,7 @@ from gradnoise.simulations.ensemble.identity_walk import Walk
 from gradnoise.simulations.ensemble.object_parts import compiled_from
 from gradnoise.theory._validation import shown
 
-__all__ = ["fingerprint", "identity", "renew"]
+__all__ = ["content", "fingerprint", "identity", "renew"]
 
 _FROZEN: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
 
@@ -53,6 +53,19 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
     found = _hashed([walk.form(value, name), walk.definitions()])
     _renew_all(walk)
     return found
+
+
+def content(value: Any) -> str:
+    """Return a hash of what a value is, as `identity` does, in which all that cannot be known is alike.
+
+    Examples
+    --------
+    >>> from gradnoise.simulations.ensemble.function_identity import content
+    >>> content((abs, 2.0)) == content((abs, 2.0)) != content((abs, 2))
+    True
+    """
+    walk = Walk(strict=False)
+    return _hashed([walk.form(value, "value"), walk.definitions()])
 
 
 def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:

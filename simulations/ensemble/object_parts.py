@@ -22,8 +22,8 @@ __all__ = ["class_members", "compiled_from", "is_blind", "overloads_of_users", "
 #: What reaches things that nobody can see in the code, or the state of the machine.
 _BLIND_MODULES = (
     "_ctypes", "_pickle", "_sqlite3", "cffi", "configparser", "ctypes", "dbm", "fileinput", "ftplib", "gc", "glob", "h5py",
-    "http", "imp", "importlib", "linecache", "mmap", "pkgutil", "requests", "runpy", "shelve", "socket", "sqlite3", "subprocess",
-    "tarfile", "urllib", "zipfile",
+    "http", "imp", "importlib", "linecache", "mmap", "pkgutil", "platform", "requests", "runpy", "secrets", "shelve", "socket",
+    "sqlite3", "subprocess", "tarfile", "urllib.request", "zipfile",
 )  # fmt: skip
 _BLIND = {
     "_io": ("FileIO", "open", "open_code"),
@@ -42,15 +42,34 @@ _BLIND = {
     "io": ("FileIO", "open", "open_code"),
     "marshal": ("load", "loads"),
     "numpy": ("DataSource", "fromfile", "genfromtxt", "load", "loadtxt", "memmap", "open_memmap"),
-    "os": ("environ", "environb", "fdopen", "getenv", "listdir", "open", "popen", "scandir", "stat", "system", "walk"),
-    "pathlib": ("Path", "PosixPath", "WindowsPath"),
+    "os": (
+        "cpu_count",
+        "environ",
+        "environb",
+        "fdopen",
+        "getcwd",
+        "getenv",
+        "getpid",
+        "listdir",
+        "open",
+        "popen",
+        "scandir",
+        "stat",
+        "system",
+        "urandom",
+        "walk",
+    ),
     "pickle": ("Unpickler", "load", "loads"),
-    "sys": ("_current_frames", "_getframe", "modules"),
+    "sys": ("_current_frames", "_getframe", "modules", "stdin"),
+    "time": ("localtime", "time", "time_ns"),
     "typing": ("get_type_hints",),
 }
 _BLIND_OBJECTS = (os.environ, sys.modules)
 #: Names that what reads a file has in most libraries.
-_READERS = re.compile(r"(load|loadarff|loadmat|loadtxt|imread|mmread|open|read_\w+|whosmat)")
+_READERS = re.compile(
+    r"(load|load_(npz|svmlight_files?)|loadarff|loadmat|loadtxt|from_?file|fromregex|(hb_|im|mm)?read|read_\w+|readsav|open"
+    r"|FortranFile|netcdf_file|NpzFile|whosmat|parse)"
+)
 _WRAPPERS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
     classmethod: ("__func__",),
@@ -72,9 +91,10 @@ def is_blind(module: str, qualname: str, value: Any) -> bool:
     """Whether what a named thing of a package reaches cannot be told from the code that uses it."""
     top = module.partition(".")[0]
     names = _BLIND.get("os" if top in ("nt", "posix") else top, ())
+    blind_module = any(module == name or module.startswith(f"{name}.") for name in _BLIND_MODULES)
     last = qualname.rpartition(".")[2]
     reads = top not in sys.builtin_module_names and _READERS.fullmatch(last) is not None
-    return top in _BLIND_MODULES or last in names or reads or any(value is blind for blind in _BLIND_OBJECTS)
+    return blind_module or last in names or reads or any(value is blind for blind in _BLIND_OBJECTS)
 
 
 def state_behind(module: str) -> list[str]:
@@ -124,8 +144,16 @@ def overloads_of_users() -> list[tuple[Any, str, Any]]:
     if templates is None:
         return []
     registry = templates.builtin_registry
-    every = [made for made in (*registry.functions, *registry.attributes) if hasattr(made, "_overload_func")]
+    every = _overloads(len(registry.functions), len(registry.attributes))
     return [(made.key, getattr(made, "_attr", ""), made._overload_func) for made in every if _is_of_a_user(made._overload_func)]
+
+
+@functools.lru_cache(maxsize=1)
+def _overloads(n_functions: int, n_attributes: int) -> list[Any]:
+    """Overloads in Numba's registry, which grows: looked for again when it has."""
+    registry = sys.modules["numba.core.typing.templates"].builtin_registry
+    both = (*registry.functions[:n_functions], *registry.attributes[:n_attributes])
+    return [made for made in both if not is_ours(made.__module__) and hasattr(made, "_overload_func")]
 
 
 def _is_of_a_user(function: types.FunctionType) -> bool:

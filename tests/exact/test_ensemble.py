@@ -251,9 +251,9 @@ def test_many_small_blocks_are_computed_several_at_a_time_with_the_same_numbers(
     """Catches tasks of one block, which take less than it takes to hand them out, and blocks that are lost between tasks."""
     tasks = []
 
-    def timed(compute, blocks):
+    def timed(compute, blocks, expected):
         tasks.append(len(blocks))
-        return _timed(compute, blocks)
+        return _timed(compute, blocks, expected)
 
     _timed = driver._timed
     monkeypatch.setattr(driver, "_timed", timed)
@@ -512,3 +512,54 @@ def test_the_whole_hash_of_a_name_is_a_place_in_the_tree_of_seeds():
     highest = 2**64 - 1
     found = Stream.of(1).child(highest, 0).sequence()
     assert found.generate_state(2).tolist() == np.random.SeedSequence(1, spawn_key=(highest, 0)).generate_state(2).tolist()
+
+
+CHANGED = """
+import numba, numpy as np
+from joblib import parallel_config
+from gradnoise.simulations import ensemble
+import helpers
+
+C = 1.5
+
+@numba.njit
+def scaled(x):
+    return C * x
+
+def of_here(n_paths, generator):
+    return (scaled(np.ones(n_paths)),)
+
+def of_a_module(n_paths, generator):
+    return (helpers.C * np.ones(n_paths),)
+
+def run(kernel):
+    (found,) = ensemble.run(kernel, (), 6, rng=1, reduce=ensemble.concatenate, n_jobs=2, block_size=2)
+    return found.tolist()
+
+if __name__ == "__main__":
+    with parallel_config("loky"):
+        assert run(of_here) == [1.5] * 6 and run(of_a_module) == [0.5] * 6
+        C = 2.5
+        assert run(of_here) == [2.5] * 6, "workers that live have an old function"
+        with open(helpers.__file__, "w") as file:
+            file.write("C = 0.75  # of another length\\n")
+        import importlib
+        importlib.reload(helpers)
+        assert run(of_a_module) == [0.75] * 6, "workers that live have an old module"
+        helpers.C = 3.5
+        try:
+            run(of_a_module)
+        except TypeError as error:
+            print(error)
+"""
+
+
+@pytest.mark.compiled
+def test_workers_have_what_their_parent_has_or_are_refused(tmp_path):
+    """Catches processes that live and keep what they met before, and values that never come to them."""
+    (tmp_path / "helpers.py").write_text("C = 0.5\n")
+    (tmp_path / "changed.py").write_text(CHANGED)
+    command = [sys.executable, "-B", str(tmp_path / "changed.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("kernel and params must be the same in worker processes")
