@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from scipy.io import loadmat, whosmat
 
 _MAT_HEADER, _MAT_MAGIC, _MAT_COMPRESSED, _MAT_TAGS = 128, b"MATLAB 5.0", 15, 2**16
+_MAT_MATRIX, _MAT_COMPLEX, _MAT_NUMERIC = 14, 0x800, range(6, 16)
+#: Bytes of a number, by its type in a file.
+_MAT_SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
 _MAT_NUMBERS = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
@@ -203,8 +206,34 @@ def _inflated(content: bytes, limit: int) -> bytes:
             part = stream.decompress(part[8:], limit)
             if not stream.eof:  # cut off, or with more to come
                 raise ValueError(f"a part that does not end within {limit} bytes")
+        _check_matrix(part, tag)
         parts.append(part)
     return b"".join(parts)
+
+
+def _check_matrix(part: bytes, tag: str) -> None:
+    """See that an array of numbers has as many as its shape says, of a type that there is: loadmat believes it, and crashes."""
+    if struct.unpack_from(tag, part)[0] != _MAT_MATRIX:
+        return
+    elements, at = [], 8
+    while at < len(part) and len(elements) < 4:  # flags, shape, name, and numbers
+        first, size = struct.unpack_from(tag, part, at)
+        if first >> 16:  # a small one has both in one word, and its content in the other
+            kind, size, start, at = first & 0xFFFF, first >> 16, at + 4, at + 8
+        else:
+            kind, start, at = first, at + 8, at + 8 + -(-size // 8) * 8
+        elements.append((kind, size, start))
+        if start + size > len(part):
+            raise ValueError(f"an array that ends after {len(part)} bytes")
+    word = tag[:2]
+    flags = struct.unpack_from(word, part, elements[0][2])[0]
+    if flags & 0xFF not in _MAT_NUMERIC:
+        return
+    _, size, start = elements[1]
+    shape = struct.unpack_from(f"{tag[0]}{size // 4}i", part, start)
+    kind, size, _ = elements[3]
+    if flags & _MAT_COMPLEX or kind not in _MAT_SIZES or size != math.prod(shape) * _MAT_SIZES[kind]:
+        raise ValueError(f"an array of shape {shape} with {size} bytes of type {kind}")
 
 
 def _content(path: Path, limit: int) -> bytes:

@@ -11,6 +11,8 @@ import http.server
 import io
 import os
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import tracemalloc
@@ -379,3 +381,33 @@ def test_the_clipped_network_is_that_of_the_theory():
     theory = curvature.ClippedNetwork(inputs, labels, model.output_weights.numpy(), 0.1)
     weights = torch.cat([model.hidden.weight, model.hidden.bias[:, None]], dim=1).detach().numpy()
     np.testing.assert_allclose(model(x).detach().numpy() - labels, theory.residuals(weights), atol=1e-12)
+
+
+# In a process of its own, which may crash: the type of the pixels, and of the labels, and whether they are complex.
+DAMAGED = """
+import io, sys
+from pathlib import Path
+import numpy as np
+from scipy.io import savemat
+from gradnoise.simulations.neural.data_files import read_mat
+
+plain = io.BytesIO()
+savemat(plain, {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.arange(1, 5, dtype=np.uint8)[:, np.newaxis]})
+file = Path(sys.argv[1])
+file.write_bytes(plain.getvalue())
+assert read_mat(file, (32, 32, 3), 9)[1].tolist() == [1, 2, 3, 4]
+for place, value in [(184, 63), (12_528, 200), (145, 8), (145, 200), (188, 255), (168, 77)]:
+    content = bytearray(plain.getvalue())
+    content[place] = value
+    file.write_bytes(content)
+    try:
+        print(read_mat(file, (32, 32, 3), 9))
+    except ValueError as error:
+        assert "must be a whole MATLAB 5 file with numbers X and y, got" in str(error)
+"""
+
+
+def test_a_matlab_file_that_is_damaged_does_not_crash_its_reader(tmp_path):
+    """SciPy's reader believes what stands before an array: of an unknown type, or of complex numbers, it reads beyond the end."""
+    done = subprocess.run([sys.executable, "-c", DAMAGED, str(tmp_path / "damaged.mat")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
