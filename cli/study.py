@@ -56,7 +56,10 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
     steps = [largest / 2**k for k in range(as_count(settings.n_steps, "--steps", at_most=_MOST_STEP_SIZES))]
     seed = seed_of(seed)
     measure = sde.strong_error if settings.kind == "strong" else sde.weak_error
-    named = named_as_options(step_sizes="--largest-step and its halves", n_paths="--paths")
+    named = named_as_options(
+        step_sizes="--largest-step and its halves", n_paths="--paths", batch_size="--batch-size", time="--time",
+        refinement="--refinement",
+    )  # fmt: skip
     with interruption.working(interruption.resume(store)), named:
         study = measure(
             standard.build(),

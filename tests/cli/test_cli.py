@@ -112,7 +112,10 @@ def test_paper_selects_its_claims():
         (("study", "weak", "--largest-step", "-1"), "--largest-step and its halves must be at least one number > 0"),
         (("study", "weak", "--largest-step", "nan"), "--largest-step and its halves must be finite, got NaN"),
         (("study", "weak", "--paths", "1"), "--paths must be between 2 and"),
-        (("study", "weak", "--time", "0.3"), "time must be a whole number of steps"),
+        (("study", "weak", "--time", "0.3"), "--time must be a whole number of steps"),
+        (("study", "weak", "--time", "nan"), "--time must be"),
+        (("study", "weak", "--batch-size", "0"), "--batch-size must be"),
+        (("study", "weak", "--refinement", "0"), "--refinement must be"),
         (("study", "weak", "--json", "."), "--json must be a file"),
     ],
 )
