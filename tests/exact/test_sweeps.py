@@ -321,7 +321,7 @@ def test_a_plan_has_runs_of_what_is_asked():
     with pytest.raises(ValueError, match=r"plan must have runs of all that is asked of, which it has not of \{'dynamics': 'a'\}"):
         answer(question, _ended(a=[0.8], b=[0.7]), Plan.of({"runs": [{"experiment": "digits"}]}))
     with pytest.raises(TypeError, match="plan must be of class Plan, got 3"):
-        answer(question, _ended(a=[0.8], b=[0.7]), 3)
+        answer(question, _ended(a=[0.8], b=[0.7]), 3)  # type: ignore[arg-type]
 
 
 def test_nothing_is_decided_before_all_runs_of_a_plan_have_ended():
