@@ -63,7 +63,7 @@ HALF_WAY = "share in which {} ends above the middle of GD and SGD"
 
 
 class AsSgd(Training):
-    """Test accuracies against the middle of those of GD and SGD from the same start: above it is nearer to SGD."""
+    """Test accuracies against the middle of those of GD and SGD from the same start: above it is nearer to SGD; a tie is not."""
 
     gap = "share in which SGD ends above GD"
     pilot_paths = MANY

@@ -128,7 +128,8 @@ class _Draft:
     def discard(self, files: Files) -> None:
         """Remove what was saved, as what is whole was written."""
         if self._file is not None and self._written and not files.failed:
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
 
 
 @contextmanager

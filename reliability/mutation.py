@@ -2,7 +2,7 @@
 
 The mutants are cosmic-ray's: another operator, another comparison, a number that is one off, a loop that does not run. Two
 referees are asked, the tests of what was changed, and without any tests the verdicts on the claims that use it. A mutant that
-both let pass, or the tests alone, and that is not explained in survivors.json, is a hole.
+the tests let pass, and that is not explained in survivors.json, is a hole; one that the verdicts alone let pass is none.
 """
 
 from __future__ import annotations

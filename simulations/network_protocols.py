@@ -59,8 +59,10 @@ def as_measured(value: object) -> tuple[str, ...]:
 
     Raises
     ------
-    TypeError, ValueError
-        If it is something else.
+    TypeError
+        If it is no tuple or list of names.
+    ValueError
+        If a name is not known, or a metric would come twice.
 
     Examples
     --------

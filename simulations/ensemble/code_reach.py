@@ -26,6 +26,7 @@ ABSENT: Any = object()
 _GLOBAL_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 _CELL_LOADS = ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF")
 _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
+#: Attributes by whose names more is reached than can be seen; a user's own of such a name is refused, too, on the safe side.
 _HIDDEN = (
     "__annotations__", "__builtins__", "__globals__", "__subclasses__", "f_back", "f_builtins", "f_globals", "f_locals",
     "open", "read_bytes", "read_text",

@@ -42,12 +42,14 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
     Raises
     ------
     TypeError
-        If something that it reaches cannot be known, or is not what a compiled function was made from; it is named.
+        If something that it reaches cannot be known, or is a ufunc, callback or class that Numba has compiled before a change, or
+        keeps on disk; it is named.
 
     Notes
     -----
-    A function of Numba's has frozen what it read when it was compiled, which the hash does not tell. So it is compiled anew where
-    that may have been something else; see `renew`.
+    A function of Numba's has frozen what it read when it was compiled, which the hash does not tell. So, as by `renew`, it is
+    compiled anew where that may have been something else, what Numba keeps of it on disk is removed, and caches of results are
+    emptied.
     """
     walk = Walk(strict=True, ours_by_content=ours_by_content)
     found = _hashed([walk.form(value, name), walk.definitions()])
@@ -57,6 +59,14 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
 
 def content(value: Any) -> str:
     """Return a hash of what a value is, as `identity` does, in which all that cannot be known is alike.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
 
     Examples
     --------
@@ -215,9 +225,10 @@ def _forget(function: Any, lasts: bool) -> None:
     kept = of_a_ufunc or getattr(function, "_cache", None) or NullCache()
     if isinstance(kept, NullCache):
         return
+    refusal = TypeError(f"{function.__name__} must be without cache=True, as Numba may take old code from there")
+    if lasts:  # it was compiled when it was defined, and may have been read from there
+        raise refusal
     try:
-        if lasts:  # it may have come from there
-            raise OSError
         kept.flush()
-    except OSError:
-        raise TypeError(f"{function.__name__} must be without cache=True, as Numba may take old code from there") from None
+    except OSError as error:
+        raise refusal from error

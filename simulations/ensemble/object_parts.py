@@ -65,10 +65,10 @@ _BLIND = {
     "typing": ("get_type_hints",),
 }
 _BLIND_OBJECTS = (os.environ, sys.modules)
-#: Names that what reads a file has in most libraries.
+#: Names that what reads a file has in most libraries; what has one and reads none is refused, too, on the safe side.
 _READERS = re.compile(
     r"(load|load_(npz|svmlight_files?)|loadarff|loadmat|loadtxt|from_?file|fromregex|(hb_|im|mm)?read|read_\w+|readsav|open"
-    r"|FortranFile|netcdf_file|NpzFile|whosmat|parse)"
+    r"|FortranFile|netcdf_file|NpzFile|whosmat)"
 )
 _WRAPPERS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),

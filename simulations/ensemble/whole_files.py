@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -101,10 +101,14 @@ def replacing(path: str | os.PathLike[str], *, sweep: bool = True) -> Iterator[B
 def _stream_into(target: Path) -> int | None:
     """Number of the stream, stdout or stderr, that goes to a file: to put another in its place would lose what is printed."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-        with suppress(OSError, ValueError):  # it is closed, or there is no such file
-            if os.path.samestat(os.fstat(number), os.stat(target)):
+        try:
+            is_it = os.path.samestat(os.fstat(number), os.stat(target))
+        except OSError:  # it is closed, or there is no such file
+            continue
+        if is_it:
+            if stream is not None:
                 stream.flush()
-                return number
+            return number
     return None
 
 

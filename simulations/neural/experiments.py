@@ -100,7 +100,8 @@ _NARROW = 1 / 8  # of the channels, with which a CPU trains in minutes what take
 #: with VGG-11 are Appendix D.4 of zhu2019, for SGD without momentum, and that with ResNet-18 Appendix B.3 of wu2019, which has a
 #: momentum of .9. wu2019 has images of SVHN's test file to train on, and those of its training file to test; here it is not so.
 #: "few" are 2,000 images, for many runs on a CPU; the narrow F1 has a quarter of its units, 125 in a layer. "released" is as the
-#: released program of zhu2019: 6,000 images, not 1,200, of which 200 have wrong labels, pixels from −1 to 1, and a small start.
+#: released program of zhu2019: 6,000 images, not 1,200, of which 200 have wrong labels, pixels from −1 to 1, and a small start;
+#: "fashion-6000" has its images alone, "released-1200" its pixels and start alone.
 EXPERIMENTS = {
     "digits": Experiment("digits", _perceptron, 300, 1 / 6, 0.2, 10),
     "fashion": Experiment("fashion-mnist", models.lenet, 1200, 1 / 6, 0.07, 20),
@@ -276,7 +277,8 @@ def run(
     every : int
         Steps between two records.
     measured, n_probes : optional
-        What is recorded beside loss and accuracies; see `gradnoise.simulations.neural.measures.measure`.
+        What is recorded beside loss and accuracies; see `gradnoise.simulations.neural.measures.measure`. The noise is that of
+        minibatches of batch_size, or of the experiment's with alpha, whatever the dynamics.
     start : path, optional
         Folder of another run of the same experiment and seed, from whose last parameters this one starts, with other noise.
     device : str or torch.device
@@ -325,9 +327,9 @@ def run(
         while (other := other.get("start", {}).get("settings")) is not None:
             depth += 1
         noise = stream.child(_CONTINUED, depth)
-    metrics, wanted = None, as_measured(measured)
+    metrics, wanted, n_probes = None, as_measured(measured), as_count(n_probes, "n_probes")
     if wanted:
-        settings |= {"measured": wanted, "n_probes": as_count(n_probes, "n_probes")}
+        settings |= {"measured": wanted, "n_probes": n_probes}
         metrics = partial(
             measure, task.operators, wanted, batch_size=chosen.batch_size if batch_size is None else batch_size,
             n_probes=n_probes, rng=stream.child(PROBES),

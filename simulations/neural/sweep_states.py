@@ -129,7 +129,7 @@ def made_with(found: Iterable[State]) -> dict[str, Any]:
     >>> made_with([State(run, "finished", data={"n_train": 300}, versions={"torch": "2.13.0"}), State(run)])
     {'data': {'digits': {'n_train': 300}}, 'versions': [{'torch': '2.13.0'}]}
     """
-    begun = [state for state in found if state.status != WAITING]
+    begun = [state for state in found if state.versions]  # those that could not begin have none
     versions = {json.dumps(state.versions, sort_keys=True): state.versions for state in begun}
     return {"data": {s.run.settings["experiment"]: s.data for s in begun}, "versions": list(versions.values())}
 

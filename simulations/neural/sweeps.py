@@ -27,7 +27,7 @@ from gradnoise.simulations.neural import experiments
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, reached, state_of
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, Plan, Run, SweepTable
-from gradnoise.theory._validation import as_choice, as_function, as_instance, as_path, as_real, shown
+from gradnoise.theory._validation import as_choice, as_count, as_function, as_instance, as_path, as_real, shown
 
 __all__ = ["TABLE", "check_plan", "sweep"]
 
@@ -114,25 +114,16 @@ def sweep(
     for state in found.values():
         costs.learn(state)
 
-    waiting = [run for run in order if found[run.name].status != FINISHED]
-
-    def next_run() -> Run | None:
-        """Take the first that can begin, by what lies on disk, which is ahead of what has been told here."""
-        for run in waiting:
-            descent = _descent(run)
-            if descent is None or state_of(descent, folder).status == FINISHED:
-                waiting.remove(run)
-                return run
-        return None
-
-    def begun() -> Iterator[Any]:
-        while (deadline is None or time.time() < deadline) and (run := next_run()) is not None:
+    def begun(runs: list[Run]) -> Iterator[Any]:
+        for run in runs:
+            if deadline is not None and time.time() >= deadline:
+                return
             say(f"begins: {run.described(plan.common)}{costs.warning(run, deadline)}")
             before, descent = replace(found[run.name], data=facts[run.settings["experiment"]]), _descent(run)
             start = None if descent is None else folder / RUNS / descent.name
             yield delayed(_work)(before, folder / RUNS / run.name, start, str(place), data_folder, deadline)
 
-    def ended() -> Iterator[State]:
+    def ended(runs: list[Run]) -> Iterator[State]:
         with (
             parallel_config("loky"),
             Parallel(
@@ -143,23 +134,46 @@ def sweep(
             ) as parallel,
             watched(parallel, f"what runs have reached is kept in {str(folder)!r}"),
         ):
-            yield from parallel(begun())  # type: ignore[misc]
+            yield from parallel(begun(runs))  # type: ignore[misc]
 
-    going = True
-    while going:  # again, where a worker had nothing that could begin
-        going = False
-        for state in ended():
-            going = True
-            found[state.run.name] = state
-            costs.learn(state)
-            _write(plan, found, folder)
-            left = [run for run in order if found[run.name].status != FINISHED]
-            say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
-    for run in waiting:  # what cannot begin has failed, too
-        if (descent := _descent(run)) is not None and (error := found[descent.name].error) is not None:
-            found[run.name] = replace(found[run.name], status=FAILED, error=f"gradient descent before it: {error}")
-            found[run.name].save(folder / RUNS / run.name)
+    failed: set[str] = set()  # in this sitting
+
+    def take(state: State) -> None:
+        found[state.run.name] = state
+        costs.learn(state)
+        if state.status == FAILED:
+            failed.add(state.run.name)
+        _write(plan, found, folder)
+        left = [run for run in order if found[run.name].status != FINISHED]
+        say(f"{_ending(state, plan)}; {costs.remaining(left, effective_n_jobs(workers))}")
+
+    for runs in _phases(order, effective_n_jobs(workers)):
+        ready = []
+        for run in runs:
+            descent = _descent(run)
+            if descent is not None and descent.name in failed:
+                error = f"gradient descent before it: {found[descent.name].error}"
+                cannot = replace(found[run.name], status=FAILED, error=error, data=found[descent.name].data)
+                cannot.save(folder / RUNS / run.name)
+                take(cannot)
+            elif found[run.name].status != FINISHED and (descent is None or found[descent.name].status == FINISHED):
+                ready.append(run)
+        for state in ended(ready):
+            take(state)
     return _write(plan, found, folder)
+
+
+def _phases(order: list[Run], n_workers: int) -> Iterator[list[Run]]:
+    """Runs that can be worked off at once: of as many seeds as there are workers the gradient descents, then what needs them."""
+    needed = {descent.name for run in order if (descent := _descent(run)) is not None}
+    if not needed:
+        yield order
+        return
+    seeds = sorted({run.seed for run in order})
+    for first in range(0, len(seeds), n_workers):
+        of_seeds = [run for run in order if run.seed in seeds[first : first + n_workers]]
+        yield [run for run in of_seeds if run.name in needed]
+        yield [run for run in of_seeds if run.name not in needed]
 
 
 def _in_order(plan: Plan) -> list[Run]:
@@ -190,8 +204,9 @@ def check_plan(plan: Plan) -> None:
 
     Raises
     ------
-    ValueError
-        If a setting is none of a training, one that it needs is missing, or a question is about what no run records.
+    TypeError, ValueError
+        If a setting is none of a training, one that it needs is missing, what is to be measured or descended is not allowed, or a
+        question is about what no run records.
 
     Examples
     --------
@@ -211,6 +226,10 @@ def check_plan(plan: Plan) -> None:
         if missing := sorted(wanted - run.settings.keys()):
             raise ValueError(f"settings must have {' and '.join(missing)}, which {run.described()} has not")
         as_measured(run.settings.get("measured", ()))
+        as_count(run.settings.get("n_probes", 1), "n_probes")
+        if "descent_steps" in run.settings:
+            as_count(run.settings["descent_steps"], "descent_steps")
+            as_real(run.settings["descent_rate"], "descent_rate", above=0)
     for question in plan.questions:
         for method in question.methods:
             runs = [run for run in plan.runs if method.items() <= run.settings.items()]
@@ -331,5 +350,5 @@ def _write(plan: Plan, found: dict[str, State], folder: Path) -> SweepTable:
     folder.mkdir(parents=True, exist_ok=True)
     table.save(folder / TABLE)
     with replacing(folder / MADE_WITH) as file:
-        file.write(json.dumps(made_with(found[run.name] for run in plan.runs), indent=1, ensure_ascii=False).encode())
+        file.write(json.dumps(made_with(found.values()), indent=1, ensure_ascii=False).encode())
     return table

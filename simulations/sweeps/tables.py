@@ -38,7 +38,7 @@ Row = dict[str, Any]
 FIRST = ("run", "seed", "status", "seconds")
 WAITING, INTERRUPTED, FINISHED, FAILED = "waiting", "interrupted", "finished", "failed"
 _STATUSES = (WAITING, INTERRUPTED, FINISHED, FAILED)
-_LARGEST = 10**300  # whose digits Python still reads
+_LARGEST = 10**300  # a float holds it
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -278,7 +278,10 @@ def _as_row(row: Any) -> Row:
 def _as_value(value: Any, name: str) -> Any:
     """Return what a cell holds; a number of NumPy's as one of Python's."""
     if isinstance(value, list | tuple):
-        return tuple(_as_value(part, name) for part in value)
+        try:
+            return tuple(_as_value(part, name) for part in value)
+        except RecursionError:
+            raise TypeError(f"{name} must not be nested deeper than Python's limit of recursion") from None
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, str | bool | int | float | None) or (isinstance(value, int) and abs(value) > _LARGEST):
         raise TypeError(f"{name} must be a text, a number, a flag, or a list of these, got {shown(value)}")
@@ -305,10 +308,9 @@ def _cell(value: Any) -> str:
 
 def _value(cell: str) -> Any:
     try:
-        found = json.loads(cell)
-    except ValueError:
+        return _as_tuple(json.loads(cell))
+    except (ValueError, RecursionError):
         return cell
-    return _as_tuple(found)
 
 
 def _as_tuple(value: Any) -> Any:

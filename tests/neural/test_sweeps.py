@@ -142,6 +142,8 @@ def test_what_would_begin_where_a_descent_has_failed_has_failed_too(tmp_path):
     plan = _plan({"dynamics": "sgd"}, {"dynamics": "sgd", "descent_steps": 20, "descent_rate": 1e30}, seeds=1)
     table = sweep(plan, tmp_path, device="cpu", n_jobs=1)
     assert [row["status"] for row in table.rows] == ["finished"] * 4 + ["failed"]
+    made = json.loads((tmp_path / "made_with.json").read_text(encoding="utf-8"))
+    assert list(made["data"]) == ["digits"] and made["data"]["digits"] and len(made["versions"]) == 1
     errors = [state.error or "" for state in states(plan, tmp_path)]
     assert errors[0] == "" and errors[1].startswith("gradient descent before it: ")
 
@@ -151,6 +153,9 @@ def test_what_would_begin_where_a_descent_has_failed_has_failed_too(tmp_path):
     [
         ({"descent_steps": 20}, "settings must have descent_rate, which"),
         ({"descent_rate": 0.1}, "settings must have descent_steps, which"),
+        ({"descent_steps": "20", "descent_rate": 0.1}, "descent_steps must be"),
+        ({"descent_steps": 20, "descent_rate": 0}, "descent_rate must be > 0"),
+        ({"n_probes": 0}, "n_probes must be >= 1"),
         ({"measured": "flatness"}, "measured must be a tuple of names, got 'flatness'"),
         ({"measured": ["flatness"]}, "measured must be one of sharpness, noise, escape, got 'flatness'"),
     ],
