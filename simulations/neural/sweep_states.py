@@ -13,7 +13,7 @@ from typing import Any
 from gradnoise.simulations.ensemble import replacing
 from gradnoise.simulations.neural.checkpoints import METRICS, Record, as_json
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, WAITING, Plan, Run
-from gradnoise.theory._validation import as_choice, as_instance, as_path, as_real, as_text, set_fields, shown
+from gradnoise.theory._validation import as_choice, as_instance, as_iterable, as_path, as_real, as_text, set_fields, shown
 
 __all__ = ["State", "made_with", "states"]
 
@@ -121,6 +121,11 @@ def made_with(found: Iterable[State]) -> dict[str, Any]:
     -------
     dict
 
+    Raises
+    ------
+    TypeError
+        If they are no states.
+
     Examples
     --------
     >>> from gradnoise.simulations.neural.sweep_states import State, made_with
@@ -129,7 +134,8 @@ def made_with(found: Iterable[State]) -> dict[str, Any]:
     >>> made_with([State(run, "finished", data={"n_train": 300}, versions={"torch": "2.13.0"}), State(run)])
     {'data': {'digits': {'n_train': 300}}, 'versions': [{'torch': '2.13.0'}]}
     """
-    begun = [state for state in found if state.versions]  # those that could not begin have none
+    every = [as_instance(state, "each of found", State) for state in as_iterable(found, "found", "a sequence of states")]
+    begun = [state for state in every if state.versions]  # those that could not begin have none
     versions = {json.dumps(state.versions, sort_keys=True): state.versions for state in begun}
     return {"data": {s.run.settings["experiment"]: s.data for s in begun}, "versions": list(versions.values())}
 

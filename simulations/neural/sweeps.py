@@ -102,6 +102,10 @@ def sweep(
     say = (lambda line: None) if tell is None else as_function(tell, "tell")
     order = _in_order(plan)
     found = {run.name: state_of(run, folder) for run in order}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"store must be a folder that can be written, got {shown(str(folder))}: {error}") from None
     facts = _facts(plan, data_folder)
     for state in found.values():
         if state.status == FINISHED and state.data != facts[state.run.settings["experiment"]]:
@@ -347,7 +351,6 @@ def _ending(state: State, plan: Plan) -> str:
 
 def _write(plan: Plan, found: dict[str, State], folder: Path) -> SweepTable:
     table = SweepTable([row for run in plan.runs for row in found[run.name].rows()])
-    folder.mkdir(parents=True, exist_ok=True)
     table.save(folder / TABLE)
     with replacing(folder / MADE_WITH) as file:
         file.write(json.dumps(made_with(found.values()), indent=1, ensure_ascii=False).encode())

@@ -59,6 +59,9 @@ def test_data_and_versions_lie_beside_the_table(tmp_path):
     assert found["data"] == {"digits": facts_of(EXPERIMENTS["digits"])}
     assert [made["torch"] for made in found["versions"]] == [torch.__version__]
     assert made_with(states(plan, tmp_path)) == found  # as read again
+    for wrong in (None, "states", [1]):
+        with pytest.raises(TypeError, match="found must be"):
+            made_with(wrong)  # type: ignore[arg-type]
 
 
 def test_workers_change_no_number(whole, tmp_path):
@@ -220,6 +223,13 @@ def test_a_store_of_other_data_is_refused(tmp_path):
     state.save(file.parent)
     with pytest.raises(ValueError, match="store must be of runs on the same data"):
         sweep(plan, tmp_path, device="cpu", n_jobs=1)
+
+
+def test_a_store_that_cannot_be_is_named(tmp_path):
+    for name in ("x" * 300, "file/below"):
+        (tmp_path / "file").touch()
+        with pytest.raises(ValueError, match="store must be a folder that can be written, got"):
+            sweep(PLAN, tmp_path / name, device="cpu", n_jobs=1)
 
 
 def test_a_damaged_state_is_made_anew_from_the_checkpoint(tmp_path):
