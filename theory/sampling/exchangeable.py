@@ -180,13 +180,13 @@ class SamplingNoise(ABC):
             If the order is not 1 to 4, values has a wrong shape or is not finite, or the cumulant does not exist.
         """
         order = as_count(order, "order", at_most=4)
-        x = as_array(values, "values", ndim=1)
-        if len(x) != self.n:
-            raise ValueError(f"values must have n = {self.n} entries, got {len(x)}")
-        x, power = _in_units(x)
+        given = as_array(values, "values", ndim=1)
+        if len(given) != self.n:
+            raise ValueError(f"values must have n = {self.n} entries, got {len(given)}")
+        (x,), (power,) = rows_in_units(given[np.newaxis])
         if order > 1 and self._exact_sum_variance() == 0:
             # W sums to one, so shifts do not matter, and rounding then matters least.
-            x, more = _in_units(x - math.fsum(x) / self.n)
+            (x,), (more,) = rows_in_units((x - math.fsum(x) / self.n)[np.newaxis])
             power += more
         p1, p2, p3, p4 = (math.fsum(x**k) for k in (1, 2, 3, 4))
         if order == 1:
@@ -214,7 +214,7 @@ class SamplingNoise(ABC):
         try:
             return float(product(total, power=order * power + unit))
         except FloatingPointError:
-            largest = np.abs(as_array(values, "values")).max()
+            largest = np.abs(given).max()
             raise ValueError(f"values must be small enough for their power {order} to be a float, got {largest:g}") from None
 
     @within_floats
@@ -269,9 +269,3 @@ def as_pattern(pattern: object) -> Pattern:
     if sum(times) > 4 or list(times) != sorted(times, reverse=True):
         raise ValueError(f"pattern must be a partition of 1, 2, 3 or 4 in descending order, got {shown(pattern)}")
     return times
-
-
-def _in_units(x: FloatArray) -> tuple[FloatArray, int]:
-    """Numbers in the power of two that is the unit of the largest, of which no digit is lost, and its exponent."""
-    power = int(np.frexp(np.abs(x).max())[1])
-    return np.ldexp(x, -power), power
