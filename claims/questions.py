@@ -96,8 +96,8 @@ def answer(question: Question, table: SweepTable, plan: Plan | None = None) -> A
     """
     asked, table = as_instance(question, "question", Question), as_instance(table, "table", SweepTable)
     if plan is not None:
-        planned = as_instance(plan, "plan", Plan).runs
-        if missing := [method for method in asked.methods if not any(method.items() <= run.settings.items() for run in planned)]:
+        known = as_instance(plan, "plan", Plan)
+        if missing := [method for method in asked.methods if not known.runs_with(method)]:
             raise ValueError(f"plan must have runs of all that is asked of, which it has not of {shown(missing[0])}")
     if any(method.keys() - set(table.columns) for method in asked.methods):
         return Answer(asked, INCONCLUSIVE, None, reason="no run of one of the methods is there")
@@ -123,7 +123,7 @@ def _open(asked: Question, table: SweepTable) -> str | None:
 def _waiting(asked: Question, table: SweepTable, plan: Plan) -> str | None:
     """Why it is too early, if it is."""
     for method in asked.methods:
-        planned = {run.seed for run in plan.runs if method.items() <= run.settings.items()}
+        planned = {run.seed for run in plan.runs_with(method)}
         ended = table.finished(method) & planned
         if ended < planned:
             return f"{len(ended)} of {len(planned)} seeds have ended, and all are to be there before it is answered"

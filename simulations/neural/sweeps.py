@@ -236,7 +236,7 @@ def check_plan(plan: Plan) -> None:
             as_real(run.settings["descent_rate"], "descent_rate", above=0)
     for question in plan.questions:
         for method in question.methods:
-            runs = [run for run in plan.runs if method.items() <= run.settings.items()]
+            runs = plan.runs_with(method)
             metrics = [metrics_of(run.settings.get("measured", ())) for run in runs]
             recorded = [name for name in metrics[0] if all(name in others for others in metrics)]
             if question.metric not in recorded:

@@ -34,7 +34,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,12 +138,16 @@ class Plan:
             known.add(run.name)
         for question in as_instance(self.questions, "questions", tuple):
             for method in as_instance(question, "each of questions", Question).methods:
-                seeds = [run.seed for run in runs if method.items() <= run.settings.items()]
+                seeds = [run.seed for run in self.runs_with(method)]
                 if not seeds:
                     raise ValueError(f"questions must be about runs of the plan, got {question.name!r} about {shown(method)}")
                 if len(set(seeds)) < len(seeds):
                     what = f"{shown(method)}, which several have"
                     raise ValueError(f"questions must be about one run of each seed, got {question.name!r} about {what}")
+
+    def runs_with(self, settings: Mapping[str, Any]) -> list[Run]:
+        """Return the runs that have these settings, as a question tells those of a method."""
+        return [run for run in self.runs if settings.items() <= run.settings.items()]
 
     @property
     def common(self) -> dict[str, Any]:
@@ -171,10 +175,12 @@ class Plan:
         for group in groups:
             own = {"seeds": content.get("seeds", 1), **settings, **group}
             n_seeds = as_count(own.pop("seeds"), "seeds", at_most=_MOST_RUNS)
-            planned = len(found) + n_seeds * math.prod(len(_values(name, value)) for name, value in own.items())
+            values = [_values(name, value) for name, value in own.items()]
+            planned = len(found) + n_seeds * math.prod(map(len, values))
             if planned > _MOST_RUNS:
                 raise ValueError(f"runs must be at most {_MOST_RUNS:,} in all, got {planned:,}")
-            found += [Run(chosen, seed) for chosen in _crossed(own) for seed in range(1, n_seeds + 1)]
+            crossed = (dict(zip(own, chosen, strict=True)) for chosen in itertools.product(*values))
+            found += [Run(chosen, seed) for chosen in crossed for seed in range(1, n_seeds + 1)]
         asked = content.get("questions", [])
         if not isinstance(asked, list):
             raise TypeError(f"questions must be tables, [[questions]], got {shown(asked)}")
@@ -217,13 +223,8 @@ def _question(table: Any) -> Question:
         raise type(error)(f"questions: {error}") from None
 
 
-def _crossed(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Settings with each value of those that are lists."""
-    values = [_values(name, value) for name, value in settings.items()]
-    return (dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values))
-
-
 def _values(name: str, value: Any) -> list[Any]:
+    """Each value of a setting that is a list, or the one that it has."""
     several = isinstance(value, list) and (name not in LISTS or any(isinstance(part, list) for part in value))
     if several and not value:
         raise ValueError(f"{name} must have a value, got an empty list")
