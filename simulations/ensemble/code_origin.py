@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OURS", "is_ours", "named_in", "origin"]
+__all__ = ["OURS", "is_of_a_user", "is_ours", "named_in", "origin"]
 
 #: Packages whose sources are in the key of a store as a whole.
 OURS = ("gradnoise.theory", "gradnoise.simulations")
@@ -25,6 +25,11 @@ _INSTALLED = {"site-packages", "dist-packages"}
 def is_ours(module: str | None) -> bool:
     """Whether a module is of theory or simulations; None is that of a function that was made of text."""
     return module is not None and any(module == package or module.startswith(package + ".") for package in OURS)
+
+
+def is_of_a_user(module: str | None) -> bool:
+    """Whether a module is a user's, known by name and followed by its content."""
+    return module is not None and not is_ours(module) and origin(module) is None
 
 
 def origin(module: str) -> str | None:

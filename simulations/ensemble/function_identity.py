@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gradnoise.simulations.ensemble.code_origin import is_ours, origin
+from gradnoise.simulations.ensemble.code_origin import is_of_a_user, is_ours
 from gradnoise.simulations.ensemble.identity_walk import Walk
 from gradnoise.simulations.ensemble.object_parts import compiled_from
 from gradnoise.theory._validation import shown
@@ -52,7 +52,7 @@ def identity(value: Any, name: str, *, ours_by_content: bool = False) -> str:
     emptied.
     """
     walk = Walk(strict=True, ours_by_content=ours_by_content)
-    found = _hashed([walk.form(value, name), walk.definitions()])
+    found = _hash_by(walk, value, name)
     _renew_all(walk)
     return found
 
@@ -74,8 +74,7 @@ def content(value: Any) -> str:
     >>> content((abs, 2.0)) == content((abs, 2.0)) != content((abs, 2))
     True
     """
-    walk = Walk(strict=False)
-    return _hashed([walk.form(value, "value"), walk.definitions()])
+    return _hash_by(Walk(strict=False), value, "value")
 
 
 def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
@@ -117,8 +116,8 @@ def fingerprint(function: Callable[..., Any]) -> tuple[Any, ...]:
     if is_ours(source.__module__):
         return ()
     walk = Walk(strict=False, ours_by_content=True)
-    parts = [walk.form(source, "function"), walk.definitions()]
-    return _hashed(parts), tuple(_SameObject(value) for value in walk.unknown)
+    found = _hash_by(walk, source, "function")  # first, as it meets what is unknown
+    return found, tuple(_SameObject(value) for value in walk.unknown)
 
 
 def renew(function: Callable[..., Any]) -> None:
@@ -170,7 +169,9 @@ class _SameObject:
         return id(self.value)
 
 
-def _hashed(form: Any) -> str:
+def _hash_by(walk: Walk, value: Any, name: str) -> str:
+    """Hash of the form of a value, and of all that it reaches."""
+    form = [walk.form(value, name), walk.definitions()]
     return hashlib.sha256(json.dumps(form).encode()).hexdigest()
 
 
@@ -182,12 +183,12 @@ def _renew_all(walk: Walk, but: Any = None) -> None:
     TypeError
         If something has changed that was compiled for good, as ufuncs, callbacks and compiled classes are.
     """
-    for function in walk.compiled:
+    for function in {id(compiled): compiled for compiled in walk.compiled}.values():  # each once, however often it was met
         if function is but:
             continue
         source: Any = (compiled_from(function) or (None,))[0]
-        of_a_user = inspect.isfunction(source) and not is_ours(source.__module__) and origin(source.__module__ or "") is None
-        if of_a_user and not is_ours(type(function).__module__):  # a `Kernel` is compiled anew by itself
+        known = inspect.isfunction(source) and is_of_a_user(source.__module__ or "")
+        if known and not is_ours(type(function).__module__):  # a `Kernel` is compiled anew by itself
             lasts = not hasattr(function, "recompile") or any(function is one for one in walk.methods)
             _renew_one(function, fingerprint(source), lasts)
 

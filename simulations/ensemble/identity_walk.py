@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.ensemble.code_origin import is_ours, named_in, origin
+from gradnoise.simulations.ensemble.code_origin import is_of_a_user, is_ours, named_in, origin
 from gradnoise.simulations.ensemble.code_reach import ABSENT, attribute_of, found_by, reach, without_line
 from gradnoise.simulations.ensemble.object_parts import (
     class_members,
@@ -293,7 +293,7 @@ class Walk:
 
     def _is_of_a_user(self, function: types.FunctionType) -> bool:
         module = _module_of(function)  # None where a package has made it on the way, as the methods of a named tuple
-        return module is not None and not is_ours(module) and self._origin(module) is None
+        return is_of_a_user(module)
 
     def _refused(self, value: Any, name: str) -> Any:
         if not self._strict:

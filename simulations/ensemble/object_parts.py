@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gradnoise.simulations.ensemble.code_origin import is_ours, origin
+from gradnoise.simulations.ensemble.code_origin import is_of_a_user, is_ours, origin
 
 __all__ = ["class_members", "compiled_from", "is_blind", "overloads_of_users", "parts_of", "state_behind"]
 
@@ -145,7 +145,7 @@ def overloads_of_users() -> list[tuple[Any, str, Any]]:
         return []
     registry = templates.builtin_registry
     every = _overloads(len(registry.functions), len(registry.attributes))
-    return [(made.key, getattr(made, "_attr", ""), made._overload_func) for made in every if _is_of_a_user(made._overload_func)]
+    return [(made.key, getattr(made, "_attr", ""), made._overload_func) for made in every if _is_live(made._overload_func)]
 
 
 @functools.lru_cache(maxsize=1)
@@ -156,12 +156,10 @@ def _overloads(n_functions: int, n_attributes: int) -> list[Any]:
     return [made for made in both if not is_ours(made.__module__) and hasattr(made, "_overload_func")]
 
 
-def _is_of_a_user(function: types.FunctionType) -> bool:
+def _is_live(function: types.FunctionType) -> bool:
     """Whether it stands in a module of a user's, and not in one that was there before it was loaded again."""
     module = function.__module__
-    if module is None or is_ours(module) or origin(module) is not None:
-        return False
-    return vars(sys.modules.get(module, object)) is function.__globals__
+    return is_of_a_user(module) and vars(sys.modules.get(module, object)) is function.__globals__
 
 
 def parts_of(value: Any) -> list[tuple[str, Any]] | None:
