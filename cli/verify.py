@@ -95,7 +95,7 @@ def run(
 
 def _check_apart(json: Path | None, out: Path) -> None:
     """See that --json is no other file that --out writes, nor its folder."""
-    taken = [out, *(out / name for name in ("report.md", "report-so-far.json"))]
+    taken = [out, out / "report.md", _draft_of(out / "report.json")]
     if json is not None and not is_stdout(json) and json.resolve() in [path.resolve() for path in taken]:
         raise ValueError(f"--json must be another file than those in --out, got {str(json)!r}")
 
@@ -108,13 +108,17 @@ def _keep(entry: Entry, done: list[Entry]) -> None:
         raise KeyboardInterrupt
 
 
+def _draft_of(report: Path) -> Path:
+    return report.with_stem(f"{report.stem}-so-far")
+
+
 class _Draft:
     """What was judged so far, saved once a minute beside the report to come: a run that is killed ends without a word."""
 
     def __init__(self, out: Path | None, json: Path | None) -> None:
         report = out / "report.json" if out is not None else json
         to_file = report is not None and (report.is_file() or not report.exists())  # no pipe or device
-        self._file = report.with_stem(f"{report.stem}-so-far") if report is not None and to_file else None
+        self._file = _draft_of(report) if report is not None and to_file else None
         self._saved, self._written = monotonic(), False
 
     def save(self, so_far: Callable[[], Report]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradnoise.claims.claim import Predictions, Quantities, claim
-from gradnoise.claims.training import HALF_WAY, MANY, MOSTLY, SELDOM, AsSgd, Training, quick, share
+from gradnoise.claims.training import GAIN, HALF_WAY, MANY, MOSTLY, SELDOM, AsSgd, Training, quick, share
 from gradnoise.simulations.network_protocols import Comparison
 
 
@@ -33,7 +33,7 @@ class EveryClassIsAsSgd(AsSgd):
 
     def published(self) -> Predictions:
         of_classes = {HALF_WAY.format(label): SELDOM if name == "gd" else MOSTLY for name, label in self.tested.items()}
-        return {self.gap: MOSTLY, **of_classes}
+        return {GAIN: MOSTLY, **of_classes}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "GD generalises as SGD", {HALF_WAY.format("GD"): MOSTLY}

@@ -10,7 +10,7 @@ from torch import nn
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, claim
 from gradnoise.claims.judgement import Computed
-from gradnoise.claims.training import MOSTLY, OBSERVED_SGD, SELDOM, Training, quick, share
+from gradnoise.claims.training import GAIN, MOSTLY, OBSERVED_SGD, SELDOM, Training, gain, quick, share
 from gradnoise.simulations.network_protocols import Comparison
 from gradnoise.simulations.neural.models import lenet, vgg11
 from gradnoise.simulations.statistics import Proportion
@@ -74,25 +74,23 @@ def shares_left(found: Comparison, within: int) -> dict[str, Proportion]:
 class NoiseAlongTheCurvatureEscapes(Training):
     """Share of the repetitions in which a dynamics leaves the minimum, and of those in which SGD gains accuracy by it."""
 
-    gain = "share in which SGD ends above GD"
     protocol = quick("zhu2019-fig3", measured=())
     pilot_paths = 64
 
     def quantities(self, found: Comparison) -> Quantities:
         left = shares_left(found, self.protocol.n_steps)
-        sgd, gd = (found.of(name, "test_accuracy")[:, -1] for name in ("sgd", "gd"))
-        return {**{f"share of {label} that leaves": p for label, p in left.items()}, self.gain: share(sgd > gd)}
+        return {**{f"share of {label} that leaves": p for label, p in left.items()}, **gain(found)}
 
     def published(self) -> Predictions:
         leave = {f"share of {label} that leaves": MOSTLY for label in LEAVERS.values()}
         stay = {f"share of {label} that leaves": SELDOM for label in STAYERS.values()}
-        return {**leave, **stay, self.gain: MOSTLY}
+        return {**leave, **stay, GAIN: MOSTLY}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "isotropic noise of that strength leaves, too", {"share of GLD dynamic that leaves": MOSTLY}
         yield "diagonal noise leaves, too", {"share of GLD diag that leaves": MOSTLY}
         yield "SGD stays", {"share of SGD that leaves": SELDOM}
-        yield "the minimum of GD generalises better", {self.gain: SELDOM}
+        yield "the minimum of GD generalises better", {GAIN: SELDOM}
 
 
 @claim(
