@@ -2,7 +2,8 @@
 
 Joblib's loky ends a run whose worker dies, unless it dies while it sends a result. For the rest of that message loky waits for
 ever: it holds the sending end of the pipe, too, so that no end of file comes. `watched` finds workers that have died without
-loky's notice, and closes that end.
+loky's notice, and closes that end. Nor does loky say when its own thread has died that hands results on, as it does where its
+warning of a worker that grew too large is an error: `watched` ends the waiting for that one, too.
 """
 
 from __future__ import annotations
@@ -117,10 +118,15 @@ def watched(parallel: Parallel, kept: str) -> Iterator[None]:
 
 
 def _watch(parallel: Any, over: threading.Event, cut_off: threading.Event) -> None:
-    """End the waiting for a worker that was already dead a while ago, and that loky still counts among its own."""
+    """End the waiting for a worker, or loky's own thread, that was already dead a while ago while loky still counts on it."""
     dead: set[int] = set()
     while not over.wait(_POLL_SECONDS):
         executor = parallel._backend._workers
+        manager = getattr(executor, "_executor_manager_thread", None)
+        if manager is not None and not manager.is_alive() and manager.pending_work_items and not over.wait(_POLL_SECONDS):
+            cut_off.set()
+            manager.terminate_broken(BrokenProcessPool("joblib's thread that hands results on has died"))
+            return
         workers = list((getattr(executor, "_processes", None) or {}).values())
         now_dead = {worker.pid for worker in workers if wait([worker.sentinel], timeout=0)}
         if dead & now_dead:

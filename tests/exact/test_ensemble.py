@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -486,6 +487,39 @@ def test_a_killed_worker_ends_the_run():
     done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.count("a worker process crashed or was killed") == 2
     assert "a store would keep finished blocks: run again" in done.stdout
+
+
+GROWN = """
+import time, warnings
+import joblib, numpy as np
+from joblib.externals.loky import process_executor
+from gradnoise.simulations import ensemble
+
+def one(n_paths, generator):
+    time.sleep(0.05)
+    return (np.zeros(n_paths),)
+
+def leaves(self, item, kept=process_executor._ExecutorManagerThread.process_result_item):
+    kept(self, item)
+    warnings.warn("A worker stopped while some jobs were given to the executor.", UserWarning)
+
+if __name__ == "__main__":
+    process_executor._ExecutorManagerThread.process_result_item = leaves
+    for action in ("error", "ignore"):
+        warnings.simplefilter(action)
+        with joblib.parallel_config("loky", n_jobs=2):
+            try:
+                print(len(ensemble.run(one, (), 60, rng=1, reduce=list, block_size=2)))
+            except ChildProcessError as error:
+                print(error)
+"""
+
+
+def test_a_thread_of_lokys_that_has_died_ends_the_run(tmp_path):
+    """As its warning of a worker that grew too large kills it where warnings are errors; the next run has another."""
+    (tmp_path / "grown.py").write_text(GROWN)
+    done = subprocess.run([sys.executable, "grown.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert re.match("a worker process crashed or was killed.*\n30$", done.stdout), done.stdout
 
 
 def test_what_cannot_be_sent_to_a_worker_is_named():
