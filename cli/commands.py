@@ -257,8 +257,8 @@ def sweep(
 
     Settings are the options of gradnoise train, with _ for -; a list stands for a run with each of its values. What is finished
     is kept in PLAN-runs, or in the store, so that a plan can be cut off, continued and extended. Plans of the papers' experiments
-    come with gradnoise, by name: wu2020-fig1, wu2020-fig2, ne2021-table2 for a processor, wu2019-fig1c, wu2019-fig2 for a GPU, in
-    slices of --minutes. A plan of your own reads, for instance:
+    come with gradnoise, by name: zhu2019-fig3, wu2020-fig1, wu2020-fig2, ne2021-tables for a processor, wu2019-fig1c, wu2019-fig2
+    for a GPU, in slices of --minutes. A plan of your own reads, for instance:
 
     seeds = 3
 

@@ -339,14 +339,14 @@ def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monke
 def test_a_plan_that_comes_with_it_is_named_as_itself(tmp_path, monkeypatch, capsys):
     """Also where a file has that name; and a name that is neither is told what there is."""
     monkeypatch.chdir(tmp_path)
-    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table2", "--dry-run")
-    assert code == 0 and f"0 of {len(paper_sweep('ne2021-table2').plan.runs)} runs are finished" in shown.out
-    (tmp_path / "ne2021-table2").write_text('runs = [{experiment = "digits", dynamics = "gd", n_steps = 2}]')
-    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table2", "--dry-run")
+    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-tables", "--dry-run")
+    assert code == 0 and f"0 of {len(paper_sweep('ne2021-tables').plan.runs)} runs are finished" in shown.out
+    (tmp_path / "ne2021-tables").write_text('runs = [{experiment = "digits", dynamics = "gd", n_steps = 2}]')
+    code, shown = command(monkeypatch, capsys, "sweep", "ne2021-tables", "--dry-run")
     assert code == 0 and "0 of 1 runs are finished" in shown.out
     code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table9", "--dry-run")
     said = " ".join(shown.err.split())
-    assert code == 2 and "PLAN must be of a plan, got 'ne2021-table9': No such file" in said and "ne2021-table2" in said
+    assert code == 2 and "PLAN must be of a plan, got 'ne2021-table9': No such file" in said and "ne2021-tables" in said
 
 
 def test_texts_of_a_plan_are_shown_as_they_are(tmp_path, monkeypatch, capsys):
