@@ -72,7 +72,7 @@ checks:
 		--config-settings editable_mode=strict --editable .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims figures cli tests docs reliability
+	$(BIN)/pyright --pythonpath $(BIN)/python theory simulations claims testing figures cli tests docs reliability
 	$(BIN)/python -m pytest -q tests/exact/test_docstrings.py -k described
 	$(BIN)/python docs/draw_architecture.py --check
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,11 +10,12 @@ import numpy as np
 
 from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.entry import ERROR, Component, Entry, Failure, Twin
-from gradnoise.claims.judgement import Computed, Judgement, combine, judge
+from gradnoise.claims.judgement import Computed, Judgement, as_quantity, combine, judge
 from gradnoise.claims.power import checked_twins
 from gradnoise.simulations.ensemble import without_bars
 from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import find_sample_size
+from gradnoise.theory._validation import as_instance, as_text, shown
 
 __all__ = ["BUDGETS", "COMPARISONS", "CORRECTED", "FALSE_ALARM_RATE", "LEVEL", "Budget"]
 
@@ -22,7 +24,7 @@ CORRECTED = ".corrected"
 #: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...
 FALSE_ALARM_RATE = 1e-6
 #: ... shared by this many comparisons of sampled quantities. A fixed number, so that an interval does not depend on which
-#: other claims are run; `gradnoise.claims.registry.verify` refuses to make more.
+#: other claims are run. Where claims of users make more, `gradnoise.claims.report.Report.false_alarm_rate` says so.
 COMPARISONS = 1_000
 LEVEL = 1 - FALSE_ALARM_RATE / COMPARISONS
 # Claims of an extra may state a lower level of their own: where a sample is a trained network, there are some dozens of them.
@@ -60,7 +62,7 @@ def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, 
     """Measure a claim: a pilot plans the number of samples, and the measurement proper uses none of the pilot's."""
     # A place of its own in the tree of seeds, by its id, so that a verdict does not depend on what else is run.
     pilot_seed, seed = (stream.child(place(subject.id), stage).sequence() for stage in (0, 1))
-    quantities = subject.measure(Run(subject.pilot_paths, plan.n_instances, pilot_seed))
+    quantities = _measured(subject, Run(subject.pilot_paths, plan.n_instances, pilot_seed))
     sampled = {label: q for label, q in quantities.items() if not isinstance(q, Computed) and label in margins}
     if not sampled:
         return quantities
@@ -69,7 +71,12 @@ def measure(subject: Claim, plan: Budget, stream: Stream, margins: Mapping[str, 
         return quantities  # whose verdict tells why no number of samples decides
     growth = max(needed / n for needed, n in planned if needed is not None)
     n_paths = int(np.ceil(subject.pilot_paths * growth))
-    return subject.measure(Run(n_paths, plan.n_instances, seed))
+    return _measured(subject, Run(n_paths, plan.n_instances, seed))
+
+
+def _measured(subject: Claim, run: Run) -> Quantities:
+    found = as_instance(subject.measure(run), "what measure returns", Mapping)
+    return {as_text(label, "each label of what measure returns"): as_quantity(q) for label, q in found.items()}
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,12 @@ class Measured:
 
     quantities: Quantities
     margins: Mapping[str, float]
-    twins: list[tuple[str, Predictions]]
+    twins: list[tuple[str, Predictions]] | None  # None where they were not asked for
 
     @classmethod
     def by(cls, subject: Claim, plan: Budget, stream: Stream, sabotage: bool) -> Measured:
         """Measure a claim."""
-        twins = checked_twins(subject) if sabotage else []
+        twins = checked_twins(subject) if sabotage else None
         margins = {label: m * plan.margin_factor for label, m in subject.margins().items()}
         with without_bars():
             return cls(measure(subject, plan, stream, margins), margins, twins)
@@ -94,7 +101,9 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
     corrected = id.endswith(CORRECTED)
     level = _level_of(subject)
     verdict, components, twins = Judgement(ERROR), (), ()
+    never_failed = type(subject).sabotaged is Claim.sabotaged
     if isinstance(found, Measured):
+        never_failed |= found.twins == []
         try:
             predictions = subject.corrected() if corrected else subject.published()
             verdict = _judge(found, predictions, level)
@@ -102,11 +111,11 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
                 Component.of(label, q, predictions.get(label), found.margins.get(label), level)
                 for label, q in found.quantities.items()
             )
-            twins = tuple(_twin(found, name, p, level) for name, p in found.twins)
+            twins = tuple(_twin(found, subject, name, p, level) for name, p in found.twins or ())
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            verdict, components, found = Judgement(ERROR), (), Failure.of(error)
+            verdict, components, found = Judgement(ERROR), (), failure_of(error, subject)
     return Entry(
         id=id,
         paper=subject.paper,
@@ -122,16 +131,22 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
         sabotaged=twins,
         error=found if isinstance(found, Failure) else None,
         insensitive_because=subject.insensitive_because,
+        never_failed=never_failed,
     )
 
 
-def _twin(found: Measured, name: str, predictions: Predictions, level: float) -> Twin:
+def failure_of(error: BaseException, subject: Claim) -> Failure:
+    """Describe what a claim raised, and where in its file."""
+    return Failure.of(error, getattr(sys.modules.get(type(subject).__module__), "__file__", None))
+
+
+def _twin(found: Measured, subject: Claim, name: str, predictions: Predictions, level: float) -> Twin:
     try:
         return Twin(name, dict(predictions), _judge(found, predictions, level).verdict)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Twin(name, {}, ERROR, Failure.of(error))
+        return Twin(name, {}, ERROR, failure_of(error, subject))
 
 
 def _level_of(subject: Claim) -> float:
@@ -140,6 +155,8 @@ def _level_of(subject: Claim) -> float:
 
 
 def _judge(found: Measured, predictions: Predictions, level: float) -> Judgement:
+    if unknown := [label for label in predictions if label not in found.quantities]:
+        raise ValueError(f"predictions must be of what was measured, {', '.join(found.quantities)}, got {shown(unknown[0])}")
     return combine(
         {label: judge(found.quantities[label], p, found.margins.get(label, 0.0), level) for label, p in predictions.items()}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ KINDS = ("comparison", "inequality", "exact", "order of convergence", SIGNIFICAN
 #: All claims in the order of the papers, by id; filled by the decorator.
 CLAIMS: dict[str, Claim] = {}
 
+_ID = re.compile(r"[\w-]+(\.[\w+-]+)+")
 _ROUNDING = 1e-12  # of sums of up to some thousand terms, relative to the largest entry
 
 
@@ -167,9 +169,9 @@ class Claim(ABC):
         """What holds instead."""
         return {}
 
-    @abstractmethod
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
-        """Wrong formulas, by name."""
+        """Wrong formulas, by name; a claim without any was never seen to fail, and the report says so."""
+        yield from ()
 
     def margin(self, label: str) -> Margin | None:
         """Margin of a sampled quantity; None where no margin plans the number of samples.
@@ -194,7 +196,7 @@ def claim(
     Parameters
     ----------
     id : str
-        ``paper.place``.
+        ``paper.place``, such as ``me2026.lemma1``; not ending with ``.corrected``.
     statement : str
         What the paper says, in a line.
     kind : str
@@ -225,6 +227,8 @@ def claim(
     as_choice(kind, "kind", KINDS)
     for name, value in {"id": id, "statement": statement, "source": source}.items():
         as_text(value, name)
+    if not _ID.fullmatch(id) or id.endswith(".corrected"):
+        raise ValueError(f"id must be paper.place, such as me2026.lemma1, got {shown(id)}")
     if expected is not None:
         as_choice(expected, "expected", (HOLDS, NOT_ESTABLISHED, REFUTED) if kind == SIGNIFICANCE else (HOLDS, REFUTED))
     if corrected is not None:

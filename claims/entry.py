@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from gradnoise.theory._validation import as_instance, as_real, as_text
 
 __all__ = ["ERROR", "Component", "Entry", "Failure", "Twin"]
 
+NEVER_FAILED = "no twin: this check was never seen to fail"
 #: In place of a verdict, where what should have led to it raised.
 ERROR = "error"
 
@@ -107,38 +109,50 @@ class Failure:
     ----------
     type, message, traceback : str
         Of the exception.
+    where : str
+        File and line: the last one in the file that is given, or of all.
 
     Examples
     --------
     >>> try:
-    ...     1 / 0
-    ... except ZeroDivisionError as error:
+    ...     int("one")
+    ... except ValueError as error:
     ...     failure = Failure.of(error)
-    >>> print(failure)
-    ZeroDivisionError: division by zero
+    >>> print(failure)  # doctest: +ELLIPSIS
+    ValueError: invalid literal for int() with base 10: 'one' (...:2)
     """
 
     type: str
     message: str
     traceback: str
+    where: str = ""
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """Describe an exception."""
+    def of(cls, error: BaseException, file: str | None = None) -> Failure:
+        """Describe an exception, which is looked for in a file."""
         as_instance(error, "error", BaseException)
         try:
             message = str(error)
         except BaseException:  # it may raise anything, as any method of somebody else's class
             message = "<its message cannot be made>"
-        texts = (type(error).__name__, message, "".join(traceback.format_exception(error)))
+        texts = (type(error).__name__, message, "".join(traceback.format_exception(error)), _where(error, file))
         return cls(*(text.encode(errors="backslashreplace").decode() for text in texts))  # names of files may be no UTF-8
 
     def __str__(self) -> str:
-        return f"{self.type}: {self.message}"
+        return f"{self.type}: {self.message}" + (f" ({self.where})" if self.where else "")
 
     def to_dict(self) -> dict[str, str]:
         """Failure as in the JSON report."""
-        return {"type": self.type, "message": self.message, "traceback": self.traceback}
+        return {"type": self.type, "message": self.message, "where": self.where, "traceback": self.traceback}
+
+
+def _where(error: BaseException, file: str | None) -> str:
+    """File and line of an exception, the last one in `file` if it came through there."""
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno))
+    in_file = [line for line in lines if line[0] == file] or lines
+    return f"{os.path.basename(in_file[-1][0])}:{in_file[-1][1]}" if in_file else ""
 
 
 @dataclass(frozen=True)
@@ -195,6 +209,8 @@ class Entry:
         What was raised, where the verdict is an error.
     insensitive_because : str or None
         Why a larger relative error than a few per cent passes, where it does.
+    never_failed : bool
+        Whether it has no twin, so that nothing shows that a wrong formula would be noticed.
 
     Examples
     --------
@@ -218,6 +234,7 @@ class Entry:
     sabotaged: tuple[Twin, ...]
     error: Failure | None = None
     insensitive_because: str | None = None
+    never_failed: bool = False
 
     @property
     def detectable_error(self) -> float | None:
@@ -280,6 +297,7 @@ class Entry:
             "n_to_decide": self.n_to_decide,
             "reason": self.reason,
             "insensitive_because": self.insensitive_because,
+            "never_failed": self.never_failed,
             "seconds": round(self.seconds, 3),
             "sabotaged": [self._twin_dict(t) for t in self.sabotaged],
             "error": self.error and self.error.to_dict(),

@@ -13,7 +13,7 @@ from gradnoise.claims.judgement import HOLDS, REFUTED, Computed, Quantity, judge
 from gradnoise.claims.prediction import ATTAINED, AtLeast, AtMost, Established, Prediction, number, relation, same
 from gradnoise.theory._validation import as_instance
 
-__all__ = ["NEAR", "checked_twins", "detectable_error", "weaknesses"]
+__all__ = ["NEAR", "checked_twins", "detectable_error", "has_twins", "weaknesses"]
 
 #: How much tighter than an attained bound its twin may be, in units of the bound; of a bound of zero in those of the quantity.
 NEAR = 0.05
@@ -21,6 +21,29 @@ NEAR = 0.05
 Twins = list[tuple[str, Predictions]]
 
 _POWER = 0.99
+
+
+def has_twins(subject: Claim) -> bool:
+    """Whether a claim has any sabotaged twin; also where the first one raises, as the verdict then tells.
+
+    Parameters
+    ----------
+    subject : Claim
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from gradnoise.claims.registry import all_claims
+    >>> has_twins(all_claims()["zhu2019.trace-norm"])
+    True
+    """
+    try:
+        return next(iter(as_instance(subject, "subject", Claim).sabotaged()), None) is not None
+    except Exception:
+        return True
 
 
 def checked_twins(subject: Claim) -> Twins:

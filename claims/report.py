@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradnoise.claims.entry import Entry, Failure, summary
+from gradnoise.claims.assessment import FALSE_ALARM_RATE
+from gradnoise.claims.entry import NEVER_FAILED, Entry, Failure, summary
 from gradnoise.claims.judgement import HOLDS, REFUTED
 from gradnoise.simulations.ensemble import JsonResult, replacing
 
@@ -39,7 +40,7 @@ class Report(JsonResult):
     --------
     >>> from gradnoise.claims.registry import verify
     >>> report = verify("zhu2019.toy-minima.corrected")
-    >>> print(report.to_markdown().splitlines()[6])
+    >>> print(report.to_markdown().splitlines()[8])
     | `zhu2019.toy-minima.corrected` | Both are local minima, with population losses of 0.0200 and 0.0011 *(L(1, 1))* \
 | 0.02 | 0.02 (exact) | holds | holds | 9e-10 |
     """
@@ -61,6 +62,17 @@ class Report(JsonResult):
     def as_expected(self) -> bool:
         """Whether the report is complete, every verdict is the expected one and every twin is refuted."""
         return self.complete and all(e.as_expected for e in self.entries)
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """Bound on the probability of any wrong verdict.
+
+        That of a whole run, or of as many comparisons as were made if these are more; and of claims that state a level of their
+        own.
+        """
+        shared = (1 - self.level) * sum(e.comparisons for e in self.entries)
+        judged = [c.level for e in self.entries for c in e.components if c.predicted is not None and c.level is not None]
+        return max(FALSE_ALARM_RATE, shared) + sum(1 - level for level in judged if level < self.level)
 
     def surprises(self) -> list[Entry]:
         """Entries that are not as expected."""
@@ -99,19 +111,9 @@ class Report(JsonResult):
             "where it was computed it is exact but for rounding, or given with a bound on the error of its approximation. The "
             "last column has the smallest relative error that would be refuted in any of its predictions, with a probability of "
             "99 %.",
-            "",
-            "| claim | what it says | predicted | measured | verdict | expected | notices |",
-            "|---|---|---|---|---|---|---|",
         ]
-        for e in self.entries:
-            shown = e.headline()
-            said = (e.statement if shown is None else f"{e.statement} *({shown.label})*").replace("|", "\\|")
-            verdict = f"{e.verdict}: {e.reason}" if e.reason else e.verdict
-            if e.n_to_decide is not None:
-                verdict += f" (about {e.n_to_decide:,} samples would decide)"
-            notices = "–" if e.detectable_error is None else f"{e.detectable_error:.1g}"
-            cells = (f"`{e.id}`", said, *summary(e), verdict, e.expected or "–", notices)
-            lines.append("| " + " | ".join(cells) + " |")
+        for paper in dict.fromkeys(e.paper for e in self.entries):
+            lines += _section(paper, [e for e in self.entries if e.paper == paper])
         if notes := list(_notes(self.entries)):
             lines += ["", "What could be wrong unnoticed:", "", *notes]
         twins = [t for e in self.entries for t in e.sabotaged]
@@ -152,12 +154,30 @@ class Report(JsonResult):
         return f"Report({counts}{cut_off}; seed {self.seed}, budget={self.budget!r}, sabotage={self.sabotage})"
 
 
+def _section(paper: str, entries: list[Entry]) -> Iterator[str]:
+    """Verdicts on the statements of one paper, with their number in its heading."""
+    verdicts = [e.verdict for e in entries]
+    yield from ("", f"## {paper}: " + ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts)), "")
+    yield "| claim | what it says | predicted | measured | verdict | expected | notices |"
+    yield "|---|---|---|---|---|---|---|"
+    for e in entries:
+        shown = e.headline()
+        said = (e.statement if shown is None else f"{e.statement} *({shown.label})*").replace("|", "\\|")
+        verdict = f"{e.verdict}: {e.reason}" if e.reason else e.verdict
+        if e.n_to_decide is not None:
+            verdict += f" (about {e.n_to_decide:,} samples would decide)"
+        notices = "–" if e.detectable_error is None else f"{e.detectable_error:.1g}"
+        yield "| " + " | ".join((f"`{e.id}`", said, *summary(e), verdict, e.expected or "–", notices)) + " |"
+
+
 def _notes(entries: Iterable[Entry]) -> Iterator[str]:
     """What a reader should know of bounds that hold and that nothing attains, and of claims that notice large errors alone."""
     for e in entries:
         for c in e.components:
             if e.verdict == HOLDS and c.not_known_to_be_sharp and c.predicted:
                 yield f"- `{e.id}`, {c.label}: the bound is not known to be sharp; worst ratio {c.estimate / c.predicted:.3g}"
+        if e.never_failed:
+            yield f"- `{e.id}`, {NEVER_FAILED}"
         if e.insensitive_because:
             yield f"- `{e.id}`: {e.insensitive_because.removesuffix('.')}"
 

@@ -44,18 +44,23 @@ def _root(
 @app.command(cls=Paragraphs)
 def verify(
     ids: Annotated[
-        list[str] | None, typer.Argument(help="claims such as zhu2019.eq13, or papers; all by default", metavar="[IDS]")
+        list[str] | None,
+        typer.Argument(help="claims such as zhu2019.eq13, papers, or files of claims such as my_claims.py", metavar="[IDS]"),
     ] = None,
     paper: Annotated[list[str] | None, typer.Option("--paper", help="all claims of a paper; may be repeated")] = None,
     budget: Budget = "quick",
     seed: Seed = None,
     jobs: Jobs = 0,
     sabotage: Annotated[bool, typer.Option("--sabotage", help="also judge wrong formulas, which must all be refuted")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="refuse claims without any such wrong formula")] = False,
     extra: Extra = None,
     json: Json = None,
     out: Out = None,
 ) -> None:
     """Measure claims, judge their predictions, and print one table.
+
+    Without IDS these are all claims of the papers. A file or a module of claims of your own is imported, and its code runs;
+    FILE::ID is one claim of it. gradnoise new-claim writes such a file.
 
     A claim holds, is refuted, or is inconclusive, as more samples are needed to tell; that numbers which a paper prints show an
     effect is a test of significance, by which it may also be not established. The table says how many samples would decide.
@@ -68,13 +73,16 @@ def verify(
 
     code = command.run(
         ids=ids or [], papers=paper or [], budget=budget, seed=seed, jobs=worker_count(jobs), sabotage=sabotage,
-        extra=extra, json=json, out=out,
+        strict=strict, extra=extra, json=json, out=out,
     )  # fmt: skip
     raise typer.Exit(code)
 
 
 @app.command(cls=Paragraphs)
 def claims(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="claims, papers, or files of claims; all by default", metavar="[IDS]")
+    ] = None,
     paper: Annotated[str | None, typer.Option("--paper", help="of one paper only")] = None,
     extra: Extra = None,
     as_json: Annotated[bool, typer.Option("--json", help="as JSON on stdout")] = False,
@@ -82,7 +90,35 @@ def claims(
     """List the ledger: every claim, where it stands, and its expected verdict."""
     from gradnoise.cli import claims as command
 
-    command.run(paper=paper, extra=extra, as_json=as_json)
+    command.run(ids=ids or [], paper=paper, extra=extra, as_json=as_json)
+
+
+@app.command(cls=Paragraphs)
+def show(
+    id: Annotated[str, typer.Argument(help="claim such as zhu2019.eq13, or my_claims.py::me2026.lemma1", metavar="ID")],
+    budget: Budget = "quick",
+    seed: Seed = None,
+    jobs: Jobs = 0,
+    extra: Extra = None,
+) -> None:
+    """Judge one claim, and print all that led to its verdict.
+
+    That is every quantity with its interval beside what was predicted and allowed, the smallest error that would be noticed, and
+    the verdict on every wrong formula. Exits as gradnoise verify.
+    """
+    from gradnoise.cli import show as command
+
+    raise typer.Exit(command.run(id=id, budget=budget, seed=seed, jobs=worker_count(jobs), extra=extra))
+
+
+@app.command("new-claim", cls=Paragraphs)
+def new_claim(
+    name: Annotated[str, typer.Argument(help="of the file without .py, and of the paper", metavar="NAME")],
+) -> None:
+    """Write a file with a claim of your own to begin with, which runs."""
+    from gradnoise.cli import new_claim as command
+
+    raise typer.Exit(command.run(name=name))
 
 
 @app.command(cls=Paragraphs)

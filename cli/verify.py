@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gradnoise.claims import registry
-from gradnoise.claims.entry import Entry, summary
+from gradnoise.claims.entry import NEVER_FAILED, Entry, summary
 from gradnoise.claims.judgement import REFUTED
 from gradnoise.claims.report import Report
 from gradnoise.cli import interruption
@@ -37,6 +37,7 @@ def run(
     seed: int | None,
     jobs: int,
     sabotage: bool,
+    strict: bool,
     extra: str | None,
     json: Path | None,
     out: Path | None,
@@ -70,7 +71,7 @@ def run(
         try:
             with interruption.working("nothing was judged"), _bar() as bar:
                 registry.verify(
-                    chosen, budget=budget, rng=seed, n_jobs=jobs, sabotage=sabotage, extra=extra, progress=bar,
+                    chosen, budget=budget, rng=seed, n_jobs=jobs, sabotage=sabotage, strict=strict, extra=extra, progress=bar,
                     on_entry=judged,
                 )  # fmt: skip
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # whatever it is, what was judged comes first
@@ -156,7 +157,7 @@ def _table(report: Report) -> Table:
     table.add_column("verdict")
     if report.sabotage:
         table.add_column("twins", justify="right")
-    for e in report.entries:
+    for e, following in zip(report.entries, [*report.entries[1:], None], strict=True):
         right = e.expected in (None, e.verdict) or e.error is not None
         verdict = f"[{_COLOURS[e.verdict]}]{e.verdict}[/]" if right else f"[bold red]{e.verdict}[/] (expected {e.expected})"
         if e.n_to_decide is not None:
@@ -164,9 +165,9 @@ def _table(report: Report) -> Table:
         cells = [escape(e.id), _said(e), *summary(e), verdict]
         if report.sabotage:
             refuted = sum(t.verdict == REFUTED for t in e.sabotaged)
-            count = f"{refuted}/{len(e.sabotaged)}"
+            count = "none" if e.never_failed else f"{refuted}/{len(e.sabotaged)}"
             cells.append(count if refuted == len(e.sabotaged) else f"[bold red]{count}[/]")
-        table.add_row(*cells)
+        table.add_row(*cells, end_section=following is not None and following.paper != e.paper)
     return table
 
 
@@ -178,14 +179,9 @@ def _said(entry: Entry) -> str:
         return f"{escape(entry.statement)}\n[red]{escape(reason)}[/]"
     predicted = [c for c in entry.components if c.predicted is not None]
     others = f", one of {len(predicted)}" if len(predicted) > 1 else ""
-    why = f"\n[yellow]{escape(entry.reason)}[/]" if entry.reason else ""
+    notes = [entry.reason, NEVER_FAILED if entry.never_failed else None]
+    why = "".join(f"\n[yellow]{escape(note)}[/]" for note in notes if note)
     return f"{escape(entry.statement)}\n[dim]{escape(shown.label)}{others}[/]{why}"
-
-
-def _false_alarm_rate(report: Report) -> float:
-    """Bound on the probability of any wrong verdict: that of a whole run, and of claims with intervals of their own."""
-    judged = (c.level for e in report.entries for c in e.components if c.predicted is not None and c.level is not None)
-    return registry.FALSE_ALARM_RATE + sum(1 - level for level in judged if level < report.level)
 
 
 def _conclusion(report: Report) -> str:
@@ -193,7 +189,7 @@ def _conclusion(report: Report) -> str:
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in _COLOURS if v in verdicts) or "none"
     subject = "1 claim" if n == 1 else f"{n} claims"
     surprises, failed = report.surprises(), dict.fromkeys(id for id, _ in report.failures())
-    lines = [f"{subject}: {counts}. The probability that a verdict is wrong is at most {_false_alarm_rate(report):.1g}."]
+    lines = [f"{subject}: {counts}. The probability that a verdict is wrong is at most {report.false_alarm_rate:.1g}."]
     if report.sabotage:
         twins = [t for e in report.entries for t in e.sabotaged]
         lines.append(f"{sum(t.verdict == REFUTED for t in twins)} of {len(twins)} sabotaged twins are refuted.")

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-FLOORS = ("theory", "simulations", "claims", "figures", "cli")
-TOGETHER = ("claims", "figures", "cli")  # floors whose own files are one box
+FLOORS = ("theory", "simulations", "claims", "testing", "figures", "cli")
+TOGETHER = ("claims", "testing", "figures", "cli")  # floors whose own files are one box
 PACKAGES_AS_ONE = ("simulations.neural",)
 
 Graph = Counter[tuple[str, str]]
@@ -166,13 +166,20 @@ def _cost(xs: np.ndarray, ys: np.ndarray, edges: np.ndarray) -> float:
 
 # --- The picture ---------------------------------------------------------------------------------------------------------------
 
-COLORS = {"theory": "#2f6f4f", "simulations": "#2b5c94", "claims": "#a9531b", "figures": "#7a4a8c", "cli": "#555555"}
+COLORS = {
+    "theory": "#2f6f4f",
+    "simulations": "#2b5c94",
+    "claims": "#a9531b",
+    "testing": "#8c7a1f",
+    "figures": "#7a4a8c",
+    "cli": "#555555",
+}
 SAYS = {
     "theory": "what should happen", "simulations": "what does happen", "claims": "where the two meet",
-    "figures": "what it looks like", "cli": "the front door",
+    "testing": "for other people", "figures": "what it looks like", "cli": "the front door",
 }  # fmt: skip
 BENDS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.15, 0.2)
-OWN_FILES = {"claims": "judging", "figures": "figures", "cli": "commands"}
+OWN_FILES = {"claims": "judging", "testing": "cases", "figures": "figures", "cli": "commands"}
 
 
 def draw(imports: Graph, files: Counter[str], path: Path, digest: str) -> None:

@@ -33,7 +33,7 @@ from cosmic_ray.work_item import MutationSpec, TestOutcome  # pyright: ignore[re
 from joblib import Parallel, delayed
 from page import ROOT, found_before, keep
 
-FLOORS = ("theory", "simulations", "claims", "figures", "cli")
+FLOORS = ("theory", "simulations", "claims", "testing", "figures", "cli")
 #: What is mutated.
 TARGETS = ("theory", "claims/judgement.py", "claims/claim.py", "claims/power.py", "simulations/statistics")
 EXPLAINED = Path(__file__).with_name("survivors.json")

@@ -2,6 +2,7 @@ from . import claims as claims
 from . import cli as cli
 from . import figures as figures
 from . import simulations as simulations
+from . import testing as testing
 from . import theory as theory
 from .claims.registry import verify as verify
 from .simulations import ensemble as ensemble

@@ -20,7 +20,7 @@ from typing import Any
 
 __all__ = ["Call", "EntryPoint", "entry_points", "files", "modules", "record"]
 
-FLOORS = ("theory", "simulations", "claims", "figures")
+FLOORS = ("theory", "simulations", "claims", "testing", "figures")
 #: Packages whose files are doors, each by itself.
 OPEN = {*FLOORS, "simulations.neural"}
 #: Operators that a user meets as arithmetic on an object.

@@ -25,7 +25,7 @@ KINDS = {
     "hang": "65",
     "memory": "not counted",
 }
-FLOORS = ("theory", "simulations", "neural", "claims", "figures", "command line", "loaders")
+FLOORS = ("theory", "simulations", "neural", "claims", "testing", "figures", "command line", "loaders")
 
 
 @dataclass(frozen=True)

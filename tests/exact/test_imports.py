@@ -12,7 +12,7 @@ class Without:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Without())
-for name in ("theory", "simulations", "claims", "figures", "cli"):
+for name in ("theory", "simulations", "claims", "testing", "figures", "cli"):
     package = importlib.import_module(f"gradnoise.{name}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", onerror=lambda name: None):
         needs_torch = module.name.startswith("gradnoise.simulations.neural") or (

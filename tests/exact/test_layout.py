@@ -15,7 +15,7 @@ import pytest
 
 from gradnoise._moved import MOVED
 
-FLOORS = ("theory", "simulations", "claims", "figures", "cli")
+FLOORS = ("theory", "simulations", "claims", "testing", "figures", "cli")
 #: What a floor may import beside the floors below it and the standard library.
 LIBRARIES = {
     "theory": {"lazy_loader", "numpy", "scipy"},
