@@ -17,6 +17,7 @@ from gradnoise.theory._validation import as_array, as_instance, as_iterable, as_
 __all__ = ["JointMoments", "merge_joint_moments"]
 
 _BLOCK_ARRAYS = 5  # n, mean, second, third and powers
+_LOST = 1e-14  # share of the terms of a sum below which it is rounding
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class JointMoments:
         b = in_units(a, -self.powers)
         unit = exponents(b[:, np.newaxis])
         b = in_units(b, unit)
-        square = max(float(b @ self.second @ b), 0.0)
+        square = float(b @ self.second @ b)
+        if square <= _LOST * float(np.abs(b) @ np.abs(self.second) @ np.abs(b)):
+            square = 0.0  # what remains of quantities that are nearly multiples of each other: no spread is known
         cube = float(np.einsum("ijk,i,j,k", self.third, b, b, b))
         skewness = math.sqrt(self.n) * cube / square**1.5 if square > 0 else 0.0
         error = math.ldexp(math.sqrt(square / (self.n - 1) / self.n), int(unit[0])) if self.n > 1 else math.inf

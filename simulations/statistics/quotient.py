@@ -16,6 +16,7 @@ from gradnoise.theory._validation import as_instance, as_real, set_fields
 __all__ = ["Quotient"]
 
 _ROUNDING = 1e-9  # of a correlation of one
+_LOST = 1e-14  # share of two variances, below which what remains of them is rounding
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,9 @@ class Quotient:
         """By the delta method, which holds where the denominator is well known."""
         if not math.isfinite(self.value):
             return math.inf
-        (a, s_a, b, s_b, s_ab), power = self._in_units()
-        r = a / b
-        unit = int(exponents(np.array([[s_a], [r * s_b]]))[0])  # of errors that are far smaller than the values
-        s_a, r_s_b, r_s_ab = math.ldexp(s_a, -unit), math.ldexp(r * s_b, -unit), math.ldexp(math.ldexp(r * s_ab, -unit), -unit)
-        variance = s_a**2 - 2 * r_s_ab + r_s_b**2  # of numerator − r · denominator
-        return _times_power(math.sqrt(max(variance, 0.0)) / abs(b), power + unit)
+        (_, _, b, _, _), power = self._in_units()
+        error, unit, _ = self._error_of_remainder()
+        return _times_power(error / abs(b), power + unit)
 
     @property
     def n(self) -> int:
@@ -101,23 +99,40 @@ class Quotient:
         )
 
     def valid(self, level: float) -> bool:
-        """Whether `interval` keeps its level, by those of numerator and denominator."""
-        return self.numerator.valid(level) and self.denominator.valid(level)
+        """Whether `interval` keeps its level, by those of numerator and denominator, and whether they are told from multiples."""
+        known = not math.isfinite(self.value) or self._error_of_remainder()[2]
+        return known and self.numerator.valid(level) and self.denominator.valid(level)
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Confidence interval; everything where the denominator may be zero."""
         alpha = 1 - as_level(level)
         if self.n < 2:
             return -math.inf, math.inf
-        t2, (a, s_a, b, s_b, s_ab), power = quantile(alpha, self.n - 1) ** 2, *self._in_units()
+        t, (a, s_a, b, s_b, s_ab), power = quantile(alpha, self.n - 1), *self._in_units()
         # A r² − 2 B r + C <= 0
-        A = b**2 - t2 * s_b**2
-        B = a * b - t2 * s_ab
-        C = a**2 - t2 * s_a**2
+        A = b**2 - (t * s_b) ** 2
+        B = a * b - t**2 * s_ab
         if not A > 0:
             return -math.inf, math.inf
-        half = math.sqrt(max(B * B - A * C, 0.0))
+        # B² − A C, of two that are alike: (t b s)² − t⁴ (s_a² s_b² − s_ab²), s being the error of numerator − (a/b) denominator.
+        error, unit, _ = self._error_of_remainder()
+        s = math.ldexp(error, unit)
+        rest = (t * s_a * s_b / (b * s)) ** 2 * (1 - self._correlation() ** 2) if s > 0 else 0.0
+        half = t * abs(b) * s * math.sqrt(max(1 - rest, 0.0))
         return _times_power((B - half) / A, power), _times_power((B + half) / A, power)
+
+    def _correlation(self) -> float:
+        (_, s_a, _, s_b, s_ab), _ = self._in_units()
+        return max(-1.0, min(1.0, s_ab / s_a / s_b)) if s_a > 0 and s_b > 0 else 0.0
+
+    def _error_of_remainder(self) -> tuple[float, int, bool]:
+        """Standard error of numerator − (a/b) denominator, the power of two of its unit, and whether it is more than rounding."""
+        (a, s_a, b, s_b, _), _ = self._in_units()
+        r = a / b
+        unit = int(exponents(np.array([[s_a], [r * s_b]]))[0])  # of errors that are far smaller than the values
+        s_a, r_s_b = math.ldexp(s_a, -unit), math.ldexp(abs(r) * s_b, -unit)
+        variance = (s_a - r_s_b) ** 2 + 2 * s_a * r_s_b * (1 - math.copysign(self._correlation(), r * self.covariance))
+        return math.sqrt(variance), unit, variance > _LOST * (s_a**2 + r_s_b**2) or s_a == r_s_b == 0
 
     def _in_units(self) -> tuple[tuple[float, ...], int]:
         """a, s_a, b, s_b and s_ab in units in which their squares are numbers, and the power of two that the quotient lacks."""

@@ -669,3 +669,12 @@ def test_groups_are_as_many_as_they_are_large_and_at_least_as_skew_as_gaussian_o
     gaussian = special.polygamma(2, 0.5) / special.polygamma(1, 0.5) ** 1.5  # skewness of log x²
     assert found.inverse.skewness == pytest.approx(min(gaussian, stats.skew(inverse)), rel=1e-4)
     assert found.valid(0.95) and not found.valid(0.951) and not found.resized(1).valid(0.95)
+
+
+@pytest.mark.parametrize("noise", [1e-6, 1e-9])
+def test_a_spread_that_rounding_has_eaten_is_none(noise):
+    """Catches an error of what remains when two large parts cancel: 0 to 14 times the true one."""
+    x = np.random.default_rng(3).normal(size=1_000)
+    found = JointMoments.of(np.column_stack([2 * x + noise * np.arange(1_000) % 1, x])).along(np.array([1.0, -2.0]))
+    true = (noise * np.arange(1_000) % 1).std(ddof=1) / np.sqrt(1_000)
+    assert found.standard_error == pytest.approx(true, rel=1e-3) if noise == 1e-6 else not found.valid(0.95)
