@@ -16,11 +16,12 @@ Block = tuple[np.ndarray, ...]
 _KINDS = (np.ndarray, np.memmap, np.ma.MaskedArray)  # all that is in them is known; a subclass may have more
 
 
-def as_block(result: Any, what: str = "kernel must return") -> Block:
+def as_block(result: Any, what: str = "kernel must return", *, copy: bool = True) -> Block:
     """Check what a kernel returned, and lay it out in memory as files and processes do.
 
     Sums round by the order in memory, and a file has C or Fortran order. So an array of any other order is copied to C order,
-    whether it will be stored or not. Messages begin with `what`.
+    whether it will be stored or not. All others are copied, too, unless told otherwise: a kernel may write its next block into
+    the same memory. Messages begin with `what`.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def as_block(result: Any, what: str = "kernel must return") -> Block:
         if type(array) not in _KINDS or below not in _KINDS or array.dtype.kind not in "biufc":
             kind = f"{below.__name__} of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(f"{what} a tuple of numeric arrays, got {kind} at place {i}")
-    return tuple(_laid_out(array) for array in result)
+    return tuple(_laid_out(array, copy) for array in result)
 
 
 def packed(block: Block, study: str, index: int, size: int) -> dict[str, Any]:
@@ -62,15 +63,17 @@ def unpacked(file: BinaryIO, study: str, index: int, size: int) -> Block | None:
         return None
 
 
-def _laid_out(array: np.ndarray) -> np.ndarray:
+def _laid_out(array: np.ndarray, copy: bool) -> np.ndarray:
     if isinstance(array, np.ma.MaskedArray):
-        data, mask = _laid_out(array.data), _laid_out(np.ma.getmaskarray(array))
+        data, mask = _laid_out(array.data, copy), _laid_out(np.ma.getmaskarray(array), copy)
         return np.ma.MaskedArray(data, mask, fill_value=array.fill_value, hard_mask=array.hardmask)
     if isinstance(array, np.memmap):
         array = array.view(np.ndarray)
     if array.dtype.metadata is not None:  # which no file keeps
         array = array.view(np.dtype(array.dtype.str))
-    return array if array.flags.forc else array.copy(order="C")
+    if not array.flags.forc:
+        return array.copy(order="C")
+    return array.copy(order="K") if copy else array
 
 
 def _restored(parts: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -29,7 +29,7 @@ _ATTRIBUTE_LOADS = ("LOAD_ATTR", "LOAD_METHOD")
 #: Attributes by whose names more is reached than can be seen; a user's own of such a name is refused, too, on the safe side.
 _HIDDEN = (
     "__annotations__", "__builtins__", "__globals__", "__subclasses__", "f_back", "f_builtins", "f_globals", "f_locals",
-    "open", "read_bytes", "read_text",
+    "now", "open", "read_bytes", "read_text", "today", "utcnow",
 )  # fmt: skip
 _OPEN_STORES = ("STORE_GLOBAL", "STORE_NAME")  # of a variable of the module, or of a class
 _NOT_READ = ("LOAD_FAST_AND_CLEAR",)  # puts a variable aside for a comprehension

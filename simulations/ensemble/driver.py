@@ -8,6 +8,7 @@ a larger ensemble are those of a smaller one.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import inspect
 import itertools
@@ -19,12 +20,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
+from threadpoolctl import threadpool_limits
 
 from gradnoise.simulations.ensemble.block import Block, as_block
 from gradnoise.simulations.ensemble.block_store import BlockStore
+from gradnoise.simulations.ensemble.code_origin import is_ours
+from gradnoise.simulations.ensemble.first_block import called_once
 from gradnoise.simulations.ensemble.memory import check_fits
+from gradnoise.simulations.ensemble.object_parts import ambient
 from gradnoise.simulations.ensemble.progress import Progress, as_progress, reporter
-from gradnoise.simulations.ensemble.worker_content import OtherContent, check_content, shared_content
+from gradnoise.simulations.ensemble.worker_content import OtherContent, check_ambient, check_content, shared_content
 from gradnoise.simulations.ensemble.workers import as_workers, watched
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory._validation import as_count, as_iterable
@@ -114,12 +119,14 @@ def run(
     n_paths = as_count(n_paths, "n_paths", at_most=MOST_PATHS)
     block_size = as_count(block_size, "block_size", at_most=MOST_PATHS)
     workers, progress = as_workers(n_jobs), as_progress(progress)
+    is_a_users = not is_ours(getattr(getattr(kernel, "func", kernel), "__module__", None))
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
-    compute = functools.partial(_compute, kernel, params, stream, blocks)
+    compute = functools.partial(_compute, kernel, params, stream, blocks, is_a_users)
     in_order = _in_order(compute, enumerate(_sizes(n_paths, block_size)), workers, store)
     results = _fitting(in_order, n_paths, block_size) if reduce is concatenate else in_order
     with (
+        _one_thread_for_blas() if is_a_users else contextlib.nullcontext(),
         _closed_in_silence(in_order),
         reporter(progress, n_paths, getattr(kernel, "__module__", "").rpartition(".")[2]) as report,
     ):
@@ -151,7 +158,7 @@ def concatenate(blocks: Iterable[Block]) -> Block:
     >>> ensemble.concatenate([(np.array([1, 2]),), (np.array([3]),)])
     (array([1, 2, 3]),)
     """
-    kept = [as_block(block, "blocks must each be") for block in as_iterable(blocks, "blocks", "a sequence of blocks")]
+    kept = [as_block(block, "blocks must each be", copy=False) for block in as_iterable(blocks, "blocks", "a sequence of blocks")]
     kinds = {tuple((a.dtype, a.shape[1:]) if a.ndim else None for a in block) for block in kept}
     if len(kinds) > 1 or any(None in kind for kind in kinds):
         raise ValueError(
@@ -213,12 +220,12 @@ def _windows(
         watched(parallel, kept),
     ):
         n_workers, together = max(effective_n_jobs(workers), 1), 1
-        expected = shared_content(*compute.args[:2]) if type(parallel._backend).__name__ == "LokyBackend" else None
+        task = _tasks(type(parallel._backend).__name__, compute)
         while window := waiting or list(itertools.islice(blocks, _WINDOW * n_workers * together)):
             waiting[:] = window
             parts = [waiting[first : first + together] for first in range(0, len(waiting), together)]
             seconds, n_bytes, n_blocks = 0.0, 0, len(waiting)
-            for results, took in parallel(delayed(_timed)(compute, part, expected) for part in parts):  # type: ignore[union-attr]
+            for results, took in parallel(task(part) for part in parts):  # type: ignore[union-attr]
                 seconds += took
                 n_bytes += sum(array.nbytes for result in results for array in result)
                 del waiting[: len(results)]
@@ -227,20 +234,61 @@ def _windows(
             together = 1 if n_workers == 1 else max(int(min(most, 4 * together)), 1)
 
 
-def _timed(compute: functools.partial[Block], blocks: list[tuple[int, int]], expected: str | None) -> tuple[list[Block], float]:
-    """Results of some blocks, and the seconds that they took."""
+def _tasks(backend: str, compute: functools.partial[Block]) -> Callable[[list[tuple[int, int]]], Any]:
+    """How blocks become a task of a backend, with what it takes to compute them there as here."""
+    if backend == "ThreadingBackend":  # new threads have none of the variables of a context, as the digits of decimals
+        here = ambient()
+        return lambda part: delayed(contextvars.copy_context().run)(_in_thread, compute, part, here)
+    if backend != "LokyBackend":
+        return lambda part: delayed(_timed)(compute, part)
+    expected = shared_content(*compute.args[:2])
+    return lambda part: delayed(_in_process)(compute, part, expected)
+
+
+def _in_thread(compute: functools.partial[Block], blocks: list[tuple[int, int]], here: list[str]) -> tuple[list[Block], float]:
+    check_ambient(here)
+    return _timed(compute, blocks)
+
+
+def _in_process(compute: functools.partial[Block], blocks: list[tuple[int, int]], expected: str | None) -> Any:
+    kernel, params, *_, is_a_users = compute.args
     if expected is not None:
-        kernel, params = compute.args[:2]
         check_content(kernel, params, expected)
+    if is_a_users:
+        _one_thread_for_blas_from_now_on()
+    return _timed(compute, blocks)
+
+
+def _timed(compute: functools.partial[Block], blocks: list[tuple[int, int]]) -> tuple[list[Block], float]:
+    """Results of some blocks, and the seconds that they took."""
     started = time.perf_counter()
     return [compute(index, size) for index, size in blocks], time.perf_counter() - started
 
 
+def _one_thread_for_blas() -> contextlib.AbstractContextManager[Any]:
+    """Context in which sums of linear algebra do not depend on how many threads it has."""
+    return threadpool_limits(1, user_api="blas")
+
+
+@functools.cache
+def _one_thread_for_blas_from_now_on() -> None:
+    threadpool_limits(1, user_api="blas")
+
+
 def _compute(
-    kernel: Callable[..., Block], params: tuple[Any, ...], stream: Stream, blocks: BlockStore | None, index: int, size: int
+    kernel: Callable[..., Block],
+    params: tuple[Any, ...],
+    stream: Stream,
+    blocks: BlockStore | None,
+    is_a_users: bool,
+    index: int,
+    size: int,
 ) -> Block:
     def compute() -> Block:
-        return as_block(kernel(size, stream.generator(index), *params))
+        generator = stream.generator(index)
+        if is_a_users and index == 0:
+            return as_block(called_once(kernel, size, generator, params))
+        return as_block(kernel(size, generator, *params))
 
     return compute() if blocks is None else blocks.kept(index, size, compute)
 

@@ -206,8 +206,17 @@ class Walk:
                 by_name = self._named(stands_for, module.__name__, attribute, value, named)
                 if not self._has_content(value):
                     # What a package has under this name may be another thing of a package that was put there.
-                    return self._by_name(value, named) or by_name
+                    return self._by_name(value, named) or [by_name, self._inside(value, named)]
         return self._value(value, named)
+
+    def _inside(self, value: Any, name: str) -> Any:
+        """Form of an object of a package that no name stands for, as a user may have put something into it; if it can be told."""
+        walk = Walk(strict=True, ours_by_content=self._ours_by_content)
+        walk._open, walk.compiled, walk.methods = [*self._open], self.compiled, self.methods
+        try:
+            return [walk.form(value, name), walk.definitions()]
+        except (TypeError, RecursionError):
+            return None
 
     def _value(self, value: Any, name: str) -> Any:
         return ["absent"] if value is ABSENT else self.form(value, name)

@@ -9,23 +9,26 @@ import functools
 import os
 import re
 import sys
+import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from gradnoise.simulations.ensemble.code_origin import is_of_a_user, is_ours, origin
 
-__all__ = ["class_members", "compiled_from", "is_blind", "overloads_of_users", "parts_of", "state_behind"]
+__all__ = ["ambient", "class_members", "compiled_from", "is_blind", "overloads_of_users", "parts_of", "state_behind"]
 
 #: What reaches things that nobody can see in the code, or the state of the machine.
 _BLIND_MODULES = (
-    "_ctypes", "_pickle", "_sqlite3", "cffi", "configparser", "ctypes", "dbm", "fileinput", "ftplib", "gc", "glob", "h5py",
-    "http", "imp", "importlib", "linecache", "mmap", "pkgutil", "platform", "requests", "runpy", "secrets", "shelve", "socket",
-    "sqlite3", "subprocess", "tarfile", "urllib.request", "zipfile",
+    "_ctypes", "_pickle", "_sqlite3", "absl.flags", "cffi", "configparser", "ctypes", "dbm", "fileinput", "ftplib",
+    "gc", "genericpath", "glob", "h5py", "http", "imp", "importlib", "linecache", "mailbox", "mmap", "numpy.ctypeslib", "pkgutil",
+    "platform", "requests", "resource", "runpy", "secrets", "shelve", "socket", "sqlite3", "subprocess", "tarfile",
+    "urllib.request", "zipfile",
 )  # fmt: skip
 _BLIND = {
+    "argparse": ("ArgumentParser",),
     "_io": ("FileIO", "open", "open_code"),
     "builtins": ("__import__", "compile", "eval", "exec", "globals", "input", "open"),
     "decimal": ("getcontext", "localcontext"),
@@ -47,8 +50,11 @@ _BLIND = {
         "environ",
         "environb",
         "fdopen",
+        "expanduser",
+        "expandvars",
         "getcwd",
         "getenv",
+        "getenvb",
         "getpid",
         "listdir",
         "open",
@@ -61,14 +67,18 @@ _BLIND = {
     ),
     "pickle": ("Unpickler", "load", "loads"),
     "sys": ("_current_frames", "_getframe", "modules", "stdin"),
-    "time": ("localtime", "time", "time_ns"),
+    "threading": ("current_thread", "enumerate", "get_ident", "get_native_id"),
+    "time": ("ctime", "gmtime", "localtime", "strftime", "time", "time_ns"),
     "typing": ("get_type_hints",),
+    "uuid": ("getnode", "uuid1", "uuid4"),
+    "xml": ("iterparse", "parse"),
 }
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))  # which change no number
 _BLIND_OBJECTS = (os.environ, sys.modules)
 #: Names that what reads a file has in most libraries; what has one and reads none is refused, too, on the safe side.
 _READERS = re.compile(
-    r"(load|load_(npz|svmlight_files?)|loadarff|loadmat|loadtxt|from_?file|fromregex|(hb_|im|mm)?read|read_\w+|readsav|open"
-    r"|FortranFile|netcdf_file|NpzFile|whosmat)"
+    r"(load|load_(files|npz|svmlight_files?)|loadarff|loadmat|loadtxt|from_?file|fromregex|(hb_|im|mm)?read|read_\w+|readsav"
+    r"|open(_\w+)?|\w*File|netcdf_file|whosmat)"
 )
 _WRAPPERS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel"),
@@ -90,7 +100,7 @@ _OF_EVERY_CLASS = {
 def is_blind(module: str, qualname: str, value: Any) -> bool:
     """Whether what a named thing of a package reaches cannot be told from the code that uses it."""
     top = module.partition(".")[0]
-    names = _BLIND.get("os" if top in ("nt", "posix") else top, ())
+    names = _BLIND.get("os" if top in ("nt", "ntpath", "posix", "posixpath") else top, ())
     blind_module = any(module == name or module.startswith(f"{name}.") for name in _BLIND_MODULES)
     last = qualname.rpartition(".")[2]
     reads = top not in sys.builtin_module_names and _READERS.fullmatch(last) is not None
@@ -106,7 +116,38 @@ def state_behind(module: str) -> list[str]:
     library: Any = sys.modules.get(top)
     if top == "mpmath":
         return [str(library.mp.prec)]
-    return [str(library.get_default_dtype())] if top == "torch" else []
+    if top == "torch":
+        return _state_of_torch(library)
+    if top in ("jax", "jaxlib") and "jax" in sys.modules:
+        config: Any = sys.modules["jax"].config
+        return [str(getattr(config, name, None)) for name in ("jax_enable_x64", "jax_default_matmul_precision", "jax_debug_nans")]
+    return []
+
+
+def _state_of_torch(torch: Any) -> list[str]:
+    casts = [
+        (kind, str(torch.get_autocast_dtype(kind)))
+        for kind in ("cpu", "cuda")
+        if hasattr(torch, "get_autocast_dtype") and torch.is_autocast_enabled(kind)
+    ]
+    least = torch.full((1,), 1e-45)  # a denormal number, which may be flushed to zero
+    asked = (
+        torch.get_default_dtype, torch.get_float32_matmul_precision, torch.are_deterministic_algorithms_enabled,
+        lambda: torch.backends.cuda.matmul.allow_tf32, lambda: torch.backends.cudnn.allow_tf32,
+    )  # fmt: skip
+    return [*(_told(one) for one in asked), str(casts), str(bool((least * 1).item() == 0))]
+
+
+def _told(setting: Callable[[], Any]) -> str:
+    try:
+        return str(setting())
+    except RuntimeError as error:  # where the older and the newer way of setting it were mixed
+        return str(error)
+
+
+def ambient() -> list[str]:
+    """State of a thread or process by which packages that are loaded compute; other workers may have another."""
+    return [part for name in ("decimal", "mpmath", "torch", "jax") if name in sys.modules for part in state_behind(name)]
 
 
 def compiled_from(value: Any) -> tuple[Any, Any] | None:
@@ -193,6 +234,9 @@ def parts_of(value: Any) -> list[tuple[str, Any]] | None:
     parts = [("", kind if origin(kind.__module__) is None else None), ("", maker), ("", arguments)]  # a maker may be another's
     if state is None and _is_pickled_by_a_base(kind):
         state = getattr(value, "__dict__", None)
+    elif _leaves_out(kind):
+        own = {**getattr(value, "__dict__", {}), **_slots_of(value)}
+        parts += sorted((key, part) for key, part in own.items() if not isinstance(part, _LOCKS) and key not in _cached(kind))
     both: Any = state if _is_slots(state) else (state,)
     for attributes in both:
         if isinstance(attributes, dict) and all(isinstance(key, str) for key in attributes):
@@ -211,6 +255,19 @@ def _is_pickled_by_a_base(kind: type) -> bool:
     """Whether it is a user's class of fractions, say, or dates: they do not pickle the attributes that it adds."""
     maker = next((base for base in kind.__mro__ if vars(base).keys() & {"__reduce__", "__reduce_ex__"}), object)
     return origin(kind.__module__) is None and origin(maker.__module__) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _leaves_out(kind: type) -> bool:
+    """Whether a user's class says itself how it is pickled: it may leave out what it computes with."""
+    own = {"__getstate__", "__reduce__", "__reduce_ex__"}
+    users = [base for base in kind.__mro__ if origin(base.__module__) is None]
+    return any(vars(base).keys() & own for base in users) or (bool(users) and kind in copyreg.dispatch_table)
+
+
+def _slots_of(value: Any) -> dict[str, Any]:
+    names = [name for base in type(value).__mro__ for name in getattr(base, "__slots__", ())]
+    return {name: getattr(value, name) for name in names if name not in ("__dict__", "__weakref__") and hasattr(value, name)}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -431,7 +431,9 @@ def test_public_studies_resume_from_a_store(tmp_path):
 
 
 KERNEL = '''
-import logging, os, time
+import itertools, logging, os, time
+
+COUNT = itertools.count(1)
 
 def kernel(n_paths, generator, folder, stop_after):
     """Log the block; once there are enough lines, wait to be killed."""
@@ -439,8 +441,9 @@ def kernel(n_paths, generator, folder, stop_after):
     handler = logging.FileHandler(f"{folder}/log")
     handler.emit(logging.makeLogRecord({"msg": f"{block[0].hex():>39}"}))
     handler.close()
-    while os.path.exists(f"{folder}/hold") and os.path.getsize(f"{folder}/log") >= 40 * stop_after:
-        time.sleep(0.01)
+    if next(COUNT) >= stop_after:
+        while os.access(f"{folder}/hold", os.F_OK):
+            time.sleep(0.01)
     return (block,)
 '''
 SCRIPT = """

@@ -6,10 +6,13 @@ and progress that miscounts or lands in stdout. It would also catch memory that 
 number, a backend that cannot run blocks, and a killed worker that is waited for.
 """
 
+import decimal
+import functools
 import hashlib
 import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -26,6 +29,7 @@ import pytest
 
 from gradnoise.simulations import ensemble, ornstein_uhlenbeck, sampling, toy
 from gradnoise.simulations.ensemble import driver
+from gradnoise.simulations.ensemble.block import as_block
 from gradnoise.simulations.seeds import RNG, Stream
 from gradnoise.theory.sampling import GaussianMinibatch
 
@@ -72,10 +76,22 @@ def late_first_block(n_paths, generator, calls):
     return normals(n_paths, generator)
 
 
-def tracked(n_paths, generator, references):
-    block = np.zeros(n_paths)
-    references.append(weakref.ref(block))
-    return (block,)
+def zeros(n_paths, generator):
+    return (np.zeros(n_paths),)
+
+
+@pytest.fixture
+def references(monkeypatch):
+    """Weak references to the blocks that there were."""
+    found, made = [], as_block
+
+    def tracked(*args, **options):
+        block = made(*args, **options)
+        found.extend(weakref.ref(array) for array in block)
+        return block
+
+    monkeypatch.setattr(driver, "as_block", tracked)
+    return found
 
 
 def _run(n_paths, *, kernel=normals, params=(), rng: RNG = 7, block_size=4, **how):
@@ -226,16 +242,17 @@ def test_bad_rng_is_named(rng, error):
 @pytest.mark.parametrize("n_jobs", [1, 2, 3])
 def test_reduce_sees_blocks_in_the_order_of_their_index(n_jobs):
     calls = []
-    blocks = ensemble.run(late_first_block, (calls,), 22, rng=7, reduce=list, n_jobs=n_jobs, block_size=4)
+    kernel = functools.partial(late_first_block, calls=calls)
+    blocks = ensemble.run(kernel, (), 22, rng=7, reduce=list, n_jobs=n_jobs, block_size=4)
     assert [len(block) for (block,) in blocks] == [4, 4, 4, 4, 4, 2]
     assert len(calls) == 6
     assert np.array_equal(np.concatenate([block for (block,) in blocks]), _run(22))
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_streaming_reduction_never_holds_all_blocks(n_jobs):
+def test_streaming_reduction_never_holds_all_blocks(n_jobs, references):
     """A reduction that is slower than the kernel must not make finished blocks pile up."""
-    references, alive = [], []
+    alive = []
 
     def reduce(blocks):
         for _ in blocks:
@@ -243,7 +260,7 @@ def test_streaming_reduction_never_holds_all_blocks(n_jobs):
             alive.append(sum(r() is not None for r in references))
 
     size = 2**18  # two megabytes: several of them are not computed at a time
-    ensemble.run(tracked, (references,), 80 * size, rng=7, reduce=reduce, n_jobs=n_jobs, block_size=size)
+    ensemble.run(zeros, (), 80 * size, rng=7, reduce=reduce, n_jobs=n_jobs, block_size=size)
     assert len(alive) == 80
     assert max(alive) <= (2 if n_jobs == 1 else 40)
 
@@ -252,14 +269,96 @@ def test_many_small_blocks_are_computed_several_at_a_time_with_the_same_numbers(
     """Catches tasks of one block, which take less than it takes to hand them out, and blocks that are lost between tasks."""
     tasks = []
 
-    def timed(compute, blocks, expected):
+    def timed(compute, blocks):
         tasks.append(len(blocks))
-        return _timed(compute, blocks, expected)
+        return _timed(compute, blocks)
 
     _timed = driver._timed
     monkeypatch.setattr(driver, "_timed", timed)
     assert np.array_equal(_run(3_001, block_size=2, n_jobs=2), _run(3_001, block_size=2, n_jobs=1))
     assert max(tasks) > 4, tasks
+
+
+def into_one_buffer(n_paths, generator, buffer):
+    return (generator.standard_normal(out=buffer[:n_paths]),)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_kernel_may_write_each_block_into_the_same_memory(n_jobs, tmp_path):
+    """Catches blocks that are the last one, in all the places where they are kept."""
+    kernel, expected = functools.partial(into_one_buffer, buffer=np.zeros(10)), _run(23)
+    with joblib.parallel_config("loky", n_jobs=n_jobs):  # threads would share the buffer
+        assert np.array_equal(_run(23, kernel=kernel), expected)
+        for _ in range(2):
+            assert np.array_equal(_run(23, kernel=kernel, store=tmp_path), expected)
+
+
+def adds_up(n_paths, generator, start):
+    start += generator.standard_normal(n_paths).sum()
+    return (np.full(n_paths, start[0]),)
+
+
+def draws_elsewhere(n_paths, generator):
+    return (np.random.standard_normal(n_paths),)  # noqa: NPY002
+
+
+def draws_from_a_parameter(n_paths, generator, other):
+    return (other.standard_normal(n_paths),)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "params", "message"),
+    [
+        (adds_up, (np.zeros(1),), "kernel must leave params as they are, as blocks share them, and has changed that at place 0"),
+        (draws_from_a_parameter, (np.random.default_rng(1),), "has changed that at place 0, a Generator"),
+        (draws_elsewhere, (), "and has drawn from that of numpy.random, which all blocks share"),
+        (lambda n, generator: (np.array([random.random()] * n),), (), "has drawn from that of Python's random"),
+    ],
+)
+def test_a_block_that_depends_on_those_before_it_is_refused(kernel, params, message, n_jobs):
+    """Catches numbers that are others after a resume, or with other workers."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _run(12, kernel=kernel, params=params, n_jobs=n_jobs)
+
+
+def digits(n_paths, generator):
+    return (np.full(n_paths, float(decimal.Decimal(1) + decimal.Decimal("1e-30") - 1)),)
+
+
+def test_threads_compute_with_the_digits_of_their_caller():
+    with decimal.localcontext() as context:
+        context.prec = 60
+        assert set(_run(40, kernel=digits, n_jobs=2)) == set(_run(40, kernel=digits)) == {1e-30}
+    assert set(_run(40, kernel=digits, n_jobs=2)) == {0.0}
+
+
+MULTIPLIED = """
+import numpy as np
+from joblib import parallel_config
+from gradnoise.simulations import ensemble
+
+def multiplied(n_paths, generator):
+    x = np.random.default_rng(3).standard_normal((n_paths, 5_000))
+    return (x @ x[0],)
+
+def run(**how):
+    return ensemble.run(multiplied, (), 400, rng=1, reduce=ensemble.concatenate, block_size=100, **how)[0].tobytes()
+
+if __name__ == "__main__":
+    with parallel_config("loky", n_jobs=2):
+        in_processes = run()
+    print(in_processes == run() == run(n_jobs=2))
+"""
+
+
+def test_threads_of_linear_algebra_change_no_bit(tmp_path):
+    """Workers have one each, where this process has two."""
+    (tmp_path / "multiplied.py").write_text(MULTIPLIED)
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    call = [sys.executable, "multiplied.py"]
+    done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_a_reduction_that_raises_ends_the_workers_at_once():
@@ -301,16 +400,16 @@ def test_concatenate_names_what_is_no_block(block):
         ensemble.concatenate([block])
 
 
-def test_concatenate_holds_all_blocks():
+def test_concatenate_holds_all_blocks(references):
     """The twin of the test above: what it measures does rise to the number of blocks."""
-    references, alive = [], []
+    alive = []
 
     def reduce(blocks):
         kept = list(blocks)
         alive.append(sum(r() is not None for r in references))
         return kept
 
-    ensemble.run(tracked, (references,), 80, rng=7, reduce=reduce, block_size=1)
+    ensemble.run(zeros, (), 80, rng=7, reduce=reduce, block_size=1)
     assert alive == [80]
 
 
@@ -375,7 +474,7 @@ def test_block_sizes_are_generated():
 def test_results_that_memory_cannot_hold_are_refused_after_a_block():
     calls = []
     with pytest.raises(ValueError, match=r"^n_paths = 4398046511104 makes results of 32768.0 GiB, allowed are"):
-        ensemble.run(late_first_block, (calls,), 2**42, rng=1, reduce=ensemble.concatenate)
+        ensemble.run(functools.partial(late_first_block, calls=calls), (), 2**42, rng=1, reduce=ensemble.concatenate)
     assert len(calls) <= 16  # those that were handed out at once
 
 
@@ -551,6 +650,7 @@ def test_the_whole_hash_of_a_name_is_a_place_in_the_tree_of_seeds():
 CHANGED = """
 import numba, numpy as np
 from joblib import parallel_config
+from scipy import stats
 from gradnoise.simulations import ensemble
 import helpers
 
@@ -566,8 +666,11 @@ def of_here(n_paths, generator):
 def of_a_module(n_paths, generator):
     return (helpers.C * np.ones(n_paths),)
 
-def run(kernel):
-    (found,) = ensemble.run(kernel, (), 6, rng=1, reduce=ensemble.concatenate, n_jobs=2, block_size=2)
+def with_columns(n_paths, generator, columns):
+    return (helpers.C * np.ones(n_paths),)
+
+def run(kernel, *params):
+    (found,) = ensemble.run(kernel, params, 6, rng=1, reduce=ensemble.concatenate, n_jobs=2, block_size=2)
     return found.tolist()
 
 if __name__ == "__main__":
@@ -579,12 +682,14 @@ if __name__ == "__main__":
             file.write("C = 0.75  # of another length\\n")
         import importlib
         importlib.reload(helpers)
-        assert run(of_a_module) == [0.75] * 6, "workers that live have an old module"
+        columns = [np.zeros((3, 4))[:, ::2]]  # of which a copy has other strides
+        assert run(of_a_module) == run(with_columns, columns) == [0.75] * 6, "workers that live have an old module"
         helpers.C = 3.5
-        try:
-            run(of_a_module)
-        except TypeError as error:
-            print(error)
+        for kernel, params in ((of_a_module, ()), (with_columns, (columns,)), (with_columns, (stats.norm(),))):
+            try:
+                run(kernel, *params)
+            except TypeError as error:
+                print(error)
 """
 
 
@@ -596,4 +701,4 @@ def test_workers_have_what_their_parent_has_or_are_refused(tmp_path):
     command = [sys.executable, "-B", str(tmp_path / "changed.py")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("kernel and params must be the same in worker processes")
+    assert done.stdout.count("kernel and params must be the same in worker processes") == 3

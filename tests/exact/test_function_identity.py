@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import types
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 
 from gradnoise.simulations.ensemble import fingerprint
 from gradnoise.simulations.ensemble.function_identity import identity
@@ -248,6 +251,15 @@ NAMES = ("far", "house", "house.room")
         ("import scipy.sparse\ndef kernel(n, g): return scipy.sparse.load_npz('x')", "scipy.sparse.load_npz"),
         ("import numpy as np\ndef kernel(n, g): return np.fromregex('x', 'y', 'z')", "np.fromregex"),
         ("import time\ndef kernel(n, g): return time.time()", "time.time"),
+        ("import datetime\ndef kernel(n, g): return datetime.datetime.now()", "^kernel must not read now"),
+        ("import uuid\ndef kernel(n, g): return uuid.uuid4().int", "uuid.uuid4"),
+        ("import threading\ndef kernel(n, g): return threading.get_ident()", "threading.get_ident"),
+        ("import gzip\ndef kernel(n, g): return gzip.GzipFile('x')", "gzip.GzipFile"),
+        ("from lzma import LZMAFile\ndef kernel(n, g): return LZMAFile('x')", "lzma.LZMAFile"),
+        ("import xml.etree.ElementTree as E\ndef kernel(n, g): return E.parse('x')", "xml.etree.ElementTree.parse"),
+        ("import os.path\ndef kernel(n, g): return os.path.expandvars('$C')", "posixpath.expandvars"),
+        ("import os.path\ndef kernel(n, g): return os.path.getsize('x')", "genericpath.getsize"),
+        ("import numpy as np\ndef kernel(n, g): return np.ctypeslib.load_library('x', '.')", "numpy.ctypeslib"),
         ("import scipy.io\ndef kernel(n, g): return scipy.io.loadmat('x')", "scipy.io.loadmat"),
         ("import joblib\ndef kernel(n, g): return joblib.load('x')", "joblib.load"),
         ("from os import open as o\ndef kernel(n, g): return o('x', 0)", r"^o \(read by kernel\)"),
@@ -290,6 +302,60 @@ def test_what_cannot_be_followed_is_refused_by_name(made, near, message):
 )
 def test_what_reads_no_file_is_not_refused(made, near):
     assert identity(made(near, "").kernel, "kernel")
+
+
+def test_what_was_put_into_an_object_of_a_library_is_content(made, monkeypatch):
+    kernel = made("import scipy.stats\ndef kernel(n, g): return scipy.stats.norm.ppf(n)", "").kernel
+    found = {identity(kernel, "kernel")}
+    assert identity(kernel, "kernel") in found
+    for power in (1, 2):
+        monkeypatch.setattr(scipy.stats.norm, "ppf", functools.partial(pow, power), raising=False)
+        found.add(identity(kernel, "kernel"))
+    kernel = made("import scipy.special\ndef kernel(n, g): return scipy.special.expit(n)", "").kernel
+    found.add(identity(kernel, "kernel"))
+    for put in (np.vectorize(lambda x: x), np.vectorize(lambda x: 2 * x), np.poly1d([1, 2]), np.poly1d([1, 3])):
+        monkeypatch.setattr(scipy.special, "expit", put)
+        found.add(identity(kernel, "kernel"))
+    assert len(found) == 8
+
+
+class LeavesOut:
+    """Its pickle does not have what it computes with."""
+
+    def __init__(self, power):
+        self.f, self.lock = (lambda x: x**power), threading.Lock()
+
+    def __getstate__(self):
+        return {}
+
+
+class LeavesOutSlots:
+    __slots__ = ("f",)
+
+    def __init__(self, power):
+        self.f = lambda x: x**power
+
+    def __reduce__(self):
+        return LeavesOutSlots, (1,)
+
+
+@pytest.mark.parametrize("kind", [LeavesOut, LeavesOutSlots])
+def test_what_a_class_does_not_pickle_is_content(kind):
+    assert identity(kind(1), "law") == identity(kind(1), "law") != identity(kind(2), "law")
+
+
+def test_the_precision_in_which_a_library_computes_is_content(made):
+    torch = pytest.importorskip("torch")
+    kernel = made("import torch\ndef kernel(n, g): return torch.ones(n)", "").kernel
+    plain = identity(kernel, "kernel")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = identity(kernel, "kernel")
+    torch.set_flush_denormal(True)
+    try:
+        flushed = identity(kernel, "kernel")
+    finally:
+        torch.set_flush_denormal(False)
+    assert len({plain, cast, flushed}) == 3 and identity(kernel, "kernel") == plain
 
 
 def test_libraries_count_by_their_version_and_what_was_put_into_them_by_content(made, monkeypatch):

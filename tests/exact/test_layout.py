@@ -19,7 +19,7 @@ FLOORS = ("theory", "simulations", "claims", "testing", "figures", "cli")
 #: What a floor may import beside the floors below it and the standard library.
 LIBRARIES = {
     "theory": {"lazy_loader", "numpy", "scipy"},
-    "simulations": {"lazy_loader", "numpy", "scipy", "numba", "joblib", "matplotlib", "rich"},
+    "simulations": {"lazy_loader", "numpy", "scipy", "numba", "joblib", "matplotlib", "rich", "threadpoolctl"},
     "simulations.neural": {"numpy", "scipy", "joblib", "torch", "sklearn", "pooch", "threadpoolctl"},
 }
 PROMISED = {
