@@ -21,9 +21,9 @@ from gradnoise.simulations.neural import sweeps
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, facts_of
 from gradnoise.simulations.neural.experiments import run as train_here
-from gradnoise.simulations.neural.sweep_states import made_with, states
+from gradnoise.simulations.neural.sweep_states import State, made_with, states
 from gradnoise.simulations.neural.sweeps import check_plan, sweep
-from gradnoise.simulations.sweeps import Plan, SweepTable, paper_sweep
+from gradnoise.simulations.sweeps import Plan, Run, SweepTable, paper_sweep
 
 from .test_training import command
 
@@ -246,6 +246,14 @@ def test_a_damaged_state_is_made_anew_from_the_checkpoint(tmp_path):
     file.write_text(file.read_text().replace('"status": "finished"', '"status": "finishEd"'))
     assert [state.status for state in states(plan, tmp_path)] == ["waiting"]
     assert _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1)) == _numbers(table)
+
+
+def test_facts_of_a_state_are_named_where_they_are_not_finite():
+    """Of a NaN it would say at each sitting that the data are others: it does not equal itself."""
+    for name in ("data", "versions"):
+        for value in (float("nan"), float("inf")):
+            with pytest.raises(ValueError, match=f"^{name} must be of finite numbers, got"):
+                replace(State(Run({"experiment": "digits"}, 1)), **{name: {"x": [value]}})
 
 
 def test_folders_of_runs_that_were_exchanged_are_not_taken(tmp_path):
