@@ -355,6 +355,9 @@ def test_a_plan_that_comes_with_it_is_named_as_itself(tmp_path, monkeypatch, cap
     code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table9", "--dry-run")
     said = " ".join(shown.err.split())
     assert code == 2 and "PLAN must be of a plan, got 'ne2021-table9': No such file" in said and "ne2021-tables" in said
+    code, shown = command(monkeypatch, capsys, "sweep", 300 * "x", "--dry-run")  # longer than a name can be
+    said = "".join(shown.err.split())
+    assert code == 2 and "PLANmustbeofaplan,got'xxx" in said and "Filenametoolong;oroneof" in said
 
 
 def test_texts_of_a_plan_are_shown_as_they_are(tmp_path, monkeypatch, capsys):
