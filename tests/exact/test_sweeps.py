@@ -200,6 +200,8 @@ def test_what_a_table_cannot_tell_is_named():
     table = _table()
     with pytest.raises(ValueError, match="settings must be those of one run of each seed"):
         table.read("test_accuracy")
+    with pytest.raises(ValueError, match="settings must be those of one run of each seed"):  # of which has a seed finished?
+        table.finished()
     with pytest.raises(ValueError, match="metric must be one that every run has, got 'accuracy'"):
         table.read("accuracy", {"dynamics": "gd"})
     with pytest.raises(ValueError, match="each of rows must have run and seed"):
