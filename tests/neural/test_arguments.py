@@ -20,6 +20,7 @@ from gradnoise.simulations.neural.exchangeable_trace import exchangeable_trace
 from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.methods import Method
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.noise_scale import population_gradient
 from gradnoise.simulations.neural.tails import excess_kurtosis, random_projections
@@ -53,6 +54,8 @@ def kinds():
         (lambda o: trace_hessian_covariance(o, 2, generator())),
         (lambda o: expected_sharpness(o, generator(), n_probes=2)),
         (lambda o: random_projections(o, 2, generator())),
+        Method(dynamics="sgd", learning_rate=0.1, batch_size=2).checked,
+        (lambda o: Method(dynamics="sgd", learning_rate=0.1, batch_size=2).parts(o, generator())),
         population_gradient,
         gradient_spread,
     ]

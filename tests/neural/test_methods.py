@@ -9,6 +9,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
@@ -416,6 +417,26 @@ def test_schedules_and_rules_that_do_not_fit_are_named():
             train(operators, source, optimizer, 1, **options)
     train(operators, source, optimizer, 3, schedule=LambdaLR(optimizer, lambda t: 0.5**t), rule=LossRule(5, stop_at=0.0))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 8)
+
+
+def test_settings_of_a_method_are_named_where_it_is_made():
+    """Without a network, and as Python's numbers: would catch a NaN, a text or a number of NumPy's in a checkpoint's settings."""
+    given: dict[str, Any] = {"dynamics": "enhanced", "learning_rate": 0.1, "batch_size": None, "large_batch_size": 4, "alpha": 2}
+    made = Method(**{**given, "large_batch_size": np.int64(4), "alpha": np.float32(2), "milestones": [np.int64(3), 5]})
+    plain = Method(**given, milestones=(3, 5))
+    assert made == plain and json.dumps(made.settings()) == json.dumps(plain.settings())
+    numbers = ("learning_rate", "batch_size", "large_batch_size", "alpha", "svag_l", "momentum", "weight_decay", "decay",
+               "halve_at", "stop_at", "period")  # fmt: skip
+    for name in numbers:
+        for value in (math.nan, math.inf, "3", {}, True, np.ma.masked):
+            with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+                Method(**{**given, name: value})
+    for name, value in (("dynamics", None), ("optimizer", "lion"), ("augment", 1), ("milestones", {1: 2}), ("milestones", (2, 2)),
+                        ("alpha", None), ("learning_rate", None), ("decay", 0), ("momentum", -1)):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=f"^{'batch_size' if name == 'alpha' else name} must be"):
+            Method(**{**given, name: value})
+    with pytest.raises(ValueError, match=r"^momentum must be 0 for adam, which has its own, got 0\.9"):
+        Method(**given, optimizer="adam", momentum=0.9)
 
 
 def test_arguments_of_the_rule_are_named():
