@@ -439,6 +439,20 @@ def test_settings_of_a_method_are_named_where_it_is_made():
         Method(**given, optimizer="adam", momentum=0.9)
 
 
+def test_what_a_rule_sees_is_named():
+    """Would catch a step that is no place among an epoch's losses, and a loss without a value that waits for the epoch's end."""
+    of, loss, optimizer = LossRule(3, stop_at=0.5), torch.tensor(1.0), torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    for step in (None, 0, -1, 1.5, math.nan, True, np.ma.masked, "1"):
+        with pytest.raises((TypeError, ValueError), match=r"^step must be"):
+            of.see(step, loss, optimizer)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^loss must have a value, got a Tensor on the meta device"):
+        of.see(1, loss.to("meta"), optimizer)
+    for other in (None, [optimizer], torch.optim.SGD):
+        with pytest.raises(TypeError, match=r"^optimizer must be of class Optimizer"):
+            of.see(1, loss, other)  # type: ignore[arg-type]
+    assert of.state_dict()["losses"] is None  # nothing was taken note of
+
+
 def test_arguments_of_the_rule_are_named():
     cases: list[tuple[dict[str, Any], str]] = [
         ({"epoch": 3}, "halve_at or stop_at must be given"),
