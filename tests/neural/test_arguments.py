@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+from gradnoise.simulations.neural.augmentation import FlipsAndCrops
 from gradnoise.simulations.neural.diagnosis import diagnose_operators
 from gradnoise.simulations.neural.dynamics import WeightedLosses, build
 from gradnoise.simulations.neural.escape import escape
@@ -92,6 +93,7 @@ def test_counts_that_would_not_end_are_named():
         (lambda: diagnose_operators(operators, 2, rng=1, n_draws=10**20), "n_draws must be between 4 and 100000000"),
         (lambda: diagnose_operators(operators, 2, rng=1, n_directions=10**20), "n_directions must be between 1 and 1000000"),
         (lambda: LossOperators(*network(), chunk_size=10**20), "chunk_size must be between 1 and"),
+        (lambda: FlipsAndCrops().draw(2**31, generator()), "n must be between 0 and 100000000"),
         (lambda: build("enhanced", operators, 2, generator(), large_batch_size=10**20), "large_batch_size must be between 3 and"),
     ):
         with pytest.raises(ValueError, match=message):
