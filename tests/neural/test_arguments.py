@@ -150,6 +150,16 @@ def test_what_becomes_a_vector_is_named():
     for samples in ([0, 1], torch.tensor(1), torch.tensor([0, 1]).to("meta")):
         with pytest.raises((TypeError, ValueError), match="samples must"):
             operators.backward(torch.ones(2), samples)
+    v, samples = torch.ones(2), torch.tensor([0, 1])
+    for change in (3, {}, "x", dict):
+        with pytest.raises(TypeError, match="change must be callable, and no class"):
+            operators.backward(v, samples, change)
+    for returned, message in (
+        (1.0, "must be of tensors"),
+        ((x[:1].float(), y[:1]), "must return a batch of 2 samples, got one of 1"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"change (returns )?{message}"):
+            operators.backward(v, samples, lambda batch, where, returned=returned: returned)
     with pytest.raises(TypeError, match="n_products must be an integer"):
         operators.hessian_here(1.5)
 
