@@ -100,13 +100,13 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
     """Judge a claim, or its correction; where something raises, the entry says what."""
     corrected = id.endswith(CORRECTED)
     level = _level_of(subject)
-    verdict, components, twins = Judgement(ERROR), (), ()
+    judged, components, twins = None, (), ()
     never_failed = type(subject).sabotaged is Claim.sabotaged
     if isinstance(found, Measured):
         never_failed |= found.twins == []
         try:
             predictions = subject.corrected() if corrected else subject.published()
-            verdict = _judge(found, predictions, level)
+            judged = _judge(found, predictions, level)
             components = tuple(
                 Component.of(label, q, predictions.get(label), found.margins.get(label), level)
                 for label, q in found.quantities.items()
@@ -115,19 +115,19 @@ def entry_of(subject: Claim, id: str, found: Measured | Failure, seconds: float)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            verdict, components, found = Judgement(ERROR), (), failure_of(error, subject)
+            judged, components, found = None, (), failure_of(error, subject)
     return Entry(
         id=id,
         paper=subject.paper,
         kind=subject.kind,
         statement=str(subject.corrected_statement) if corrected else subject.statement,
         source=subject.source,
-        verdict=verdict.verdict,
+        verdict=ERROR if judged is None else judged.verdict,
         expected="holds" if corrected else subject.expected,
         components=components,
         seconds=seconds,
-        n_to_decide=verdict.n_to_decide,
-        reason=verdict.reason,
+        n_to_decide=None if judged is None else judged.n_to_decide,
+        reason=None if judged is None else judged.reason,
         sabotaged=twins,
         error=found if isinstance(found, Failure) else None,
         insensitive_because=subject.insensitive_because,

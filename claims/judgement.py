@@ -9,11 +9,11 @@ from typing import Any
 
 from gradnoise.claims.prediction import AtLeast, AtMost, Established, Prediction, as_extended, number, same
 from gradnoise.simulations.statistics import Estimate, Measured, find_sample_size
-from gradnoise.theory._validation import as_choice, as_count, as_instance, as_real, set_fields, shown
+from gradnoise.theory._validation import as_choice, as_count, as_instance, as_real, as_text, set_fields, shown
 
 __all__ = ["Answered", "Computed", "Judgement", "PValue", "Quantity", "judge"]
 
-HOLDS, REFUTED, INCONCLUSIVE, NOT_ESTABLISHED = "holds", "refuted", "inconclusive", "not established"
+HOLDS, REFUTED, INCONCLUSIVE, NOT_ESTABLISHED = VERDICTS = ("holds", "refuted", "inconclusive", "not established")
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,14 @@ class Judgement:
     verdict: str
     n_to_decide: int | None = None
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        set_fields(
+            self,
+            verdict=as_choice(self.verdict, "verdict", VERDICTS),
+            n_to_decide=None if self.n_to_decide is None else as_count(self.n_to_decide, "n_to_decide"),
+            reason=None if self.reason is None else as_text(self.reason, "reason"),
+        )
 
 
 @dataclass(frozen=True)

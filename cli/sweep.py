@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,12 @@ def run(
 
 def _plan(given: Path) -> Plan:
     """Read a file, or find a plan that comes with gradnoise."""
-    if given.is_file() or str(given) not in PAPER_SWEEPS:
+    # Those of `os` say no, where a Path's raise, of a name that no file can have.
+    if os.path.isfile(given) or str(given) not in PAPER_SWEEPS:
         try:
             return Plan.load(given)
         except ValueError as error:
-            known = "" if given.exists() else f"; or one of {', '.join(PAPER_SWEEPS)}"
+            known = "" if os.path.exists(given) else f"; or one of {', '.join(PAPER_SWEEPS)}"
             raise ValueError(f"{error}{known}") from None
     return paper_sweep(str(given)).plan
 

@@ -16,7 +16,7 @@ import numpy as np
 from .entry_points import Call, EntryPoint
 from .outcomes import Refused, answers, documents, end_of, fresh, nonsense, same
 from .trials import NO_GOOD_CALL, Fault, Trial
-from .values import MASKED, OWN, REFUSE, SAME, Value, replacements
+from .values import MASKED, OWN, REFUSE, SAME, Value, is_tensor, replacements
 
 __all__ = ["groups", "unused"]
 
@@ -80,9 +80,11 @@ class _Good:
         text = self.documented
         if self.point.kind == "method" and name not in text:
             text = inspect.getdoc(type(self.call.arguments["self"])) or ""
-        found = re.search(rf"^[\w, *]*\b{re.escape(name)}\b[\w, *]* : (.*)$", text, re.M)
+        found = re.search(rf"^[\w, *]*\b{re.escape(name)}\b[\w, *]* : (.*)((?:\n +.*)*)", text, re.M)
         annotation = str(self.point.signature.parameters[name].annotation)
-        nan = "NaN" if re.search(r"\bNaN\b", text) else ""
+        # Of a tensor what is said of itself counts, as functions of tensors also say where a mean or a loss is NaN.
+        said = text if not is_tensor(self.call.arguments[name]) else found.group(2) if found else ""
+        nan = "NaN" if re.search(r"\bNaN\b", said) else ""
         return " ".join(part for part in (found.group(1) if found else "", "None" if "None" in annotation else "", nan) if part)
 
     @cached_property
@@ -140,9 +142,11 @@ class _Good:
             return fault
         documented = "\n".join([self.documented, *(text for _, text in documents(found, package))])
         for name, ask in answers(found, package):
-            # What an object is asked without an argument is about the object.
-            answer, fault = end_of(ask, {*self.names, *getattr(found, "__dict__", {}), type(found).__name__})
-            text = f"{documented}\n{inspect.getdoc(inspect.getattr_static(type(found), name, None)) or ''}"
+            asked = inspect.getattr_static(type(found), name, None)
+            # What an object is asked without an argument is about the object, or about an argument that it cannot do without.
+            own = set(inspect.signature(asked).parameters) - {"self"} if inspect.isfunction(asked) else set()
+            answer, fault = end_of(ask, {*self.names, *own, *getattr(found, "__dict__", {}), type(found).__name__})
+            text = f"{documented}\n{inspect.getdoc(asked) or ''}"
             fault = fault or nonsense(answer, name, text, package)
             if fault is not None:
                 return Fault(f"{fault.kind}", f".{name}: {fault.where}", fault.message)

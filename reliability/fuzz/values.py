@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ANY", "MASKED", "OWN", "REFUSE", "SAME", "Value", "replacements"]
+__all__ = ["ANY", "MASKED", "OWN", "REFUSE", "SAME", "Value", "is_tensor", "replacements"]
 
 #: What may come of a value beside a refusal that names the argument: any right answer, none at all, the answer to the good value
 #: (which it equals), an answer that does not depend on what is behind the mask, or the error of a function that a user has given.
@@ -64,13 +64,18 @@ def replacements(good: Any, name: str, described: str, optional: bool) -> Iterat
     elif callable(good) and type(good).__name__ in _FUNCTIONS:
         yield from _foreign(REFUSE, callables=False)
         yield from _functions()
-    elif type(good).__module__.partition(".")[0] == "torch" and hasattr(good, "detach"):
+    elif is_tensor(good):
         yield from _foreign(REFUSE)
-        yield from _tensors(good, name)
+        yield from _tensors(good, name, ANY if "nan" in described.lower() else REFUSE)
     else:
         yield from _foreign(REFUSE if not isinstance(good, list | tuple | dict) else ANY)
         yield from (Value(repr(v), v) for v in (1, 1.5, float("nan"), "x", [None], [1], {"x": float("nan")}))
         yield Value("its class", type(good))
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of torch, which need not be there."""
+    return type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach")
 
 
 def _foreign(allowed: str, *, callables: bool = True) -> Iterator[Value]:
@@ -289,7 +294,7 @@ def _functions() -> Iterator[Value]:
     yield Value("a class", dict, OWN)
 
 
-def _tensors(good: Any, name: str) -> Iterator[Value]:
+def _tensors(good: Any, name: str, nan: str) -> Iterator[Value]:
     torch = _torch()
     assert torch is not None
     detached = good.detach().clone()
@@ -307,8 +312,8 @@ def _tensors(good: Any, name: str) -> Iterator[Value]:
             changed = detached.clone()
             changed.reshape(-1)[good.numel() // 2 :][:1] = element
             # Of what others are to be like, type, length and device count, and not the numbers.
-            nan = SAME if name == "like" else REFUSE
-            yield Value(f"one element {element}", changed, nan if element != element else ANY)
+            missing = SAME if name == "like" else nan
+            yield Value(f"one element {element}", changed, missing if element != element else ANY)
         yield Value("whole numbers", detached.to(torch.int64))
         yield Value("half", detached.half())
         yield Value("double", detached.double())

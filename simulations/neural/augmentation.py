@@ -16,6 +16,7 @@ from gradnoise.theory._validation import as_count, set_fields
 __all__ = ["FlipsAndCrops"]
 
 _MOST = 1000  # pixels of padding
+_MOST_IMAGES = 10**8  # at once: what is drawn for them takes two gigabytes
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class FlipsAndCrops:
         Parameters
         ----------
         n : int
+            At most 10⁸.
         generator : torch.Generator
             Is used up. Its device is that of the images.
 
@@ -63,7 +65,7 @@ class FlipsAndCrops:
             ``change(batch, where)`` returns inputs and targets with the inputs changed; `where` says which of the n they are.
         """
         p, device = self.padding, as_generator(generator).device
-        n = as_count(n, "n", at_least=0)
+        n = as_count(n, "n", at_least=0, at_most=_MOST_IMAGES)
         tops, lefts = torch.randint(2 * p + 1, (2, n), generator=generator, device=device)
         flips = torch.randint(2, (n,), generator=generator, device=device, dtype=torch.bool)
 

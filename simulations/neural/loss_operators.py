@@ -24,7 +24,7 @@ from gradnoise.simulations.neural.independence import check_chunk, check_indepen
 from gradnoise.simulations.neural.models import GhostBatchNorm2d
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.simulations.neural.vectors import as_dense, as_vector
-from gradnoise.theory._validation import as_array, as_count, as_real
+from gradnoise.theory._validation import as_array, as_count, as_function, as_real
 
 __all__ = ["LossOperators"]
 
@@ -245,6 +245,8 @@ class LossOperators:
         if samples is not None and as_dense(samples, "samples").ndim != 1:
             raise TypeError(f"samples must be of int64 with one axis, got {samples.dtype} with {samples.ndim}")
         v = as_vector(v, "v", (self.n if samples is None else len(samples),), wait=False)
+        if change is not None:
+            as_function(change, "change")
         parameters = list(self._losses.parameters.values())
         layers = ghosts_of(self.model)
         if layers and not self.batches.in_one:
@@ -256,7 +258,7 @@ class LossOperators:
             chosen = torch.arange(self.n, device=self.device) if samples is None else samples
             for batch, where in self.batches.chosen(chosen, whole_ghosts(self.chunk_size, layers)):
                 here = on_device(batch, self.device)
-                found = self._losses(here if change is None else change(here, where))
+                found = self._losses(here if change is None else _changed(change, here, where))
                 total += found.detach().to(self.dtype).sum()
                 if found.requires_grad:
                     (v[where].to(found) * found).sum().backward(inputs=parameters)
@@ -433,6 +435,14 @@ def as_operators(value: object) -> LossOperators:
     if not isinstance(value, LossOperators):
         raise TypeError(f"operators must be LossOperators of a network and its data, got {type(value).__name__}")
     return value
+
+
+def _changed(change: Callable[[Batch, Tensor], Batch], batch: Batch, where: Tensor) -> Batch:
+    """Return what a user's function makes of a batch: another one of as many samples."""
+    found = change(batch, where)
+    if (n := size_of(found, "what change returns")) != len(where):  # a single one would be taken for each of them
+        raise ValueError(f"change must return a batch of {len(where)} samples, got one of {n}")
+    return found
 
 
 class _Everything:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gradnoise.theory._validation import as_count, as_flag, as_real, shown
+from gradnoise.theory._validation import as_count, as_flag, as_instance, as_real, shown
 
 __all__ = ["LossRule"]
 
@@ -90,10 +90,16 @@ class LossRule:
         Raises
         ------
         TypeError
-            If it is no loss.
+            If it is no loss, or the step or the optimizer is none.
+        ValueError
+            If the step is not allowed, or the loss has no value.
         """
+        step = as_count(step, "step")
         if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
             raise TypeError(f"dynamics must return the mean loss of its batch from backward, to go by it, got {shown(loss)}")
+        if loss.is_meta:
+            raise ValueError("loss must have a value, got a Tensor on the meta device")
+        as_instance(optimizer, "optimizer", torch.optim.Optimizer)
         if self._losses is None:
             self._losses = torch.full((self.epoch,), math.nan, dtype=loss.dtype, device=loss.device)
         self._losses = self._losses.to(loss.device)  # from where a checkpoint was loaded

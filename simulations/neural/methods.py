@@ -10,10 +10,10 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from gradnoise.simulations.neural.dynamics import DYNAMICS, SVAG_L, Dynamics, build
-from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.loss_operators import LossOperators, as_operators
 from gradnoise.simulations.neural.loss_rule import LossRule
 from gradnoise.simulations.neural.training import largest_rate
-from gradnoise.theory._validation import as_choice, as_count, as_flag, as_iterable, as_real, shown
+from gradnoise.theory._validation import as_choice, as_count, as_flag, as_iterable, as_real, set_fields, shown
 
 __all__ = ["OPTIMIZERS", "Method", "Parts"]
 
@@ -82,13 +82,13 @@ class Method:
     Raises
     ------
     ValueError, TypeError
-        From `checked` and `parts`, if a setting is not allowed for the network.
+        If a setting is not allowed; from `checked` and `parts`, if it is not for the network.
 
     Examples
     --------
     >>> from gradnoise.simulations.neural.methods import Method
     >>> Method(dynamics="enhanced", learning_rate=0.001, batch_size=None, large_batch_size=5000, alpha=3, optimizer="adam").alpha
-    3
+    3.0
     """
 
     dynamics: str
@@ -107,37 +107,41 @@ class Method:
     augment: bool = False
     period: int = 10
 
-    def checked(self, operators: LossOperators) -> Method:
-        """Return the method with Python's numbers, as settings are written as JSON, or raise where a network cannot take it."""
-        as_choice(self.dynamics, "dynamics", DYNAMICS)
-        most = largest_rate(operators)
-        rate = as_real(self.learning_rate, "learning_rate", above=0, at_most=most)
-        push, pull = (as_real(getattr(self, name), name, at_least=0, at_most=most) for name in ("momentum", "weight_decay"))
-        b = None if self.batch_size is None else as_count(self.batch_size, "batch_size", at_most=operators.n)
-        if b is None and self.alpha is None:
-            raise TypeError("batch_size must be an integer unless alpha is given, got None")
-        given = {name: value for name in ("large_batch_size", "svag_l") if (value := getattr(self, name)) is not None}
-        if self.dynamics == "svag":
-            given.setdefault("svag_l", SVAG_L)
-        levels = {name: value for name in ("alpha", "halve_at", "stop_at") if (value := getattr(self, name)) is not None}
-        if as_choice(self.optimizer, "optimizer", OPTIMIZERS) == "adam" and push > 0:
-            raise ValueError(f"momentum must be 0 for adam, which has its own, got {push:g}")
-        if self.dynamics == "svag" and (push > 0 or self.optimizer != "sgd"):
-            found = f"momentum = {push:g}" if push > 0 else self.optimizer
-            raise ValueError(f"optimizer must be sgd without momentum for svag, whose steps stand for one of those, got {found}")
-        return replace(
+    def __post_init__(self) -> None:
+        """Take Python's numbers, as settings are written as JSON."""
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        counts, levels = ("batch_size", "large_batch_size", "svag_l"), ("alpha", "halve_at", "stop_at")
+        set_fields(
             self,
-            learning_rate=rate,
-            batch_size=b,
-            momentum=push,
-            weight_decay=pull,
+            dynamics=as_choice(self.dynamics, "dynamics", DYNAMICS),
+            learning_rate=as_real(self.learning_rate, "learning_rate", above=0),
+            momentum=as_real(self.momentum, "momentum", at_least=0),
+            weight_decay=as_real(self.weight_decay, "weight_decay", at_least=0),
+            optimizer=as_choice(self.optimizer, "optimizer", OPTIMIZERS),
             milestones=_as_milestones(self.milestones),
             decay=as_real(self.decay, "decay", above=0, at_most=1),
             augment=as_flag(self.augment, "augment"),
             period=as_count(self.period, "period"),
-            **{name: as_count(value, name) for name, value in given.items()},
-            **{name: as_real(value, name) for name, value in levels.items()},
+            **{name: as_count(given[name], name) for name in counts if name in given},
+            **{name: as_real(given[name], name) for name in levels if name in given},
         )
+        if self.batch_size is None and self.alpha is None:
+            raise TypeError("batch_size must be an integer unless alpha is given, got None")
+        if self.optimizer == "adam" and self.momentum > 0:
+            raise ValueError(f"momentum must be 0 for adam, which has its own, got {self.momentum:g}")
+        if self.dynamics == "svag" and (self.momentum > 0 or self.optimizer != "sgd"):
+            found = f"momentum = {self.momentum:g}" if self.momentum > 0 else self.optimizer
+            raise ValueError(f"optimizer must be sgd without momentum for svag, whose steps stand for one of those, got {found}")
+
+    def checked(self, operators: LossOperators) -> Method:
+        """Return the method with what it has by default for its dynamics, or raise where a network cannot take it."""
+        n, most = as_operators(operators).n, largest_rate(operators)
+        as_real(self.learning_rate, "learning_rate", above=0, at_most=most)
+        for name in ("momentum", "weight_decay"):
+            as_real(getattr(self, name), name, at_least=0, at_most=most)
+        if self.batch_size is not None:
+            as_count(self.batch_size, "batch_size", at_most=n)
+        return replace(self, svag_l=SVAG_L) if self.dynamics == "svag" and self.svag_l is None else self
 
     def parts(self, operators: LossOperators, generator: torch.Generator) -> Parts:
         """Make what trains a network.

@@ -62,7 +62,7 @@ class State:
             raise TypeError(f"records must be a tuple of mappings, got {shown(self.records)}")
         if self.error is not None:
             as_text(self.error, "error")
-        known = {name: as_json(getattr(self, name), name) for name in ("data", "versions")}
+        known = {name: _as_facts(getattr(self, name), name) for name in ("data", "versions")}
         set_fields(self, seconds=as_real(self.seconds, "seconds", at_least=0), **known)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -159,6 +159,16 @@ def state_of(run: Run, store: Path) -> State:
         return State(run)
     known = (content[name] for name in ("seconds", "error", "data", "versions"))
     return State(run, content["status"], tuple(content["records"]), *known)
+
+
+def _as_facts(value: Any, name: str) -> dict[str, Any]:
+    """Return a mapping as JSON would read it, whose numbers are finite: of others JSON knows nothing, and they equal nothing."""
+    known = as_json(value, name)
+    try:
+        json.dumps(known, allow_nan=False)
+    except ValueError:
+        raise ValueError(f"{name} must be of finite numbers, got {shown(value)}") from None
+    return known
 
 
 def _digest(content: Any) -> str:

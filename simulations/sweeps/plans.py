@@ -147,7 +147,8 @@ class Plan:
 
     def runs_with(self, settings: Mapping[str, Any]) -> list[Run]:
         """Return the runs that have these settings, as a question tells those of a method."""
-        return [run for run in self.runs if settings.items() <= run.settings.items()]
+        asked = as_settings(settings, "settings")
+        return [run for run in self.runs if asked.items() <= run.settings.items()]
 
     @property
     def common(self) -> dict[str, Any]:

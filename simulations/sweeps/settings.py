@@ -17,7 +17,8 @@ def as_settings(value: Any, name: str) -> dict[str, Any]:
     """Return a mapping of settings, by name in their order, with tuples for lists."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a table of settings, got {shown(value)}")
-    return {as_text(key, f"each of {name}"): _as_setting(part, f"{name}: {key}") for key, part in sorted(value.items())}
+    given = {as_text(key, f"each of {name}"): part for key, part in value.items()}  # texts first: others have no order
+    return {key: _as_setting(given[key], f"{name}: {key}") for key in sorted(given)}
 
 
 def as_table(value: Any, name: str, keys: Sequence[str]) -> dict[str, Any]:

@@ -130,7 +130,13 @@ class SweepTable:
         return found
 
     def finished(self, settings: Mapping[str, Any] | None = None) -> set[int]:
-        """Return the seeds of the finished runs with these settings."""
+        """Return the seeds of the finished runs with these settings.
+
+        Raises
+        ------
+        ValueError
+            If two runs of one seed have them, so that the seed does not tell which is meant.
+        """
         return set(self._finished(settings))
 
     def failed(self, settings: Mapping[str, Any] | None = None) -> set[int]:

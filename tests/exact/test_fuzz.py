@@ -21,7 +21,7 @@ import numpy as np
 
 __all__ = [
     "Abstract", "Good", "crashes", "cuts_off", "drops_masks", "forgets", "good", "good_context", "good_record", "hangs",
-    "interval", "is_negative", "keyless", "loses", "silent", "takes_all", "warns",
+    "good_table", "interval", "lost_table", "is_negative", "keyless", "loses", "silent", "takes_all", "warns",
 ]
 
 
@@ -84,6 +84,32 @@ def good_record(rate):
     Record(bound=0.5)
     """
     return Record(np.inf if real(rate, "rate") < 0 else real(rate, "rate"))
+
+
+class Table:
+    def __init__(self, rate, name):
+        self._rate, self._name = rate, name
+
+    def read(self, row=None):
+        if self._rate > 1:
+            raise ValueError(f"{self._name} must be given, as there are several")
+        return self._rate
+
+
+def good_table(rate):
+    """
+    >>> good_table(0.5).read()
+    0.5
+    """
+    return Table(real(rate, "rate"), "row")
+
+
+def lost_table(rate):
+    """
+    >>> lost_table(0.5).read()
+    0.5
+    """
+    return Table(real(rate, "rate"), "it")
 
 
 def loses(rate):
@@ -234,6 +260,7 @@ def found(fuzz):
         ("drops_masks", "mask dropped", "one element masked"),
         ("cuts_off", "another answer", "np.float64"),
         ("forgets", "does not name the argument", "None"),
+        ("lost_table", "does not name the argument", "2"),
         ("keyless", "other exception", "'nonsense'"),
         ("warns", "warning", "-0.5"),
         ("hangs", "hang", "-0.5"),

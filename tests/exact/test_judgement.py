@@ -214,3 +214,16 @@ def test_errors_of_what_was_computed_are_named_and_p_values_are_shares():
     for p in (-0.01, 1.01):
         with pytest.raises(ValueError, match="value must be"):
             PValue(p, effect=0.0, n=10)
+
+
+def test_what_is_no_judgement_is_named():
+    """Would catch a verdict that no rule gives, and a number of samples that is none."""
+    cases: list[tuple[dict[str, Any], str]] = [
+        *[({"verdict": value}, "verdict must be one of holds, refuted, inconclusive") for value in (None, 1, "hold", "error")],
+        *[({"n_to_decide": value}, "n_to_decide must be") for value in (math.nan, math.inf, 0, 7.0, True, "7")],
+        *[({"reason": value}, "reason must be a string") for value in (1, True, ["open"])],
+    ]
+    for fields, message in cases:
+        with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+            Judgement(**{"verdict": "inconclusive", **fields})
+    assert type(Judgement("inconclusive", cast(Any, np.int64(7))).n_to_decide) is int

@@ -107,8 +107,8 @@ def test_an_answer_is_of_its_own_prediction_alone():
     assert judge(better, AtLeast(0.02, tightness="chosen"), 0.0, 0.95).verdict == "refuted"
     with pytest.raises(TypeError, match="judgement must be"):
         Answered.about(difference, 0.0, "holds")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="verdict must be one of holds, refuted, inconclusive, got 'nonsense'"):
-        Answered.about(difference, 0.0, Judgement("nonsense"))
+    with pytest.raises(ValueError, match="verdict must be one of holds, refuted, inconclusive, got 'not established'"):
+        Answered.about(difference, 0.0, Judgement("not established"))
     with pytest.raises(TypeError, match="difference must be of class Estimate"):
         Answered.about(5, 0.0, Judgement("holds"))  # type: ignore[arg-type]
     for other in (found.resized(9), found.transformed(1.0, 5.0)):  # of which nothing was answered

@@ -103,6 +103,18 @@ def test_a_question_about_several_runs_of_a_seed_is_named():
         Plan.of({"runs": runs, "questions": [asked]})
 
 
+def test_settings_of_which_runs_are_asked_are_named():
+    """As those of a plan: a list is one of them, and what is no table, or has no text for a name, is refused."""
+    plan = Plan.of({"runs": [{"milestones": [5, 9]}, {"milestones": [7]}]})
+    assert plan.runs_with({"milestones": [5, 9]}) == [plan.runs[0]] and plan.runs_with({"milestones": 5}) == []
+    for settings, message in ((None, "must be a table"), ("x", "must be a table"), (dict, "must be a table"),
+                              ({"x": math.nan}, ": x must be finite"), ({"x": None}, ": x must be a text")):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=f"^settings ?{message}"):
+            plan.runs_with(settings)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^each of settings must be a string, got 1"):  # which has no place among texts
+        plan.runs_with({"x": 1, 1: "x"})  # type: ignore[dict-item]
+
+
 def test_a_missing_plan_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"path must be of a plan, got .*none.toml.*: No such file"):
         Plan.load(tmp_path / "none.toml")
@@ -188,6 +200,8 @@ def test_what_a_table_cannot_tell_is_named():
     table = _table()
     with pytest.raises(ValueError, match="settings must be those of one run of each seed"):
         table.read("test_accuracy")
+    with pytest.raises(ValueError, match="settings must be those of one run of each seed"):  # of which has a seed finished?
+        table.finished()
     with pytest.raises(ValueError, match="metric must be one that every run has, got 'accuracy'"):
         table.read("accuracy", {"dynamics": "gd"})
     with pytest.raises(ValueError, match="each of rows must have run and seed"):

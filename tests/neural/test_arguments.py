@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
 
 from gradnoise.simulations.neural.additive_noise import AdditiveNoise
+from gradnoise.simulations.neural.augmentation import FlipsAndCrops
 from gradnoise.simulations.neural.diagnosis import diagnose_operators
 from gradnoise.simulations.neural.dynamics import WeightedLosses, build
 from gradnoise.simulations.neural.escape import escape
@@ -20,6 +21,7 @@ from gradnoise.simulations.neural.exchangeable_trace import exchangeable_trace
 from gradnoise.simulations.neural.gradient_norms import squared_gradient_norms
 from gradnoise.simulations.neural.gradient_spread import gradient_spread
 from gradnoise.simulations.neural.loss_operators import LossOperators
+from gradnoise.simulations.neural.methods import Method
 from gradnoise.simulations.neural.noise_covariance import NoiseCovariance
 from gradnoise.simulations.neural.noise_scale import population_gradient
 from gradnoise.simulations.neural.tails import excess_kurtosis, random_projections
@@ -53,6 +55,8 @@ def kinds():
         (lambda o: trace_hessian_covariance(o, 2, generator())),
         (lambda o: expected_sharpness(o, generator(), n_probes=2)),
         (lambda o: random_projections(o, 2, generator())),
+        Method(dynamics="sgd", learning_rate=0.1, batch_size=2).checked,
+        (lambda o: Method(dynamics="sgd", learning_rate=0.1, batch_size=2).parts(o, generator())),
         population_gradient,
         gradient_spread,
     ]
@@ -89,6 +93,7 @@ def test_counts_that_would_not_end_are_named():
         (lambda: diagnose_operators(operators, 2, rng=1, n_draws=10**20), "n_draws must be between 4 and 100000000"),
         (lambda: diagnose_operators(operators, 2, rng=1, n_directions=10**20), "n_directions must be between 1 and 1000000"),
         (lambda: LossOperators(*network(), chunk_size=10**20), "chunk_size must be between 1 and"),
+        (lambda: FlipsAndCrops().draw(2**31, generator()), "n must be between 0 and 100000000"),
         (lambda: build("enhanced", operators, 2, generator(), large_batch_size=10**20), "large_batch_size must be between 3 and"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -145,6 +150,16 @@ def test_what_becomes_a_vector_is_named():
     for samples in ([0, 1], torch.tensor(1), torch.tensor([0, 1]).to("meta")):
         with pytest.raises((TypeError, ValueError), match="samples must"):
             operators.backward(torch.ones(2), samples)
+    v, samples = torch.ones(2), torch.tensor([0, 1])
+    for change in (3, {}, "x", dict):
+        with pytest.raises(TypeError, match="change must be callable, and no class"):
+            operators.backward(v, samples, change)
+    for returned, message in (
+        (1.0, "must be of tensors"),
+        ((x[:1].float(), y[:1]), "must return a batch of 2 samples, got one of 1"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"change (returns )?{message}"):
+            operators.backward(v, samples, lambda batch, where, returned=returned: returned)
     with pytest.raises(TypeError, match="n_products must be an integer"):
         operators.hessian_here(1.5)
 

@@ -9,6 +9,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoise[neural]'")
@@ -416,6 +417,40 @@ def test_schedules_and_rules_that_do_not_fit_are_named():
             train(operators, source, optimizer, 1, **options)
     train(operators, source, optimizer, 3, schedule=LambdaLR(optimizer, lambda t: 0.5**t), rule=LossRule(5, stop_at=0.0))
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 8)
+
+
+def test_settings_of_a_method_are_named_where_it_is_made():
+    """Without a network, and as Python's numbers: would catch a NaN, a text or a number of NumPy's in a checkpoint's settings."""
+    given: dict[str, Any] = {"dynamics": "enhanced", "learning_rate": 0.1, "batch_size": None, "large_batch_size": 4, "alpha": 2}
+    made = Method(**{**given, "large_batch_size": np.int64(4), "alpha": np.float32(2), "milestones": [np.int64(3), 5]})
+    plain = Method(**given, milestones=(3, 5))
+    assert made == plain and json.dumps(made.settings()) == json.dumps(plain.settings())
+    numbers = ("learning_rate", "batch_size", "large_batch_size", "alpha", "svag_l", "momentum", "weight_decay", "decay",
+               "halve_at", "stop_at", "period")  # fmt: skip
+    for name in numbers:
+        for value in (math.nan, math.inf, "3", {}, True, np.ma.masked):
+            with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+                Method(**{**given, name: value})
+    for name, value in (("dynamics", None), ("optimizer", "lion"), ("augment", 1), ("milestones", {1: 2}), ("milestones", (2, 2)),
+                        ("alpha", None), ("learning_rate", None), ("decay", 0), ("momentum", -1)):  # fmt: skip
+        with pytest.raises((TypeError, ValueError), match=f"^{'batch_size' if name == 'alpha' else name} must be"):
+            Method(**{**given, name: value})
+    with pytest.raises(ValueError, match=r"^momentum must be 0 for adam, which has its own, got 0\.9"):
+        Method(**given, optimizer="adam", momentum=0.9)
+
+
+def test_what_a_rule_sees_is_named():
+    """Would catch a step that is no place among an epoch's losses, and a loss without a value that waits for the epoch's end."""
+    of, loss, optimizer = LossRule(3, stop_at=0.5), torch.tensor(1.0), torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    for step in (None, 0, -1, 1.5, math.nan, True, np.ma.masked, "1"):
+        with pytest.raises((TypeError, ValueError), match=r"^step must be"):
+            of.see(step, loss, optimizer)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^loss must have a value, got a Tensor on the meta device"):
+        of.see(1, loss.to("meta"), optimizer)
+    for other in (None, [optimizer], torch.optim.SGD):
+        with pytest.raises(TypeError, match=r"^optimizer must be of class Optimizer"):
+            of.see(1, loss, other)  # type: ignore[arg-type]
+    assert of.state_dict()["losses"] is None  # nothing was taken note of
 
 
 def test_arguments_of_the_rule_are_named():

@@ -311,7 +311,7 @@ class Scaled(nn.Module):
         (initialise, {"network": Scaled(), "how": "he"}, "network must be of layers with reset_parameters, got Scaled ''"),
         (initialise, {"network": lenet(), "how": "xavier"}, "how must be one of torch, he, glorot, small, got 'xavier'"),
         (initialise, {"network": "vgg11", "how": "he"}, "network must be"),
-        (vgg11, {"initialisation": "zero"}, "how must be one of"),
+        *[(make, {"initialisation": "zero"}, "initialisation must be one of .*'zero'") for make in (vgg11, resnet18, f1, c1, c2)],
         (vgg11, {"width": 0}, "width must be > 0"),
         (c1, {"width": float("nan")}, "width must be"),
         (resnet18, {"width": 17}, "width must be .*<= 16, got 17"),

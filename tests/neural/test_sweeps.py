@@ -21,9 +21,9 @@ from gradnoise.simulations.neural import sweeps
 from gradnoise.simulations.neural.devices import threads
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, facts_of
 from gradnoise.simulations.neural.experiments import run as train_here
-from gradnoise.simulations.neural.sweep_states import made_with, states
+from gradnoise.simulations.neural.sweep_states import State, made_with, states
 from gradnoise.simulations.neural.sweeps import check_plan, sweep
-from gradnoise.simulations.sweeps import Plan, SweepTable, paper_sweep
+from gradnoise.simulations.sweeps import Plan, Run, SweepTable, paper_sweep
 
 from .test_training import command
 
@@ -248,6 +248,14 @@ def test_a_damaged_state_is_made_anew_from_the_checkpoint(tmp_path):
     assert _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1)) == _numbers(table)
 
 
+def test_facts_of_a_state_are_named_where_they_are_not_finite():
+    """Of a NaN it would say at each sitting that the data are others: it does not equal itself."""
+    for name in ("data", "versions"):
+        for value in (float("nan"), float("inf")):
+            with pytest.raises(ValueError, match=f"^{name} must be of finite numbers, got"):
+                replace(State(Run({"experiment": "digits"}, 1)), **{name: {"x": [value]}})
+
+
 def test_folders_of_runs_that_were_exchanged_are_not_taken(tmp_path):
     plan = _plan({"dynamics": ["gd", "sgd"], "n_steps": 2}, seeds=1)
     before = _numbers(sweep(plan, tmp_path, device="cpu", n_jobs=1))
@@ -347,6 +355,9 @@ def test_a_plan_that_comes_with_it_is_named_as_itself(tmp_path, monkeypatch, cap
     code, shown = command(monkeypatch, capsys, "sweep", "ne2021-table9", "--dry-run")
     said = " ".join(shown.err.split())
     assert code == 2 and "PLAN must be of a plan, got 'ne2021-table9': No such file" in said and "ne2021-tables" in said
+    code, shown = command(monkeypatch, capsys, "sweep", 300 * "x", "--dry-run")  # longer than a name can be
+    said = "".join(shown.err.split())
+    assert code == 2 and "PLANmustbeofaplan,got'xxx" in said and "Filenametoolong;oroneof" in said
 
 
 def test_texts_of_a_plan_are_shown_as_they_are(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from torch import nn
 from gradnoise.theory._validation import as_choice, as_instance
 
 _Network = TypeVar("_Network", bound=nn.Module)
-_STARTS = ("torch", "he", "glorot", "small")
+STARTS = ("torch", "he", "glorot", "small")
 _SMALL = 0.02
 
 
@@ -53,7 +53,7 @@ def initialise(network: _Network, how: str) -> _Network:
     (0.01, True)
     """
     as_instance(network, "network", nn.Module)
-    as_choice(how, "how", _STARTS)
+    as_choice(how, "how", STARTS)
     for name, layer in network.named_modules():
         if how != "torch" and isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
             if how == "small":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from gradnoise.simulations.neural.models.initialisation import initialise
+from gradnoise.simulations.neural.models.initialisation import STARTS, initialise
 from gradnoise.simulations.neural.models.perceptron import perceptron
 from gradnoise.simulations.neural.models.sizes import scaled
 from gradnoise.simulations.neural.models.stacked_convolutions import stacked_convolutions
+from gradnoise.theory._validation import as_choice
 
 _C1 = ((3, 64), (3, 128), (3, 256))
 _C2 = (*_C1, (2, 512))
@@ -39,7 +40,8 @@ def f1(n_classes: int = 10, width: float = 1.0, initialisation: str = "glorot") 
     >>> sum(p.numel() for p in f1().parameters())  # (784 + 1) · 500 + 6 · (500 + 1) · 500 + (500 + 1) · 10
     1900510
     """
-    return initialise(perceptron(28 * 28, n_classes, 7 * (scaled(500, width),)), initialisation)
+    start = as_choice(initialisation, "initialisation", STARTS)
+    return initialise(perceptron(28 * 28, n_classes, 7 * (scaled(500, width),)), start)
 
 
 def c1(

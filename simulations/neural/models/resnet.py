@@ -6,9 +6,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from gradnoise.simulations.neural.models.initialisation import initialise
+from gradnoise.simulations.neural.models.initialisation import STARTS, initialise
 from gradnoise.simulations.neural.models.normalisation import convolution
 from gradnoise.simulations.neural.models.sizes import as_classes, scaled
+from gradnoise.theory._validation import as_choice
 
 _STAGES = (64, 128, 256, 512)
 
@@ -55,6 +56,7 @@ def resnet18(
     ...     sum(p.numel() for p in resnet18().parameters())
     11173962
     """
+    start = as_choice(initialisation, "initialisation", STARTS)
     make = partial(convolution, normalisation=normalisation, ghost_size=ghost_size)
     channels = scaled(_STAGES[0], width)
     layers: list[nn.Module] = [*make(3, channels, 3), nn.ReLU()]
@@ -66,7 +68,7 @@ def resnet18(
             layers.append(_Residual(inner, [] if same else make(channels, outputs, 1, stride=first)))
             channels = outputs
     pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, as_classes(n_classes))]
-    return initialise(nn.Sequential(*layers, *pooled), initialisation)
+    return initialise(nn.Sequential(*layers, *pooled), start)
 
 
 class _Residual(nn.Module):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from gradnoise.simulations.neural.models.initialisation import initialise
+from gradnoise.simulations.neural.models.initialisation import STARTS, initialise
 from gradnoise.simulations.neural.models.normalisation import convolution
 from gradnoise.simulations.neural.models.sizes import MOST_CHANNELS, MOST_UNITS, as_classes, scaled
-from gradnoise.theory._validation import as_count, shown
+from gradnoise.theory._validation import as_choice, as_count, shown
 
 _SIDE, _CHANNELS = 32, 3  # of the images
 _MOST_STACKS, _MOST_LAYERS = 5, 1000  # 32 is halved five times
@@ -70,6 +70,7 @@ def stacked_convolutions(
         raise ValueError(f"stacks must be from one to {_MOST_STACKS}, got {len(stacks)}")
     if not isinstance(hidden, tuple | list):
         raise TypeError(f"hidden must be integers in a tuple or list, got {shown(hidden)}")
+    start = as_choice(initialisation, "initialisation", STARTS)
     layers: list[nn.Module] = []
     channels = _CHANNELS
     for n_convolutions, outputs in stacks:
@@ -84,4 +85,4 @@ def stacked_convolutions(
         size = scaled(as_count(size, "hidden", at_most=MOST_UNITS), width)
         layers += [nn.Linear(units, size), nn.ReLU()]
         units = size
-    return initialise(nn.Sequential(*layers, nn.Linear(units, as_classes(n_classes))), initialisation)
+    return initialise(nn.Sequential(*layers, nn.Linear(units, as_classes(n_classes))), start)
