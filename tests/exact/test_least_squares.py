@@ -16,7 +16,7 @@ import scipy.sparse.linalg
 
 from gradnoise.simulations.least_squares import excess_risks
 from gradnoise.simulations.sampling import Outcomes, outcomes, product_rule
-from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, WeightMoments, second_moments
+from gradnoise.theory.least_squares import FiniteLeastSquares, LeastSquares, StartingPoint, WeightMoments, second_moments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, Rademacher, StudentT
 
 CLOSE = 1e-12  # relative, and a factor of 5 above what is seen; every wrong formula below is off by over 1e-3
@@ -260,6 +260,44 @@ def test_a_risk_is_bias_variance_and_cross_term(first):
     assert _close(parts.total - bias.total - variance.total, parts.cross, rtol=1e3 * CLOSE)  # a difference of larger numbers
     assert _close(mirrored.cross, -parts.cross) and (np.abs(parts.cross) > WRONG * parts.total).all()
     assert not np.any(NORMAL.risk_parts(0.1, 2, [2, 5, 9], first=first).cross) and NORMAL.well_specified
+
+
+# --- Bounds --------------------------------------------------------------------------------------------------------------------
+
+
+def _as_derived(a, start, eta, s, q):
+    """C_1 and C_2 of all forms, their squares multiplied out."""
+    radius, noise = s * a.radius_squared + q * a.largest_eigenvalue, s * a.noise_variance
+    z, d = eta * radius, start.rank
+    variance, bias = noise * d / (2 - z), start.squared_norm / (2 * eta * (2 - z))
+    slow = noise * d / (2 * (1 - math.sqrt(z)) ** 2), start.squared_norm / (2 * eta)
+    kept = start.squared_inverse_norm / eta**2 + s * a.leverage * start.squared_norm / (eta * (2 - z))  # q < 1 here
+    m = 1 if start.uncorrelated else 2
+    return {
+        "elementary": (variance + bias + 2 * math.sqrt(variance * bias), 0.0),
+        "bach-moulines": (sum(slow) + 2 * math.sqrt(slow[0] * slow[1]), 0.0),
+        "two-term": (m * variance, m * kept / 2),
+    }
+
+
+@pytest.mark.parametrize("problem", [PLANE, LINE, NORMAL], ids=["plane", "line", "normal"])
+@pytest.mark.parametrize("b", [1, 2.5])
+def test_bounds_are_those_that_were_derived(problem, b):
+    """Catches the cross term of Minkowski's inequality lost, 2 - z for 2, or m doubled: claims see but what attains a bound."""
+    a, s = problem.assumptions(), 1 / b
+    if problem is NORMAL:
+        norms = (NORMAL.initial_error**2).sum(), (NORMAL.initial_error**2 / NORMAL.spectrum).sum()
+    else:
+        error, Sigma = problem.initial - problem.optimum, (problem.features.T * problem.probabilities) @ problem.features
+        norms = error @ error, error @ np.linalg.solve(Sigma, error)
+    point = StartingPoint(*map(float, norms), rank=len(problem._eigenvalues), uncorrelated=problem is NORMAL)
+    eta = 0.6 / (s * a.radius_squared + (1 - s) * a.largest_eigenvalue)
+    derived = _as_derived(a, point, eta, s, 1 - s)
+    for form, constants in derived.items():
+        bound = problem.risk_bound(eta, b, 4, form=form)
+        assert _close([bound.c1, bound.c2], constants)
+        assert _close(bound.bound, constants[0] / 5 + constants[1] / 25)
+        assert _far(problem.risk_bound(0.99 * eta, b, 4, form=form).bound, bound.bound)
 
 
 # --- Stability and the limit of many steps -------------------------------------------------------------------------------------
