@@ -97,7 +97,8 @@ def sweep(
     SweepTable(2 runs, 6 records)
     """
     check_plan(plan)
-    place, folder = pick_device(device), as_path(store, "store")
+    place = pick_device(device)
+    folder = as_path(store, "store").absolute()  # workers that live have the working directory of before
     data_folder = settled_folder(data_folder)
     deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
     say = (lambda line: None) if tell is None else as_function(tell, "tell")

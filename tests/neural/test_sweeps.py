@@ -91,6 +91,17 @@ def test_workers_that_live_train_on_the_folder_that_their_caller_means_now(tmp_p
         assert _numbers(sweep(FASHION, place / "three", device="cpu", n_jobs=2)) == numbers
 
 
+def test_a_relative_store_is_the_same_folder_for_workers_elsewhere(tmp_path, monkeypatch):
+    plan, begun = _plan({"dynamics": "sgd"}, n_steps=1, every=1), []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        sweep(plan, "store", device="cpu", n_jobs=2)
+        assert all((tmp_path / name / "store" / "runs" / run.name / "run.json").is_file() for run in plan.runs)
+    sweep(plan, "store", device="cpu", n_jobs=2, tell=begun.append)
+    assert begun == []
+
+
 def test_a_run_on_data_that_have_become_other_ones_fails(tmp_path):
     place = write_fashion(tmp_path / "data", 1)
     sweep(FASHION, tmp_path / "store", device="cpu", data_folder=place, n_jobs=1, tell=lambda line: write_fashion(place, 2))
