@@ -252,6 +252,8 @@ def test_compare_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert network_protocols.Comparison.load(tmp_path / "found.json").n_seeds == 2
     code, shown = command(monkeypatch, capsys, *arguments, "--json", "-")
     assert code == 0 and json.loads(shown.out)["protocol"]["n_steps"] == 6
+    code, shown = command(monkeypatch, capsys, *arguments, "--json", tmp_path / "both", "--store", tmp_path / "both")
+    assert code == 2 and "--json must be another file than the folder of --store" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "compare", "zhu2019-fig4")
     assert code == 2 and "FIGURE must be one of zhu2019-fig3" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "compare", "wu2020-fig1", "--budget", "full", "--data-dir", tmp_path, "--seeds", 1)

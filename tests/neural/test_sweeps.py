@@ -362,6 +362,12 @@ def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monke
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert [(row["status"], row["step"]) for row in rows] == [("finished", 0), ("finished", 10), ("finished", 20), ("failed", 0)]
 
+    for target, other in ((plan, "PLAN"), *((tmp_path / "store" / name, "--store") for name in ("table.csv", "made_with.json"))):
+        before = target.read_bytes()
+        code, shown = command(monkeypatch, capsys, *asked, "--dry-run", "--json", target)
+        assert code == 2 and f"--json must be another file than those of {other}" in " ".join(shown.err.split())
+        assert target.read_bytes() == before
+
     for text, message in (
         ("runs = 3", "PLAN must be of a plan"),
         ("runs = [{n_steps = 3, lr = 1}]", "PLAN: settings must be of"),
