@@ -56,7 +56,8 @@ def check_file(path: Path, name: str) -> None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        check_writable(path.parent, name)
+        target = Path(os.path.realpath(path)) if os.path.islink(path) else path  # where a link that leads nowhere would lead
+        check_writable(target.parent, name)
         return
     except (OSError, ValueError) as error:
         raise _not_writable(name, "file", path, error) from None

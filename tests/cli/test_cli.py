@@ -163,6 +163,19 @@ def test_an_unwritable_target_is_refused_before_anything_is_computed(option, tmp
     assert f"{option} must be a folder that can be written" in " ".join(result.stderr.split())
 
 
+def test_a_link_to_a_file_that_cannot_be_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    """The folder that counts is not the link's."""
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link.json").symlink_to(tmp_path / "file" / "below.json")
+    (tmp_path / "other.json").symlink_to("new/below.json")
+    assert run("verify", "wu2020.eq2", "--json", str(tmp_path / "other.json")).exit_code == 0
+    assert json.loads((tmp_path / "new" / "below.json").read_text())["complete"]
+    monkeypatch.setattr(registry, "verify", lambda *a, **k: pytest.fail("computed before the target was checked"))
+    result = run("verify", "wu2020.eq2", "--json", str(tmp_path / "link.json"))
+    assert result.exit_code == 2
+    assert "--json must be a folder that can be written" in " ".join(result.stderr.split())
+
+
 def test_help_and_version_answer_without_numba():
     code = f"import sys; sys.argv[1:] = ['--help']\ntry:\n    {ENTRY}\nfinally:\n    assert 'numba' not in sys.modules"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
