@@ -10,7 +10,7 @@ from gradnoise.claims.judgement import HOLDS, placed
 from gradnoise.cli import interruption
 from gradnoise.cli.common import needs_torch, seed_of
 from gradnoise.cli.console import console
-from gradnoise.cli.files import check_json, deliver
+from gradnoise.cli.files import check_apart, check_json, deliver, file_of
 from gradnoise.simulations.network_protocols import ACCURACIES, EQUIVALENCE_MARGIN, PROTOCOLS, Comparison
 from gradnoise.theory._validation import as_choice, as_count
 
@@ -35,6 +35,7 @@ def run(
     as_choice(figure, "FIGURE", tuple(PROTOCOLS))
     as_choice(budget, "--budget", ("quick", "full"))
     as_count(seeds, "--seeds")
+    check_apart([("--json", file_of(json))], [("--store", store)])
     check_json(json)
     needs_torch()
     from gradnoise.simulations.neural.comparison import compare

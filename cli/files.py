@@ -7,6 +7,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterable
+from itertools import combinations, product
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from gradnoise.cli import interruption
 from gradnoise.cli.console import console, errors, say, write_json_text
 from gradnoise.cli.gate import NotSaved
 
-__all__ = ["Files", "check_file", "check_json", "check_writable", "deliver", "is_stdout"]
+__all__ = ["Files", "check_apart", "check_file", "check_json", "check_writable", "deliver", "file_of", "is_stdout"]
 
 
 class WithJson(Protocol):
@@ -55,7 +56,8 @@ def check_file(path: Path, name: str) -> None:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        check_writable(path.parent, name)
+        target = Path(os.path.realpath(path)) if os.path.islink(path) else path  # where a link that leads nowhere would lead
+        check_writable(target.parent, name)
         return
     except (OSError, ValueError) as error:
         raise _not_writable(name, "file", path, error) from None
@@ -80,8 +82,49 @@ def check_json(json: Path | None) -> None:
     ValueError
         If it cannot.
     """
-    if json is not None and not is_stdout(json):
-        check_file(json, "--json")
+    if (file := file_of(json)) is not None:
+        check_file(file, "--json")
+
+
+def check_apart(files: Iterable[tuple[str, Path | None]], folders: Iterable[tuple[str, Path | None]] = ()) -> None:
+    """See that no option's file is one of another's, or stands where another's has a folder, before anything is computed.
+
+    Parameters
+    ----------
+    files : iterable of (str, Path or None)
+        Option and file; several of one option are known to be apart.
+    folders : iterable of (str, Path or None)
+        Option and folder, in which others may write files.
+
+    Raises
+    ------
+    ValueError
+        If one is; it names both options.
+    """
+    written = [(name, path) for name, path in files if path is not None]
+    kept = [(name, path) for name, path in folders if path is not None]
+    for (name, path), (other, its) in combinations(written, 2):
+        if name != other and (_is_in(its, path) or _is_in(path, its)):
+            raise ValueError(f"{name} must be another file than those of {other}, got {str(path)!r}")
+    for (name, path), (other, its) in product(written, kept):
+        if name != other and _is_in(its, path):
+            raise ValueError(f"{name} must be another file than the folder of {other}, got {str(path)!r}")
+
+
+def _is_in(path: Path, other: Path) -> bool:
+    """Whether a path is another one, or below it, by whatever links and names."""
+    try:
+        if path.exists() and other.exists() and os.path.samefile(path, other):
+            return True
+        place = Path(os.path.realpath(path))
+        return Path(os.path.realpath(other)) in (place, *place.parents)
+    except (OSError, ValueError):  # of no path that a file can have, which is said elsewhere
+        return False
+
+
+def file_of(json: Path | None) -> Path | None:
+    """Return the file of ``--json``; None where it is stdout."""
+    return None if is_stdout(json) else json
 
 
 def is_stdout(json: Path | None) -> bool:
@@ -130,7 +173,7 @@ def deliver(
     to_stdout = is_stdout(json)
     files = Files()
     with interruption.saving():
-        files.write(None if to_stdout else json, _json_into(result))
+        files.write(file_of(json), _json_into(result))
         for path, draw in plots:
             files.write(path, draw)
     if to_stdout:

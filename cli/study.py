@@ -11,7 +11,7 @@ from rich.table import Table
 from gradnoise.cli import interruption
 from gradnoise.cli.common import draw_into_files, named_as_options, seed_of
 from gradnoise.cli.console import console, say
-from gradnoise.cli.files import check_file, check_json, deliver
+from gradnoise.cli.files import check_apart, check_file, check_json, deliver, file_of
 from gradnoise.simulations import sde
 from gradnoise.simulations.sde import OrderStudy
 from gradnoise.simulations.sde.standard_problems import STANDARD
@@ -46,6 +46,7 @@ def run(settings: Settings, *, seed: int | None, jobs: int, plot: Path | None, j
     as_choice(settings.kind, "KIND", ("strong", "weak"))
     as_choice(settings.problem, "--problem", tuple(STANDARD))
     as_count(settings.paths, "--paths")
+    check_apart([("--json", file_of(json)), ("--plot", plot)], [("--store", store)])
     check_json(json)
     if plot is not None:
         check_file(plot, "--plot")

@@ -14,7 +14,7 @@ from gradnoise.claims.questions import Answer, answer
 from gradnoise.cli import interruption
 from gradnoise.cli.common import named_as_options, needs_torch
 from gradnoise.cli.console import console, errors, say
-from gradnoise.cli.files import check_json, check_writable, deliver
+from gradnoise.cli.files import check_apart, check_json, check_writable, deliver, file_of
 from gradnoise.cli.gate import FAILED
 from gradnoise.simulations.sweeps import FAILED as DIED
 from gradnoise.simulations.sweeps import FINISHED, PAPER_SWEEPS, Plan, SweepTable, paper_sweep
@@ -36,14 +36,16 @@ def run(
     """Work off a plan, or say what is left of it; return the exit code."""
     with named_as_options(path="PLAN", runs="PLAN: runs", settings="PLAN: settings", seeds="PLAN: seeds"):
         chosen = _plan(plan)
-    check_json(json)
     needs_torch()
-    from gradnoise.simulations.neural.sweep_states import states
-    from gradnoise.simulations.neural.sweeps import TABLE, check_plan, sweep
+    from gradnoise.simulations.neural.sweep_states import RUNS, states
+    from gradnoise.simulations.neural.sweeps import MADE_WITH, TABLE, check_plan, sweep
 
     with named_as_options(settings="PLAN: settings", questions="PLAN: questions"):
         check_plan(chosen)
     folder = Path(f"{plan.stem}-runs") if store is None else store
+    its = [("--store", folder / name) for name in (TABLE, MADE_WITH)]
+    check_apart([("--json", file_of(json)), ("PLAN", plan), *its], [("--store", folder / RUNS)])
+    check_json(json)
     if not dry_run:
         check_writable(folder, "--store")
         with (

@@ -11,7 +11,7 @@ from rich.table import Table
 from gradnoise.cli import interruption
 from gradnoise.cli.common import named_as_options, needs_torch, seed_of
 from gradnoise.cli.console import console, say
-from gradnoise.cli.files import check_json, check_writable, deliver
+from gradnoise.cli.files import check_apart, check_json, check_writable, deliver, file_of
 
 __all__ = ["Settings", "diagnose", "train"]
 
@@ -93,8 +93,10 @@ def diagnose(
     check_json(json)
     needs_torch()
     from gradnoise.simulations.neural import experiments
+    from gradnoise.simulations.neural.checkpoints import CHECKPOINT, METRICS, PREVIOUS
     from gradnoise.simulations.neural.diagnosis import diagnose_operators
 
+    check_apart([("--json", file_of(json)), *(("DIR", folder / name) for name in (CHECKPOINT, METRICS, PREVIOUS))])
     with interruption.working(), named_as_options(n_probes="--probes"):
         task, settings = experiments.restore(folder, device=device, data_folder=data, chunk_size=chunk_size)
         found = diagnose_operators(

@@ -19,13 +19,15 @@ from gradnoise.claims.report import Report
 from gradnoise.cli import interruption
 from gradnoise.cli.common import seed_of
 from gradnoise.cli.console import console, errors, write_json_text
-from gradnoise.cli.files import Files, check_json, check_writable, is_stdout
+from gradnoise.cli.files import Files, check_apart, check_json, check_writable, file_of, is_stdout
 from gradnoise.cli.gate import FAILED, UNEXPECTED
 
 __all__ = ["run"]
 
 _LONGEST_REASON = 200
 _SECONDS_UNSAVED = 60.0
+#: In --out, beside report.json, which is what --json writes, too.
+_WRITTEN = ("report.md", "report-so-far.json", "report-whole.json", "report-whole.md")
 _COLOURS = {"holds": "green", "refuted": "blue", "not established": "cyan", "inconclusive": "yellow", "error": "bold red"}
 
 
@@ -50,7 +52,7 @@ def run(
     to_stdout = is_stdout(json)
     if out is not None:
         check_writable(out, "--out")
-        _check_apart(json, out)
+        check_apart([("--json", file_of(json)), *(("--out", out / name) for name in _WRITTEN)])
     screen = errors if to_stdout else console
     seed = seed_of(seed)
     chosen = registry.select([*ids, *papers] or None, extra)
@@ -66,7 +68,7 @@ def run(
         _keep(entry, done)
         draft.save(so_far)
 
-    files, draft = Files(), _Draft(out, None if to_stdout else json)
+    files, draft = Files(), _Draft(out, file_of(json))
     with interruption.saving():
         try:
             with interruption.working("nothing was judged"), _bar() as bar:
@@ -80,7 +82,7 @@ def run(
             failure = error
         report = so_far()
         files.write(out, report.save)
-        files.write(None if to_stdout else json, lambda file: [report.save_json(file)])
+        files.write(file_of(json), lambda file: [report.save_json(file)])
         draft.discard(files)
     interruption.keeps(f"{len(done)} of {len(chosen)} claims were judged, see above")
 
@@ -92,13 +94,6 @@ def run(
     if failure is not None:
         raise failure
     return FAILED if report.failures() else 0 if report.as_expected else UNEXPECTED
-
-
-def _check_apart(json: Path | None, out: Path) -> None:
-    """See that --json is no other file that --out writes, nor its folder."""
-    taken = [out, out / "report.md", _draft_of(out / "report.json")]
-    if json is not None and not is_stdout(json) and json.resolve() in [path.resolve() for path in taken]:
-        raise ValueError(f"--json must be another file than those in --out, got {str(json)!r}")
 
 
 def _keep(entry: Entry, done: list[Entry]) -> None:

@@ -59,14 +59,15 @@ def run(
     block_size: int = BLOCK_SIZE,
     store: str | os.PathLike[str] | None = None,
     progress: Progress = None,
+    beside: tuple[Any, ...] = (),
 ) -> Result:
     """Run `kernel` over `n_paths` paths and reduce the results of its blocks.
 
     Parameters
     ----------
     kernel : callable
-        ``kernel(n_paths, generator, *params)`` returns a tuple of arrays of numbers. A function of a module, so that processes
-        can import it.
+        ``kernel(n_paths, generator, *params, *beside)`` returns a tuple of arrays of numbers. A function of a module, so that
+        processes can import it.
     params : tuple
         Its further arguments.
     n_paths : int
@@ -88,6 +89,9 @@ def run(
     progress : bool or callable, optional
         True and False show and hide a bar; None shows one in a terminal once a run takes over two seconds; a callable is
         called as ``progress(paths done, paths in all)``.
+    beside : tuple
+        Arguments of the kernel behind `params` on which no number depends, such as where its files are: a store does not ask for
+        them.
 
     Returns
     -------
@@ -114,15 +118,16 @@ def run(
     for name, function in (("kernel", kernel), ("reduce", reduce)):
         if not callable(function):
             raise TypeError(f"{name} must be a function, got {function!r}")
-    if not isinstance(params, (tuple, list)):
-        raise TypeError(f"params must be a tuple, got {params!r}")
+    for name, arguments in (("params", params), ("beside", beside)):
+        if not isinstance(arguments, (tuple, list)):
+            raise TypeError(f"{name} must be a tuple, got {arguments!r}")
     n_paths = as_count(n_paths, "n_paths", at_most=MOST_PATHS)
     block_size = as_count(block_size, "block_size", at_most=MOST_PATHS)
     workers, progress = as_workers(n_jobs), as_progress(progress)
     is_a_users = not is_ours(getattr(getattr(kernel, "func", kernel), "__module__", None))
     stream = Stream.of(rng)
     blocks = None if store is None else BlockStore.open(store, kernel, params, stream, block_size)
-    compute = functools.partial(_compute, kernel, params, stream, blocks, is_a_users)
+    compute = functools.partial(_compute, kernel, params, stream, blocks, beside, is_a_users)
     in_order = _in_order(compute, enumerate(_sizes(n_paths, block_size)), workers, store)
     results = _fitting(in_order, n_paths, block_size) if reduce is concatenate else in_order
     with (
@@ -280,6 +285,7 @@ def _compute(
     params: tuple[Any, ...],
     stream: Stream,
     blocks: BlockStore | None,
+    beside: tuple[Any, ...],
     is_a_users: bool,
     index: int,
     size: int,
@@ -287,8 +293,8 @@ def _compute(
     def compute() -> Block:
         generator = stream.generator(index)
         if is_a_users and index == 0:
-            return as_block(called_once(kernel, size, generator, params))
-        return as_block(kernel(size, generator, *params))
+            return as_block(called_once(kernel, size, generator, params, beside))
+        return as_block(kernel(size, generator, *params, *beside))
 
     return compute() if blocks is None else blocks.kept(index, size, compute)
 

@@ -18,7 +18,9 @@ from gradnoise.simulations.ensemble.function_identity import content
 __all__ = ["called_once"]
 
 
-def called_once(kernel: Callable[..., Any], n_paths: int, generator: np.random.Generator, params: tuple[Any, ...]) -> Any:
+def called_once(
+    kernel: Callable[..., Any], n_paths: int, generator: np.random.Generator, params: tuple[Any, ...], beside: tuple[Any, ...]
+) -> Any:
     """Call a kernel, and see that it leaves alone what other blocks have, too.
 
     Raises
@@ -27,7 +29,7 @@ def called_once(kernel: Callable[..., Any], n_paths: int, generator: np.random.G
         If it has changed a parameter, or drawn from a generator of the whole process.
     """
     before, drawn = [content(param) for param in params], _generators()
-    result = kernel(n_paths, generator, *params)
+    result = kernel(n_paths, generator, *params, *beside)
     for i, (param, was) in enumerate(zip(params, before, strict=True)):
         if content(param) != was:
             raise ValueError(

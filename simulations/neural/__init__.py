@@ -22,7 +22,8 @@ Below both is `loss_operators`: G, H, Σ and the Fisher matrix as products with 
 it belongs together:
 
 - `batches` reads data of any form, `sample_losses` makes a loss for each sample of them, `chunks` tells how many fit at once
-- `independence` refuses losses that are random or depend on other samples, but for the `ghosts` of a training
+- `independence` refuses losses that are random or depend on other samples, but for the `ghosts` of a training; `checked_states`
+  tells when that is to be seen again
 - `derivatives` and `hessian` take the first of several ways that is right for a network; `kernels` replaces those of torch that
   cannot be differentiated twice; `vectors` checks what they are multiplied with
 """

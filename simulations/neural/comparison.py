@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,14 @@ from joblib import parallel_config
 from gradnoise.simulations import ensemble
 from gradnoise.simulations.ensemble import Progress, versions
 from gradnoise.simulations.network_protocols import ACCURACIES, Comparison, Protocol
+from gradnoise.simulations.neural.data import settled_folder
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.dynamics import DYNAMICS
 from gradnoise.simulations.neural.experiments import EXPERIMENTS, advance, facts_of, make
 from gradnoise.simulations.neural.measures import PROBES, measure
 from gradnoise.simulations.neural.spectrum import leading_eigenpairs
 from gradnoise.simulations.seeds import RNG, Stream
-from gradnoise.theory._validation import FloatArray, as_choice, as_count, as_path
+from gradnoise.theory._validation import FloatArray, as_choice, as_count
 
 __all__ = ["compare"]
 
@@ -55,7 +57,8 @@ def compare(
         Processes, each with one core; None takes as many as joblib's active configuration says. The numbers do not depend on
         it.
     store : path, optional
-        Folder in which finished repetitions are kept, so that a run that was cut off can be continued.
+        Folder in which finished repetitions are kept, so that a run that was cut off can be continued. They are known by what
+        their data are, wherever these lie.
     progress : bool or callable, optional
         See `gradnoise.simulations.ensemble.run`.
 
@@ -66,7 +69,7 @@ def compare(
     Raises
     ------
     ValueError
-        If an argument is not allowed, or files are missing.
+        If an argument is not allowed, files are missing, or the data become other ones meanwhile.
 
     Examples
     --------
@@ -85,12 +88,11 @@ def compare(
         as_choice(name, "dynamics", DYNAMICS)
     experiment = EXPERIMENTS[as_choice(protocol.experiment, "experiment", tuple(EXPERIMENTS))]
     n_seeds, place, stream = as_count(n_seeds, "n_seeds", at_most=_MOST_SEEDS), pick_device(device), Stream.of(rng)
-    folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
+    folder = settled_folder(data_folder)
     facts = facts_of(experiment, folder)
-    identity = (*(f"{name} = {value}" for name, value in facts.items()), f"torch = {torch.__version__}")  # for the store
     with parallel_config("loky"):
         values, descent, eigenvalues = ensemble.run(
-            _repetition, (protocol, place.type, folder, identity), n_seeds,
+            _repetition, (protocol, place.type, facts, str(torch.__version__)), n_seeds, beside=(folder,),
             rng=stream, reduce=ensemble.concatenate, n_jobs=n_jobs, block_size=1, store=store, progress=progress,
         )  # fmt: skip
     arguments = {"n_seeds": n_seeds, "data": facts, "device": place.type}
@@ -103,19 +105,21 @@ def _repetition(
     generator: np.random.Generator,
     protocol: Protocol,
     device: str,
+    facts: dict[str, Any],
+    torch_version: str,
     data_folder: str | None,
-    identity: tuple[str, ...],
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compare the dynamics once, with a seed: a block of the ensemble, which holds one path. `identity` names its data."""
+    """Compare the dynamics once, with a seed: a block of the ensemble, which holds one path. The version is for the store."""
     with threads(1):  # so that sums do not depend on the cores that a process has: the seeds are what runs in parallel
-        return _compare(generator, protocol, device, data_folder)
+        return _compare(generator, protocol, device, facts, data_folder)
 
 
 def _compare(
-    generator: np.random.Generator, protocol: Protocol, device: str, data_folder: str | None
+    generator: np.random.Generator, protocol: Protocol, device: str, facts: dict[str, Any], data_folder: str | None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     stream = Stream.of(generator)
-    task = make(EXPERIMENTS[protocol.experiment], rng=stream, device=torch.device(device), data_folder=data_folder)
+    experiment, place = EXPERIMENTS[protocol.experiment], torch.device(device)
+    task = make(experiment, rng=stream, device=place, data_folder=data_folder, facts=facts)
     model = task.operators.model
     descent, eigenvalues = np.empty((1, 0, len(ACCURACIES))), np.empty((1, 0))
     if protocol.descent_steps:

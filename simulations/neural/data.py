@@ -146,6 +146,35 @@ def folder_of(name: str, folder: str | os.PathLike[str] | None) -> Path:
     return as_path(place, "folder")
 
 
+def settled_folder(folder: str | os.PathLike[str] | None) -> str | None:
+    """Return the folder of data files as other processes find it, which have another working directory and environment.
+
+    Parameters
+    ----------
+    folder : path or None
+        See `load`.
+
+    Returns
+    -------
+    str or None
+        The absolute path of the one given, or of that of the environment; None if there is neither.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path.
+
+    Examples
+    --------
+    >>> import os
+    >>> from gradnoise.simulations.neural.data import settled_folder
+    >>> settled_folder("images") == os.path.join(os.getcwd(), "images")
+    True
+    """
+    place = folder if folder is not None else os.environ.get(ENVIRONMENT_VARIABLE)
+    return None if place is None else str(as_path(place, "data_folder").absolute())
+
+
 def digest(data: Dataset) -> str:
     """SHA-256 of all images and labels of a data set.
 

@@ -132,6 +132,7 @@ def make(
     device: torch.device,
     data_folder: str | os.PathLike[str] | None = None,
     chunk_size: int | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Task:
     """Load the data, corrupt labels, and initialise the network, each with a seed of its own.
 
@@ -147,6 +148,8 @@ def make(
     chunk_size : int, optional
         Samples taken at once, in training and in evaluation; as many as memory has room for by default, see
         `gradnoise.simulations.neural.loss_operators.LossOperators`.
+    facts : mapping, optional
+        What the data must be, as `facts_of` has told it before.
 
     Returns
     -------
@@ -155,7 +158,7 @@ def make(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not allowed, or files are missing.
+        If an argument is not allowed, files are missing, or the data are other ones.
 
     Examples
     --------
@@ -168,10 +171,13 @@ def make(
     as_instance(experiment, "experiment", Experiment)
     stream, device = Stream.of(rng), pick_device(device)
     whole = _loaded(experiment, data_folder)
-    facts = _facts(experiment, whole)
-    seed, n_train = stream.child(_DATA), facts["n_train"]
+    found = _facts(experiment, whole)
+    if facts is not None and dict(as_instance(facts, "facts", Mapping)) != found:
+        place = "" if data_folder is None else f" in {os.fspath(data_folder)!r}"
+        raise ValueError(f"data of {experiment.dataset} must be those of before, {dict(facts)}, got {found}{place}")
+    seed, n_train = stream.child(_DATA), found["n_train"]
     part = data.subset(whole, n_train, rng=seed.child(0).sequence())
-    labels = data.corrupt(part.train_labels, facts["n_corrupted"], part.n_classes, rng=seed.child(1).sequence())
+    labels = data.corrupt(part.train_labels, found["n_corrupted"], part.n_classes, rng=seed.child(1).sequence())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream.child(_INITIALISATION).seed())
         model = experiment.build()
@@ -183,7 +189,7 @@ def make(
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
 
     operators = LossOperators(model, CROSS_ENTROPY, moved(part.train_inputs), moved(labels), chunk_size=chunk_size)
-    return Task(operators, (moved(part.test_inputs), moved(part.test_labels)), facts)
+    return Task(operators, (moved(part.test_inputs), moved(part.test_labels)), found)
 
 
 def facts_of(experiment: Experiment, data_folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -251,6 +257,7 @@ def run(
     device: str | torch.device = "auto",
     chunk_size: int | None = None,
     data_folder: str | os.PathLike[str] | None = None,
+    facts: Mapping[str, Any] | None = None,
     folder: str | os.PathLike[str] | None = None,
     progress: Progress = None,
 ) -> list[Record]:
@@ -287,6 +294,8 @@ def run(
         See `make`. A run may be continued with another one; numbers then agree but for rounding.
     data_folder : path, optional
         See `gradnoise.simulations.neural.data.load`.
+    facts : mapping, optional
+        See `make`.
     folder : path, optional
         Where records and checkpoint go; see `gradnoise.simulations.neural.training.train`.
     progress : bool or callable, optional
@@ -311,7 +320,7 @@ def run(
     """
     chosen = EXPERIMENTS[as_choice(experiment, "experiment", tuple(EXPERIMENTS))]
     place, stream = pick_device(device), Stream.of(rng)
-    task = make(chosen, rng=stream, device=place, data_folder=data_folder, chunk_size=chunk_size)
+    task = make(chosen, rng=stream, device=place, data_folder=data_folder, chunk_size=chunk_size, facts=facts)
     settings: dict[str, Any] = {"experiment": experiment, "stream": asdict(stream), "data": task.facts}
     noise = stream
     if start is not None:

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from gradnoise.simulations.neural.batches import Batch, as_batches, on_device, part, size_of
+from gradnoise.simulations.neural.checked_states import CheckedStates
 from gradnoise.simulations.neural.chunks import measured_chunk
 from gradnoise.simulations.neural.derivatives import Gradients, ParameterSpace
 from gradnoise.simulations.neural.ghosts import ghosts_of, refuse_ghosts, running_statistics, whole_ghosts
 from gradnoise.simulations.neural.hessian import Hessian
 from gradnoise.simulations.neural.independence import check_chunk, check_independence, unchanged
-from gradnoise.simulations.neural.models import GhostBatchNorm2d
 from gradnoise.simulations.neural.sample_losses import Options, Parameters, SampleLosses, differentiable
 from gradnoise.simulations.neural.vectors import as_dense, as_vector
 from gradnoise.theory._validation import as_array, as_count, as_function, as_real
@@ -37,8 +37,9 @@ class LossOperators:
     """The losses of a network on n samples, as a function of its d trainable parameters.
 
     At construction a few samples are evaluated alone, in pairs, in another order, and again, and losses that depend on other
-    samples or on chance, or change the network, are refused by what was seen. The ways to the products are compared with plain
-    backward passes on the same samples when they are first needed; then the products are right, or refused.
+    samples or on chance, or change the network, are refused by what was seen; so they are later where the network has other
+    modules, attributes or modes than before. The ways to the products are compared with plain backward passes on the same samples
+    when they are first needed; then the products are right, or refused.
 
     Networks with `gradnoise.simulations.neural.models.GhostBatchNorm2d` are trained as they stand: in training mode `backward`
     takes the samples that it is given for the batch, ghost by ghost in their order, and updates running means and variances, by
@@ -123,7 +124,7 @@ class LossOperators:
         self.dimension, self.device, self.dtype = self._space.dimension, self._space.device, self._space.dtype
         self.batches = as_batches(data, targets)
         self.n = self.batches.n
-        self._modes: set[tuple[bool, ...]] = set()
+        self._states = CheckedStates(self.model, self._losses.loss)
         self._kinds = self._losses.kinds()
         with running_statistics(self.model), self._context():
             self._samples = [on_device(batch, self.device) for batch in self.batches.some()]
@@ -378,8 +379,8 @@ class LossOperators:
             raise ValueError(
                 "the parameters must be of the dtypes, and require gradients, as when the operators were made; make them anew"
             )
-        # What was seen at construction is seen again where the network has been put into another mode since.
-        if self._modes and self._mode() not in self._modes:
+        # What was seen at construction is seen again where the network has been changed since, or put into another mode.
+        if self._states and not self._states.known():
             with running_statistics(self.model), differentiable(self._losses, self.device):
                 self._check()
         return differentiable(self._curved if full else self._losses, self.device, second_derivatives=second_derivatives)
@@ -388,13 +389,8 @@ class LossOperators:
         return torch.zeros(self.dimension, device=self.device, dtype=self.dtype)
 
     def _check(self) -> None:
-        with self._unseen():
+        with self._unseen(), self._states.checking():
             check_independence(self._losses, self._samples)
-        self._modes.add(self._mode())
-
-    def _mode(self) -> tuple[bool, ...]:
-        """Which modules are in training mode. Ghosts are never checked in it: it is what they are made for."""
-        return tuple(module.training and not isinstance(module, GhostBatchNorm2d) for module in self.model.modules())
 
     def _unseen(self) -> AbstractContextManager[None]:
         """Whether the checks draw random numbers is not to be seen afterwards."""

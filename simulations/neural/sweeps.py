@@ -24,6 +24,7 @@ from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 from gradnoise.simulations.ensemble import as_workers, replacing, versions, watched
 from gradnoise.simulations.network_protocols import as_measured, metrics_of
 from gradnoise.simulations.neural import experiments
+from gradnoise.simulations.neural.data import settled_folder
 from gradnoise.simulations.neural.devices import pick_device, threads
 from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, reached, state_of
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, Plan, Run, SweepTable
@@ -33,7 +34,7 @@ __all__ = ["TABLE", "check_plan", "sweep"]
 
 TABLE, MADE_WITH = "table.csv", "made_with.json"
 #: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.
-_NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "folder", "progress", "start"}
+_NOT_IN_A_PLAN = {"rng", "device", "chunk_size", "data_folder", "facts", "folder", "progress", "start"}
 _ARGUMENTS = inspect.signature(experiments.run).parameters
 #: Settings that a plan has beside them: of gradient descent from the initialisation to the point where the run begins.
 _DESCENT = ("descent_steps", "descent_rate")
@@ -96,8 +97,9 @@ def sweep(
     SweepTable(2 runs, 6 records)
     """
     check_plan(plan)
-    place, folder = pick_device(device), as_path(store, "store")
-    data_folder = None if data_folder is None else os.fspath(as_path(data_folder, "data_folder"))
+    place = pick_device(device)
+    folder = as_path(store, "store").absolute()  # workers that live have the working directory of before
+    data_folder = settled_folder(data_folder)
     deadline = None if minutes is None else time.time() + 60 * as_real(minutes, "minutes", above=0, at_most=_MOST_MINUTES)
     say = (lambda line: None) if tell is None else as_function(tell, "tell")
     order = _in_order(plan)
@@ -267,8 +269,8 @@ def _work(before: State, folder: Path, start: Path | None, device: str, data_fol
         with threads(1):  # so that sums do not depend on how many cores a process has
             records = tuple(
                 experiments.run(
-                    **settings, rng=run.seed, start=start, device=device, data_folder=data_folder, folder=folder,
-                    progress=_Clock(deadline, run.settings.get("every", _EVERY)),
+                    **settings, rng=run.seed, start=start, device=device, data_folder=data_folder, facts=before.data,
+                    folder=folder, progress=_Clock(deadline, run.settings.get("every", _EVERY)),
                 )
             )  # fmt: skip
     except _TimeIsUp:

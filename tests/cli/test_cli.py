@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from gradnoise.claims import registry
 from gradnoise.claims.prediction import number
 from gradnoise.cli.main import app
+from gradnoise.simulations import sde
 
 ENTRY = "from gradnoise.cli.main import main; main()"
 
@@ -69,11 +70,38 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path):
     assert json.loads(piped.stdout)["claims"][0]["verdict"] == "refuted"
 
 
-@pytest.mark.parametrize("name", [".", "report.md", "report-so-far.json"])
+@pytest.mark.parametrize("name", [".", "report.md", "report-so-far.json", "report-whole.json"])
 def test_two_results_are_not_written_to_one_file(name, tmp_path):
     result = run("verify", "wu2020.eq2", "--out", str(tmp_path / "r"), "--json", str(tmp_path / "r" / name))
     assert result.exit_code == 2 and "--json must be" in result.stderr
     assert not list((tmp_path / "r").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "second"),
+    [
+        ("--json o.png --plot o.png", "--json", "--plot"),
+        ("--json o.png --plot ./below/../o.png", "--json", "--plot"),
+        ("--json link --plot o.png", "--json", "--plot"),
+        ("--json o --plot o/o.png", "--json", "--plot"),
+        ("--json o --store o", "--json", "--store"),
+        ("--json o --store o/o", "--json", "--store"),
+        ("--plot o.png --store o.png", "--plot", "--store"),
+    ],
+)
+def test_two_outputs_of_a_study_are_not_one_file(given, first, second, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("o.png")
+    monkeypatch.setattr(sde, "strong_error", lambda *a, **k: pytest.fail("computed before the files were looked at"))
+    result = run("study", "strong", *given.split())
+    assert result.exit_code == 2 and not (tmp_path / "o.png").exists() and not (tmp_path / "o").exists()
+    assert f"{first} must be another file than" in result.stderr and second in result.stderr
+
+
+def test_a_result_may_lie_in_the_folder_of_the_store(tmp_path):
+    options = ("--paths", "50", "--steps", "3", "--refinement", "4", "--store", str(tmp_path), "--json", str(tmp_path / "j"))
+    assert run("study", "weak", *options).exit_code == 0
+    assert json.loads((tmp_path / "j").read_text())["kind"] == "weak"
 
 
 def test_a_folder_may_have_the_name_that_stands_for_stdout(tmp_path, monkeypatch):
@@ -133,6 +161,19 @@ def test_an_unwritable_target_is_refused_before_anything_is_computed(option, tmp
     result = run("verify", "zhu2019.d1", option, str(blocked / "below"))
     assert result.exit_code == 2
     assert f"{option} must be a folder that can be written" in " ".join(result.stderr.split())
+
+
+def test_a_link_to_a_file_that_cannot_be_is_refused_before_anything_is_computed(tmp_path, monkeypatch):
+    """The folder that counts is not the link's."""
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "link.json").symlink_to(tmp_path / "file" / "below.json")
+    (tmp_path / "other.json").symlink_to("new/below.json")
+    assert run("verify", "wu2020.eq2", "--json", str(tmp_path / "other.json")).exit_code == 0
+    assert json.loads((tmp_path / "new" / "below.json").read_text())["complete"]
+    monkeypatch.setattr(registry, "verify", lambda *a, **k: pytest.fail("computed before the target was checked"))
+    result = run("verify", "wu2020.eq2", "--json", str(tmp_path / "link.json"))
+    assert result.exit_code == 2
+    assert "--json must be a folder that can be written" in " ".join(result.stderr.split())
 
 
 def test_help_and_version_answer_without_numba():

@@ -240,6 +240,17 @@ def test_equal_parameters_share_blocks(study):
     assert study.run(scale=float("2"), rng=np.random.SeedSequence(5), n_jobs=2)[1] == 0
 
 
+def noted_beside(n_paths, generator, scale, log):
+    return logged(n_paths, generator, log, scale)
+
+
+def test_what_stands_beside_the_parameters_is_no_part_of_a_study(tmp_path):
+    for scale, log in ((2.0, "a"), (2.0, "b"), (3.0, "b")):
+        options = {"rng": 5, "reduce": ensemble.concatenate, "store": tmp_path / "store", "block_size": 4}
+        ensemble.run(noted_beside, (scale,), 8, beside=(tmp_path / log,), **options)
+    assert [len((tmp_path / log).read_text().splitlines()) for log in "ab"] == [2, 2]  # b computes what has another scale
+
+
 def test_edited_kernel_shares_no_block(tmp_path):
     found = []
     for constant in (2.0, 3.0):

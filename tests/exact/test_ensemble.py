@@ -502,6 +502,7 @@ def test_a_backend_without_results_one_by_one_is_refused_by_name():
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"kernel": 3}, "^kernel must be a function"), ({"params": "ab"}, "^params must be a tuple"),
+    ({"beside": "ab"}, "^beside must be a tuple"),
     ({"reduce": None}, "^reduce must be a function"), ({"progress": "yes"}, "^progress must be True, False, None or a function"),
 ])  # fmt: skip
 def test_arguments_of_another_kind_are_named(changes, message):

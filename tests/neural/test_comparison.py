@@ -1,7 +1,8 @@
 """Comparisons of dynamics, the covariance of their noise, and the indicator of escape.
 
 They would catch dynamics that do not begin at one point, seeds that depend on the number of processes or on a resume, noise of
-the wrong strength or direction, and an experiment that starts from another's network.
+the wrong strength or direction, an experiment that starts from another's network, and workers that train on the data of another
+folder than the caller's.
 """
 
 import json
@@ -26,6 +27,7 @@ from gradnoise.simulations.neural.training import METRICS
 from gradnoise.theory.sampling import Gaussian, Minibatch
 
 from .networks import LOSS, N, problem
+from .test_data import idx
 from .test_training import command
 
 SMALL = network_protocols.Protocol(
@@ -50,6 +52,59 @@ def test_dynamics_begin_alike_and_seeds_do_not_depend_on_processes_or_resumes(tm
     np.testing.assert_array_equal(rest.values, whole.values)
     assert len(computed) == 1  # the others were kept
     assert rest.arguments["data"] | {"sha256": ""} == {"n_train": 300, "n_corrupted": 50, "n_test": 597, "sha256": ""}
+
+
+FASHION = replace(
+    SMALL, experiment="fashion", dynamics=("sgd",), n_steps=1, every=1, descent_steps=0, measured=(), n_eigenvalues=0
+)  # fmt: skip
+
+
+def write_fashion(folder, seed):
+    """Write files of Fashion-MNIST with a few images of noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    for part, n in (("train", 40), ("t10k", 10)):
+        images, labels = generator.integers(0, 256, (n, 28, 28), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return folder
+
+
+def test_workers_that_live_train_on_the_folder_that_their_caller_means_now(tmp_path, monkeypatch):
+    def run(folder, n_jobs=2):
+        return compare(FASHION, 2, rng=5, device="cpu", data_folder=folder, n_jobs=n_jobs).values
+
+    places = [write_fashion(tmp_path / name / "data", seed) for seed, name in enumerate("ab")]
+    expected = [run(place, n_jobs=1) for place in places]
+    assert not np.array_equal(*expected)
+    for place, values in zip(places, expected, strict=True):
+        monkeypatch.chdir(place.parent)
+        np.testing.assert_array_equal(run("data"), values)
+    for place, values in zip(places, expected, strict=True):
+        monkeypatch.setenv("GRADNOISE_DATA", str(place))
+        np.testing.assert_array_equal(run(None), values)
+
+
+def test_data_that_become_other_ones_are_named(tmp_path):
+    """Of which the result would be said to be of those that there were at the beginning."""
+    place, called = write_fashion(tmp_path, 1), []
+    with pytest.raises(ValueError, match=r"data of fashion-mnist must be those of before, .*sha256"):
+        compare(
+            FASHION, 2, rng=5, device="cpu", data_folder=place, n_jobs=1,
+            progress=lambda *done: called.append(done) or write_fashion(place, 2),
+        )  # fmt: skip
+    assert called == [(1, 2)]
+
+
+def test_data_are_known_by_their_content_wherever_they_lie(tmp_path, monkeypatch):
+    place = write_fashion(tmp_path / "data", 1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRADNOISE_DATA", "data")
+    for folder in ("data", "./data/", place, write_fashion(tmp_path / "copy", 1), None):
+        compare(FASHION, 1, rng=5, device="cpu", data_folder=folder, n_jobs=1, store="store")
+    assert len(list((tmp_path / "store").iterdir())) == 1
+    compare(FASHION, 1, rng=5, device="cpu", data_folder=write_fashion(tmp_path / "copy", 2), n_jobs=1, store="store")
+    assert len(list((tmp_path / "store").iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", ["perceptron", "tied"])
@@ -197,6 +252,8 @@ def test_compare_from_the_command_line(monkeypatch, capsys, tmp_path):
     assert network_protocols.Comparison.load(tmp_path / "found.json").n_seeds == 2
     code, shown = command(monkeypatch, capsys, *arguments, "--json", "-")
     assert code == 0 and json.loads(shown.out)["protocol"]["n_steps"] == 6
+    code, shown = command(monkeypatch, capsys, *arguments, "--json", tmp_path / "both", "--store", tmp_path / "both")
+    assert code == 2 and "--json must be another file than the folder of --store" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "compare", "zhu2019-fig4")
     assert code == 2 and "FIGURE must be one of zhu2019-fig3" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "compare", "wu2020-fig1", "--budget", "full", "--data-dir", tmp_path, "--seeds", 1)

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch: pip install 'gradnoi
 from torch import nn
 from torch.nn import functional
 
+from gradnoise.simulations.neural import loss_operators
 from gradnoise.simulations.neural.batches import as_batches
 from gradnoise.simulations.neural.independence import check_independence
 from gradnoise.simulations.neural.loss_operators import LossOperators
@@ -317,6 +318,87 @@ def test_another_mode_is_checked_when_it_is_met():
         operators.gradient()
     model.eval()
     assert torch.equal(operators.gradient(), expected)
+
+
+def _rate(model):
+    model[1].p = 0.5
+
+
+def _layer(model):
+    model[1] = nn.Dropout(0.5)
+
+
+def _function(model):
+    model[2].act = functional.dropout
+
+
+def _hook(model):
+    model[0].register_forward_hook(lambda module, inputs, outputs: functional.dropout(outputs))
+
+
+class Acting(nn.Module):
+    """A layer that calls a function, and counts how often."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.calls, self.n_seen = torch.tanh, 0, 0
+
+    def forward(self, x):
+        self.calls, self.n_seen = self.calls + 1, len(x)
+        return self.act(x)
+
+
+def changeable():
+    return nn.Sequential(nn.Linear(4, 6), nn.Dropout(0.0), Acting(), nn.Linear(6, CLASSES)).double().train()
+
+
+@pytest.mark.parametrize("change", [_rate, _layer, _function, _hook])
+def test_chance_that_comes_into_a_network_later_is_refused(change):
+    model = changeable()
+    operators = LossOperators(model, LOSS, X, Y)
+    operators.gradient()
+    change(model)
+    u = torch.ones(operators.dimension).double()
+    for product in (operators.gradient, operators.losses, lambda: operators.hessian_product(u)):
+        with pytest.raises(ValueError, match="model must not be random"):
+            product()
+
+
+class Dropping(nn.Module):
+    """A loss with a rate of its own."""
+
+    rate: float
+
+    def __init__(self):
+        super().__init__()
+        self.rate = 0.0
+
+    def forward(self, outputs, targets):
+        return LOSS(functional.dropout(outputs, self.rate), targets)
+
+
+def test_chance_that_comes_into_a_loss_later_is_refused():
+    loss = Dropping()
+    operators = LossOperators(MODEL, loss, X, Y)
+    operators.gradient()
+    loss.rate = 0.5
+    with pytest.raises(ValueError, match="model must not be random"):
+        operators.gradient()
+
+
+def test_what_evaluation_itself_changes_is_not_checked_again(monkeypatch):
+    """As a counter is: each product would take several times as long."""
+    checked, check_anew = [], loss_operators.check_independence
+    monkeypatch.setattr(loss_operators, "check_independence", lambda *args: checked.append(args) or check_anew(*args))
+    model = changeable()
+    operators = LossOperators(model, LOSS, X, Y, chunk_size=2)
+    for _ in range(4):
+        operators.gradient()
+    model[2].act = torch.relu
+    expected = LossOperators(model, LOSS, X, Y).gradient()
+    for _ in range(4):
+        torch.testing.assert_close(operators.gradient(), expected)
+    assert len(checked) <= 4  # at each construction, of the new function, and at most once to find what changes
 
 
 @pytest.mark.parametrize("change", [lambda model: model.float(), lambda model: model[0].requires_grad_(False)])

@@ -25,6 +25,7 @@ from gradnoise.simulations.neural.sweep_states import State, made_with, states
 from gradnoise.simulations.neural.sweeps import check_plan, sweep
 from gradnoise.simulations.sweeps import Plan, Run, SweepTable, paper_sweep
 
+from .test_comparison import write_fashion
 from .test_training import command
 
 SETTINGS = {"experiment": "digits", "n_steps": 30, "every": 10}
@@ -73,6 +74,40 @@ def test_data_and_versions_lie_beside_the_table(tmp_path):
 
 def test_workers_change_no_number(whole, tmp_path):
     assert _numbers(sweep(PLAN, tmp_path, device="cpu", n_jobs=2)) == _numbers(whole)
+
+
+FASHION = _plan({"dynamics": "sgd"}, experiment="fashion", n_steps=1, every=1)
+
+
+def test_workers_that_live_train_on_the_folder_that_their_caller_means_now(tmp_path, monkeypatch):
+    places = [write_fashion(tmp_path / name / "data", seed) for seed, name in enumerate("ab")]
+    expected = [_numbers(sweep(FASHION, place / "one", device="cpu", data_folder=place, n_jobs=1)) for place in places]
+    assert expected[0] != expected[1]
+    for place, numbers in zip(places, expected, strict=True):
+        monkeypatch.chdir(place.parent)
+        assert _numbers(sweep(FASHION, place / "two", device="cpu", data_folder="data", n_jobs=2)) == numbers
+    for place, numbers in zip(places, expected, strict=True):
+        monkeypatch.setenv("GRADNOISE_DATA", str(place))
+        assert _numbers(sweep(FASHION, place / "three", device="cpu", n_jobs=2)) == numbers
+
+
+def test_a_relative_store_is_the_same_folder_for_workers_elsewhere(tmp_path, monkeypatch):
+    plan, begun = _plan({"dynamics": "sgd"}, n_steps=1, every=1), []
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        sweep(plan, "store", device="cpu", n_jobs=2)
+        assert all((tmp_path / name / "store" / "runs" / run.name / "run.json").is_file() for run in plan.runs)
+    sweep(plan, "store", device="cpu", n_jobs=2, tell=begun.append)
+    assert begun == []
+
+
+def test_a_run_on_data_that_have_become_other_ones_fails(tmp_path):
+    place = write_fashion(tmp_path / "data", 1)
+    sweep(FASHION, tmp_path / "store", device="cpu", data_folder=place, n_jobs=1, tell=lambda line: write_fashion(place, 2))
+    for state in states(FASHION, tmp_path / "store"):
+        assert state.status == "failed" and not state.records
+        assert "data of fashion-mnist must be those of before" in str(state.error)
 
 
 def test_what_is_finished_is_not_computed_again(whole, tmp_path, monkeypatch):
@@ -334,6 +369,12 @@ def test_the_command_says_what_is_left_and_fails_where_a_run_did(tmp_path, monke
     assert "all with dynamics gd, every 10, experiment digits, n_steps 20" in " ".join(shown.out.split())
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert [(row["status"], row["step"]) for row in rows] == [("finished", 0), ("finished", 10), ("finished", 20), ("failed", 0)]
+
+    for target, other in ((plan, "PLAN"), *((tmp_path / "store" / name, "--store") for name in ("table.csv", "made_with.json"))):
+        before = target.read_bytes()
+        code, shown = command(monkeypatch, capsys, *asked, "--dry-run", "--json", target)
+        assert code == 2 and f"--json must be another file than those of {other}" in " ".join(shown.err.split())
+        assert target.read_bytes() == before
 
     for text, message in (
         ("runs = 3", "PLAN must be of a plan"),

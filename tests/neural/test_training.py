@@ -543,6 +543,10 @@ def test_train_and_diagnose_from_the_command_line(monkeypatch, capsys, tmp_path)
     # Of so few probes at the start.
     assert found["ratio"] is None and "a ratio to isotropic noise means nothing" in " ".join(found["words"])
     assert np.all(np.diff(found["hessian_eigenvalues"]) <= 0)
+    before = (run / CHECKPOINT).read_bytes()
+    code, shown = command(monkeypatch, capsys, "diagnose", run, "--device", "cpu", "--json", run / CHECKPOINT)
+    assert code == 2 and "--json must be another file than those of DIR" in " ".join(shown.err.split())
+    assert (run / CHECKPOINT).read_bytes() == before
     code, shown = command(monkeypatch, capsys, "diagnose", run, "--probes", 1, "--device", "cpu")
     assert code == 2 and "--probes must be between 2 and" in " ".join(shown.err.split())
     code, shown = command(monkeypatch, capsys, "diagnose", tmp_path)
