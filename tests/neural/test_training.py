@@ -424,7 +424,8 @@ def test_digits_are_learnt():
     [
         ({"experiment": "mnist"}, "experiment must be one of digits, fashion"),
         ({"dynamics": "adam"}, "dynamics must be one of gd, gd-rademacher, sgd"),
-        ({"batch_size": 0}, "batch_size must be between 1 and 300"),
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"batch_size": 301}, "batch_size must be between 1 and 300, got 301"),
         ({"learning_rate": 0.0}, "learning_rate must be > 0"),
         ({"dynamics": "enhanced", "large_batch_size": 10}, "large_batch_size must be between 11 and"),
         ({"device": "tpu"}, "device must be auto, or one that torch knows, such as cpu, cuda or cuda:1, got 'tpu'"),
