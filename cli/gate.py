@@ -76,7 +76,7 @@ def _told(error: BaseException, given: list[str]) -> int:
     if isinstance(error, MemoryError):
         tell(f"not enough memory for what was asked. {error}")
         return _USAGE
-    if isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+    if isinstance(error, (ValueError, TypeError, OSError, ImportError)) and not _is_of_ours(error):
         tell(_option_of(getattr(error, "filename", None), given) + (str(error) or type(error).__name__))
         return _USAGE
     if hasattr(error, "format_message"):  # typer's own, whose class has another place in each of its versions
@@ -85,6 +85,11 @@ def _told(error: BaseException, given: list[str]) -> int:
     where = "" if os.environ.get("GRADNOISE_TRACEBACK") else " (GRADNOISE_TRACEBACK=1 shows where)"
     tell(f"this is a bug in gradnoise, please report it{where}: {type(error).__name__}: {error}")
     return _BUG
+
+
+def _is_of_ours(error: BaseException) -> bool:
+    """Whether it is an import that fails within gradnoise. Of other packages it is what is installed, or how: a user's to mend."""
+    return isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "gradnoise"
 
 
 def _with_value(message: str, parameter: Any, given: list[str]) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,8 @@ class Checkpoints:
     ----------
     folder : Path
     settings, made_of : dict
-        What makes the run, as `as_json` returns it: by its caller, and as `train` sees it.
+        What makes the run, as `as_json` returns it: by its caller, and as `train` sees it, in words. A number may be whole in one
+        and a float in the other.
     parts : mapping
         What has a state, by name.
 
@@ -174,9 +176,9 @@ class Checkpoints:
 
     def _check(self, content: dict[str, Any]) -> None:
         """Raise unless the checkpoint is of this run."""
-        for mine, name in ((self.settings, "settings"), (self.made_of, "made_of")):
+        for mine, name, alike in ((self.settings, "settings", _alike), (self.made_of, "made_of", _alike_in_words)):
             theirs = json.loads(content[name])
-            other = [key for key in sorted({*theirs, *mine}) if json.dumps(theirs.get(key)) != json.dumps(mine.get(key))]
+            other = [key for key in sorted({*theirs, *mine}) if not alike(theirs.get(key), mine.get(key))]
             if other:
                 differences = ", ".join(f"{key} = {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in other)
                 raise ValueError(f"{self._other_run} {differences}")
@@ -265,6 +267,22 @@ def as_json(value: Mapping[str, Any], name: str) -> dict[str, Any]:
         return json.loads(json.dumps(dict(value), default=_number))
     except (TypeError, ValueError, RecursionError) as error:  # other objects, keys and circles
         raise TypeError(f"{name} must be of what JSON can hold, got {error}") from None
+
+
+def _alike(first: Any, second: Any) -> bool:
+    """Whether two values of JSON are the same, where 0 is 0.0."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_alike(first[key], second[key]) for key in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(_alike, first, second))
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    return first == second or (first != first and second != second)  # NaN
+
+
+def _alike_in_words(first: Any, second: Any) -> bool:
+    """Whether two descriptions are the same, where 0 is 0.0."""
+    return len({re.sub(r"(?<![\w.])\d+(?![\w.])", r"\g<0>.0", json.dumps(value)) for value in (first, second)}) == 1
 
 
 def _number(value: Any) -> Any:

@@ -23,6 +23,8 @@ from gradnoise.theory._validation import as_count, as_instance, as_path, shown
 __all__ = ["CHECKPOINT", "METRICS", "Record", "load_checkpoint", "train"]
 
 _MOST_STEPS = 10**12  # of a microsecond each take twelve days
+#: Of a number in TF32, to which GPUs round single precision unless they are told not to.
+_EPS_OF_TF32 = 2.0**-10
 _ROOM = 1_000  # Adam divides its rate by a tenth at first, for example
 #: Schedules that multiply a rate as it stands, so that one that was halved stays so.
 _MULTIPLIERS = (MultiplicativeLR, StepLR, MultiStepLR, ExponentialLR)
@@ -66,7 +68,8 @@ def train(
     folder : path, optional
         Where the records go, as lines of JSON, and with each record a checkpoint. If there is one already, the training
         continues from it: on a CPU with the numbers and records that it would have had without the interruption, and
-        as many threads as at its start. The checkpoint before the last is kept, and takes its place should it be damaged.
+        as many threads as at its start. The checkpoint before the last is kept, and takes its place should it be damaged. Data,
+        labels, loss and network must give the training loss that was recorded with it, but for rounding.
     settings : mapping, optional
         What makes the run, of what JSON can hold and NumPy's numbers; a checkpoint of other settings is refused.
     progress : bool or callable, optional
@@ -123,6 +126,7 @@ def train(
             kept.save(step, records)
 
     with threads(stands.threads), reporter(progress, n_steps - stands.step, "train", "steps") as report:
+        _check_loss(operators, stands, folder)
         if not records:
             record(0)
         for step in range(stands.step + 1, n_steps + 1):
@@ -164,6 +168,26 @@ def _record(
     if not isinstance(more, Mapping) or not own.keys().isdisjoint(more):
         raise ValueError(f"metrics must return numbers by name, but for {' and '.join(own)}, got {more!r}")
     return {**own, **{name: _as_number(value, name) for name, value in more.items()}}
+
+
+def _check_loss(operators: LossOperators, stands: Resumed, folder: str | os.PathLike[str] | None) -> None:
+    """Raise where the loss at a checkpoint is another one than it was: data, labels, loss or functions of the network differ."""
+    if not stands.records or stands.records[-1]["step"] != stands.step or folder is None:
+        return
+    recorded, found = stands.records[-1]["train_loss"], float(operators.losses().mean())
+    eps = torch.finfo(operators.autocast or operators.dtype).eps
+    if operators.device.type != "cpu":
+        eps = max(eps, _EPS_OF_TF32)
+    # Half of the digits: rounding takes fewer (sums in other chunks and on other machines differ by 1e-5 at most in single
+    # precision, of which that is 3e-4), and other samples change more. They are those of the largest loss, as a small one is the
+    # difference of outputs that are rounded by their own size. What is so little changed as to pass was not seen before, either;
+    # but a run that is refused without a reason could not go on.
+    bound = math.sqrt(eps) * max(abs(record["train_loss"]) for record in stands.records)
+    if not abs(found - recorded) <= bound:
+        raise ValueError(
+            f"folder must be empty or hold the same run, got {os.fspath(folder)!r}, whose training loss at step {stands.step} "
+            f"was {recorded:.6g}, and is {found:.6g} of the data, loss and network that are given here"
+        )
 
 
 def _as_number(value: Any, name: str) -> float:

@@ -124,6 +124,24 @@ def test_a_bug_is_one_line_that_asks_for_a_report(monkeypatch):
     assert "Traceback" in run("claims").stderr
 
 
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        ("from gradnoise.theory import nothing", 70),
+        ("import gradnoise.nothing", 70),
+        ("import gradnoise_extra", 2),
+        ("from numpy import nothing", 2),
+        ("raise ImportError('Numba needs NumPy 2.2 or less')", 2),
+    ],
+)
+def test_an_import_that_fails_is_a_bug_where_it_is_ours(code, exit_code, monkeypatch):
+    """Of other packages it says what is to be installed."""
+    monkeypatch.setattr(registry, "ledger", lambda *args: exec(code))
+    result = run("claims")
+    assert result.exit_code == exit_code and len(result.stderr.splitlines()) == 1
+    assert ("this is a bug in gradnoise" in result.stderr) == (exit_code == 70)
+
+
 def test_a_figure_that_raises_does_not_keep_the_others_from_being_drawn(tmp_path, monkeypatch):
     def draw(**options):
         raise ZeroDivisionError("no slope")

@@ -6,6 +6,7 @@ fails.
 """
 
 import errno
+import functools
 import io
 import json
 import os
@@ -207,9 +208,12 @@ def test_a_run_in_inference_mode_is_the_run(tmp_path, name):
     assert task.operators.gradient().norm() > 0
 
 
-def in_folder(folder, n_steps=6, lr=0.05, every=2, name="sgd", network="perceptron", optimizer=torch.optim.SGD, **settings):
-    operators = setup(network)
-    steps = optimizer(operators.model.parameters(), lr=lr)
+def in_folder(
+    folder, n_steps=6, lr=0.05, every=2, name="sgd", network="perceptron", optimizer=torch.optim.SGD, operators=None,
+    steering=None, **settings,
+):  # fmt: skip
+    operators = operators or setup(network)
+    steps = optimizer(operators.model.parameters(), lr=lr, **(steering or {}))
     source = build(name, operators, 2, generator(), k=None)
     return train(operators, source, steps, n_steps, every=every, folder=folder, settings=settings), operators.parameters
 
@@ -230,6 +234,61 @@ def test_other_runs_are_refused(tmp_path, other, message):
     in_folder(tmp_path, seed=1)
     with pytest.raises(ValueError, match=f"hold the same run.*{message}"):
         in_folder(tmp_path, **{"seed": 1} | other)
+
+
+def changed(dtype=torch.float64, samples=1.0, labels=0, function=None, smoothing=0.0, chunk_size=4):
+    model, x, y = problem("perceptron")
+    if function is not None:
+        model[1] = function
+    loss = functools.partial(LOSS, label_smoothing=smoothing)
+    y = torch.cat([(y[:labels] + 1) % 3, y[labels:]])
+    return LossOperators(model.to(dtype), loss, (samples * x).to(dtype), y, chunk_size=chunk_size)
+
+
+@pytest.mark.parametrize("n_steps", [6, 8])  # also where nothing is left to do
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("other", [{"samples": 1.5}, {"labels": 1}, {"function": torch.nn.ReLU()}, {"smoothing": 0.1}])
+def test_a_run_with_another_loss_at_its_checkpoint_is_refused(tmp_path, other, dtype, n_steps):
+    """It is of other data, labels, functions of the network, or another loss, of which no part has a state."""
+    in_folder(tmp_path, operators=changed(dtype))
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ValueError, match=r"hold the same run, got .*, whose training loss at step 6 was .*, and is"):
+        in_folder(tmp_path, n_steps, operators=changed(dtype, **other))
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.parametrize("lr", [0.05, 2.0])  # the latter ends with losses near zero, which have few digits
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_does_not_make_another_run(tmp_path, dtype, lr):
+    in_folder(tmp_path, 200, lr=lr, every=50, name="gd", operators=changed(dtype))
+    for chunk_size in (1, 2, 9):
+        records, _ = in_folder(tmp_path, 200, lr=lr, every=50, name="gd", operators=changed(dtype, chunk_size=chunk_size))
+        assert len(records) == 5
+    assert lr < 1 or records[-1]["train_loss"] < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ({"steering": {"momentum": 0}}, {"steering": {"momentum": 0.0}}, True),
+        ({"steering": {"weight_decay": 1}}, {"steering": {"weight_decay": 1.0}}, True),
+        ({"steering": {"momentum": 0}}, {"steering": {"momentum": 0.1}}, False),
+        ({"rates": [1, {"a": 2}]}, {"rates": [1.0, {"a": 2.0}]}, True),
+        ({"rates": [1, {"a": 2}]}, {"rates": [1.0, {"a": 2.5}]}, False),
+        ({"rates": [1]}, {"rates": [1, 1]}, False),
+        ({"entropy": 2**100}, {"entropy": 2**100 + 1}, False),
+        ({"version": "2.1"}, {"version": "2.10"}, False),
+        ({"flag": True}, {"flag": 1}, False),
+        ({"rate": float("nan")}, {"rate": float("nan")}, True),
+    ],
+)
+def test_a_whole_number_is_the_float_that_it_equals(tmp_path, first, second, same):
+    in_folder(tmp_path, **first)
+    if same:
+        in_folder(tmp_path, 8, **second)
+    else:
+        with pytest.raises(ValueError, match="hold the same run"):
+            in_folder(tmp_path, 8, **second)
 
 
 def test_a_state_that_does_not_fit_is_named(tmp_path):
