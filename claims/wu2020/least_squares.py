@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +26,7 @@ from gradnoise.claims.wu2020.problems import (
 from gradnoise.simulations import least_squares
 from gradnoise.simulations.least_squares import excess_risks
 from gradnoise.simulations.sampling import Outcomes, outcomes
-from gradnoise.theory.least_squares import FiniteLeastSquares, WeightMoments
+from gradnoise.theory.least_squares import FiniteLeastSquares, RiskParts, WeightMoments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise, StudentT
 
 #: B and b where all paths are listed, and where they are simulated.
@@ -94,10 +95,15 @@ class AssumptionsHoldForBoundedData(Claim):
     source="Theorem 1",
 )
 class RisksAreEqual(Claim):
-    """All paths of two steps on three points; and simulated risks of four classes after 1, 4 and 12 steps."""
+    """All paths of two steps on three points; simulated risks of four classes after 1, 4 and 12 steps; and many steps.
+
+    Of the many, moments of a step over all its batches are followed one by one, where the theory takes powers of its matrix.
+    """
 
     listed_steps, steps = 2, (1, 4, 12)
     deterministic, data_dependent = "deterministic weights ⅔, ⅙, ⅙", "all paths, W leaves out the longest x"
+    many = "one step at a time, SGD of b = 2, n = 30,000"
+    many_steps, many_step, many_batch = 30_000, 1.5, 2
 
     def measure(self, run: Run) -> Quantities:
         B, b = LISTED
@@ -108,6 +114,8 @@ class RisksAreEqual(Claim):
             found |= self._listed(f"all paths, {name}", lambda _, law=law: law, B)
         found |= self._listed("all paths, SGD", lambda _: Outcomes(np.full((1, b), 1 / b), np.ones(1)), b)
         found |= self._listed(self.data_dependent, _without_longest, B)
+        risk = risk_step_by_step(rarely_long(), self.many_step, self.many_batch, self.many_steps)
+        found[self.many] = Computed(risk, rounding=1e-9 * risk)
         for name, noise in classes(*SIMULATED).items():
             curve = least_squares.simulate_curve(
                 simulated_problem(), noise, SIMULATED_STEP, self.steps, run.n_paths, rng=run.at(name)
@@ -118,15 +126,23 @@ class RisksAreEqual(Claim):
     def published(self) -> Predictions:
         # Over the data this W, too, has the moments of SGD; given them it has not, and another risk.
         other = risk_by_moments(listed_problem(), _without_longest, LISTED[0], LISTED_STEP, self.listed_steps)
-        return {**self._predicted(lambda B, b: WeightMoments.minibatch(b)), self.data_dependent: other}
+        risks = self._predicted(lambda B, b: WeightMoments.minibatch(b))
+        return {**risks, self.data_dependent: other, self.many: self._many().total}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         for name, weights in WRONG_WEIGHTS.items():
             yield name, self._predicted(weights)
         equal = listed_problem().excess_risk(LISTED_STEP, LISTED[1], self.listed_steps)
         yield "the same covariance, not given the data, is enough", {self.data_dependent: equal}
+        parts = self._many()
+        yield "bias and variance correlated the other way", {self.many: parts.total - 2 * parts.cross}
+        yield "uncorrelated, as in a well-specified model", {self.many: parts.total - parts.cross}
+        yield "B for b, after many steps", {self.many: self._many(batch=3).total}
         wrong = without_fourth_moment().excess_risk(SIMULATED_STEP, SIMULATED[1], self.steps)
         yield "the recursion without its fourth-moment term", self._curves(wrong)
+
+    def _many(self, batch: int = many_batch) -> RiskParts:
+        return rarely_long().risk_parts(self.many_step, batch, self.many_steps)
 
     def _listed(self, label: str, weights: Callable[[np.ndarray], Outcomes], n_samples: int) -> dict[str, Any]:
         return computed(label, excess_risks(listed_problem(), weights, LISTED_STEP, self.listed_steps, n_samples=n_samples)[-1])
@@ -140,6 +156,31 @@ class RisksAreEqual(Claim):
     def _curves(self, risks: np.ndarray) -> Predictions:
         at = dict(zip(self.steps, risks, strict=True))
         return {f"simulated, {name}, n = {n}": float(risk) for name in classes(*SIMULATED) for n, risk in at.items()}
+
+
+@functools.cache
+def rarely_long() -> FiniteLeastSquares:
+    """One feature, of which one value in ten thousand alone can tell much; no line fits it and the others."""
+    return FiniteLeastSquares([[1.0], [0.005]], [0.0, 1.0], [45.0], [1e-4, 1 - 1e-4])
+
+
+def risk_step_by_step(problem: FiniteLeastSquares, step_size: float, batch: int, n_steps: int) -> float:
+    """Excess risk of the mean of all iterates for one feature, from δ ← Aδ + B with A and B listed over all minibatches."""
+    x, p = problem.features[:, 0], problem.probabilities
+    best = float(p @ (x * problem.targets) / (p @ x**2))
+    residuals = problem.targets - best * x
+    batches = np.array(list(itertools.product(range(len(x)), repeat=batch)))
+    A, B = 1 - step_size * (x**2)[batches].mean(axis=1), step_size * (x * residuals)[batches].mean(axis=1)
+    chances = p[batches].prod(axis=1)
+    a, aa, ab, bb = (float(chances @ v) for v in (A, A**2, A * B, B**2))  # E B = 0 at the optimum
+    mean = float(problem.initial[0]) - best
+    square = with_sum = total = mean**2  # E δ², E δs and E s², with the sum s of all so far
+    for _ in range(n_steps):
+        square = aa * square + 2 * ab * mean + bb
+        mean *= a
+        total += 2 * a * with_sum + square
+        with_sum = a * with_sum + square
+    return float(p @ x**2) * total / (2 * (n_steps + 1) ** 2)
 
 
 def _without_longest(features: np.ndarray) -> Outcomes:

@@ -256,7 +256,7 @@ class BoundIsOptimal(Claim):
 
     sizes = generic_sizes((3, 4, 2), (5, 7, 3), (2, 9, 4))
     noise_std, variance = 1.3, 0.6  # of labels and features
-    small, large = "C₁ / least, η → 0", "C₁ / least, largest η"
+    small, large, limit = "C₁ / least, η → 0", "C₁ / least, largest η", "C₁ by its formula / least, largest η"
     of_bound, of_msgd = "C₁ of the bound / least, largest η", "C₁ of MSGD / least for its samples, η → 0"
 
     def measure(self, run: Run) -> Quantities:
@@ -274,6 +274,7 @@ class BoundIsOptimal(Claim):
             return {
                 self.small: Computed(constant(small, b) / least * b, approximation=5e-4),
                 self.large: Computed(constant(large, b) / least * b, approximation=5e-4),
+                self.limit: Computed(problem.asymptotic_constant(large, b) / least * b, rounding=1e-12),
                 self.of_bound: Computed(problem.risk_bound(large, b, 0, form="two-term").c1 / least * b, rounding=1e-12),
                 self.of_msgd: Computed(constant(small, msgd) / least * B, approximation=5e-4 * B / b),
             }
@@ -282,22 +283,24 @@ class BoundIsOptimal(Claim):
 
     def published(self) -> Predictions:
         def of(d: int, B: int, b: int) -> Predictions:
-            return {self.small: 1.0, self.large: self._at_largest(d, b), self.of_bound: 2.0, self.of_msgd: B / b}
+            at_largest = dict.fromkeys((self.large, self.limit), self._at_largest(d, b))
+            return {self.small: 1.0, **at_largest, self.of_bound: 2.0, self.of_msgd: B / b}
 
         return at_each(of, self.sizes, "d, B, b")
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "optimal at every step size", at_each(lambda d, B, b: {self.large: 1.0}, self.sizes, "d, B, b")
+        yield "q for q − 1", at_each(lambda d, B, b: {self.limit: self._at_largest(d, b, (b - 1) / b)}, self.sizes, "d, B, b")
         yield "its bound is attained there", at_each(lambda d, B, b: {self.large: 2.0}, self.sizes, "d, B, b")
         yield "its bound is, too", at_each(lambda d, B, b: {self.of_bound: 1.0}, self.sizes, "d, B, b")
         yield "MSGD is optimal for its samples", at_each(lambda d, B, b: {self.of_msgd: 1.0}, self.sizes, "d, B, b")
         yield "twice the least as η → 0", at_each(lambda d, B, b: {self.small: 2.0}, self.sizes, "d, B, b")
 
     @staticmethod
-    def _at_largest(d: int, b: int) -> float:
-        """With R² = d + 2 and ηR_b² = 1 the stationary covariance is ησ²/b I, to which fourth moments add R² − 1.
+    def _at_largest(d: int, b: int, between: float | None = None) -> float:
+        """With R² = d + 2 and ηR_b² = 1 the stationary covariance is ησ²/b I, to which a step adds R²/b + q − 1, q = 1 − 1/b.
 
-        So it is for features of variance one; another changes the unit of η alone.
+        So it is for features of variance one; another changes the unit of η alone. A twin has another number for q − 1.
         """
-        eta = b / (d + 2 + b - 1)
-        return 1 + eta * (d + 1) / b
+        eta, between = b / (d + 2 + b - 1), -1 / b if between is None else between
+        return 1 + eta * ((d + 2) / b + between)
