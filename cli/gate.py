@@ -88,7 +88,7 @@ def _told(error: BaseException, given: list[str]) -> int:
 
 
 def _is_of_ours(error: BaseException) -> bool:
-    """Whether it is an import that fails within gradnoise. Of other packages it is what is installed, or how: a user's to mend."""
+    """Whether an import fails within gradnoise. One of other packages is what is installed, or how: a user's to mend."""
     return isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "gradnoise"
 
 
