@@ -30,6 +30,8 @@ __all__ = ["groups"]
 _GOOD = {
     "verify": ["zhu2019.trace-norm"],
     "claims": [],
+    "show": ["zhu2019.trace-norm"],
+    "new-claim": ["me2026"],
     "figures": ["wu2019-thm2"],
     "study": ["weak", "--problem", "least-squares", "--paths", "50", "--steps", "3"],
     "train": ["--steps", "2", "--every", "1", "--device", "cpu"],
@@ -67,7 +69,7 @@ def groups(only: str, seed: int, neural: bool, files: Path) -> Iterator[list[Tri
     """Trials of all commands, each in a process of its own, as a command has; a training is kept in a folder."""
     app = _loaded(neural).registered_commands
     for command in app:
-        name = command.callback.__name__
+        name = command.name or command.callback.__name__
         if not re.search(only, f"gradnoise {name}") or (name in _NEURAL and not neural):
             continue
         if name == "diagnose":
