@@ -15,7 +15,7 @@ from gradnoise.simulations.neural.checkpoints import METRICS, Record, as_json
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, WAITING, Plan, Run
 from gradnoise.theory._validation import as_choice, as_instance, as_iterable, as_path, as_real, as_text, set_fields, shown
 
-__all__ = ["State", "made_with", "states"]
+__all__ = ["RUNS", "State", "made_with", "states"]
 
 RUNS = "runs"
 _STATE = "run.json"

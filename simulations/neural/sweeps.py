@@ -30,7 +30,7 @@ from gradnoise.simulations.neural.sweep_states import RUNS, State, made_with, re
 from gradnoise.simulations.sweeps import FAILED, FINISHED, INTERRUPTED, Plan, Run, SweepTable
 from gradnoise.theory._validation import as_choice, as_count, as_function, as_instance, as_path, as_real, shown
 
-__all__ = ["TABLE", "check_plan", "sweep"]
+__all__ = ["MADE_WITH", "TABLE", "check_plan", "sweep"]
 
 TABLE, MADE_WITH = "table.csv", "made_with.json"
 #: Arguments of a training that a plan does not set: where it is computed and kept, and how it is watched.

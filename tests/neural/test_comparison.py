@@ -76,7 +76,7 @@ def test_workers_that_live_train_on_the_folder_that_their_caller_means_now(tmp_p
 
     places = [write_fashion(tmp_path / name / "data", seed) for seed, name in enumerate("ab")]
     expected = [run(place, n_jobs=1) for place in places]
-    assert not np.array_equal(*expected)
+    assert not np.array_equal(expected[0], expected[1])
     for place, values in zip(places, expected, strict=True):
         monkeypatch.chdir(place.parent)
         np.testing.assert_array_equal(run("data"), values)

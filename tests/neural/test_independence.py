@@ -388,7 +388,7 @@ def test_chance_that_comes_into_a_loss_later_is_refused():
 
 def test_what_evaluation_itself_changes_is_not_checked_again(monkeypatch):
     """As a counter is: each product would take several times as long."""
-    checked, check_anew = [], loss_operators.check_independence
+    checked, check_anew = [], check_independence
     monkeypatch.setattr(loss_operators, "check_independence", lambda *args: checked.append(args) or check_anew(*args))
     model = changeable()
     operators = LossOperators(model, LOSS, X, Y, chunk_size=2)
