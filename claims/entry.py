@@ -238,7 +238,10 @@ class Entry:
 
     @property
     def detectable_error(self) -> float | None:
-        """Relative error that each of its predictions would be refuted for; bounds that nothing attains are not asked."""
+        """Relative error that each of its predictions would be refuted for, the worst of them all.
+
+        Bounds that nothing attains are not asked, nor are predictions that do not hold or are zero.
+        """
         asked = [c.detectable_error for c in self.components if c.tightness in (None, ATTAINED)]
         return max((error for error in asked if error is not None), default=None)
 

@@ -109,8 +109,9 @@ class Report(JsonResult):
             "A row shows one quantity of its claim, named in parentheses: of a claim that does not hold, the one that misses "
             "most. All of them are in report.json. What was measured is given with its standard error where it was sampled; "
             "where it was computed it is exact but for rounding, or given with a bound on the error of its approximation. The "
-            "last column has the smallest relative error that would be refuted in any of its predictions, with a probability of "
-            "99 %.",
+            "last column is that of the worst of a claim's predictions: the smallest relative error that would be refuted in "
+            "each of them, with a probability of 99 %. Predictions of zero, those that do not hold, and bounds that nothing is "
+            "known to attain have none.",
         ]
         for paper in dict.fromkeys(e.paper for e in self.entries):
             lines += _section(paper, [e for e in self.entries if e.paper == paper])

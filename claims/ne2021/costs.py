@@ -46,9 +46,10 @@ def _enhanced(samples: _Samples, first: np.ndarray, second: np.ndarray, alpha: f
 
 @claim(
     "ne2021.cost",
-    "As the second batch is no larger than the first, enhancement has no serious computational cost",
+    "As the second batch is no larger than the first, enhancement has no serious computational cost; read as: at most twice the "
+    "gradients of a batch as noisy",
     kind="exact",
-    source="Section 2, after Eq. (10); read as: its noise costs at most twice the gradients of a batch as noisy",
+    source="Section 2, after Eq. (10)",
     expected="refuted",
     corrected="A step takes 2B gradients, where Eq. (5) takes N + B; but a batch as noisy takes B/c(α): so it costs 2c(α) times "
     "as many, or has 2c(α) times the noise of a batch of as many",
@@ -102,9 +103,10 @@ class EnhancementCostsNothing(Claim):
 
 @claim(
     "ne2021.time",
-    "The convergence time rises with α at a fixed B, and enhancement shortens it at B_opt",
+    "The convergence time rises with α at a fixed B, and enhancement shortens it at B_opt; measured on noise-free least squares "
+    "with SGD",
     kind="inequality",
-    source="Section 3.1 and Table 2; of SGD on least squares that fits its data",
+    source="Section 3.1 and Table 2",
     expected="refuted",
     corrected="It depends on B/c(α) alone, and falls with it: so it rises with α at a fixed B, and at all printed optima of "
     "Table 2, too, where B/c(α) < B_opt(1)",

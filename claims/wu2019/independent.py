@@ -31,7 +31,7 @@ class BernoulliWeightsHaveTheDiagonal(Claim):
     """Moments of both laws by enumeration, and the product law nearest to that of a minibatch."""
 
     printed, nearest = "mean as printed", "nearest probability in KL"
-    of_minibatch = "variance of a minibatch without replacement"
+    of_minibatch, fourth = "variance of a minibatch without replacement", "n⁴ times the fourth cumulant"
 
     def measure(self, run: Run) -> Quantities:
         def of(n: int, b: int) -> Quantities:
@@ -49,6 +49,7 @@ class BernoulliWeightsHaveTheDiagonal(Claim):
                 self.printed: Computed(float(values @ probabilities), rounding=1e-14),
                 "mean": Computed(float(listed.mean()[0]), rounding=1e-14),
                 **two_numbers("w", listed),
+                self.fourth: Computed(n**4 * listed.cumulants(np.eye(n)[0])[3], rounding=1e-10),
                 self.nearest: Computed(float(1 / (1 + np.exp(-logit[0]))), approximation=1e-6),
                 self.of_minibatch: Computed(float(batches.covariance()[0, 0]), rounding=1e-14),
             }
@@ -62,6 +63,7 @@ class BernoulliWeightsHaveTheDiagonal(Claim):
         def of(n: int, b: int) -> Predictions:
             noise = Bernoulli(n, b)
             moments = {self.printed: 2 / n, "mean": 1 / n, **stated("w", noise)}
+            moments[self.fourth] = n**4 * float(noise.joint_cumulant((4,)))
             return {**moments, self.nearest: b / n, self.of_minibatch: noise.variance}
 
         return at_each(of, PAIRS, "n, b")
@@ -71,7 +73,15 @@ class BernoulliWeightsHaveTheDiagonal(Claim):
         yield "SGD's diagonal with replacement", with_replacement
         yield "(n−b+1)/(bn²)", at_each(lambda n, b: {"w: variance": (n - b + 1) / (b * n**2)}, PAIRS, "n, b")
         yield "mean (1 + b)/n", at_each(lambda n, b: {self.printed: (1 + b) / n}, PAIRS, "n, b")
+        yield "1 − 3q for 1 − 6q", at_each(lambda n, b: {self.fourth: self._fourth(n, b, 3)}, PAIRS, "n, b")
+        yield "not centred: 1 for 1 − 6q", at_each(lambda n, b: {self.fourth: self._fourth(n, b, 0)}, PAIRS, "n, b")
         yield "1/n for b/n", at_each(lambda n, b: {self.nearest: 1 / n}, PAIRS, "n, b")
+
+    @staticmethod
+    def _fourth(n: int, b: int, factor: int) -> float:
+        """q(1 − 6q)/(b/n)⁴ with q = (b/n)(1 − b/n), or with another factor."""
+        q = b / n * (1 - b / n)
+        return q * (1 - factor * q) * (n / b) ** 4
 
 
 @claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -52,6 +53,8 @@ class SgdComplexityIsBounded(Claim):
     event = 1e-9
     #: b and k.
     sizes = generic_sizes((4, 2), (3, 3), (2, 5))
+    #: N and a b that is more than half of it, where a sample that is not drawn may weigh the most.
+    large_batches, heaviest = generic_sizes((5, 3), (7, 4), (6, 5)), "with, distinct points, b > N/2: E max|N c/b − 1|"
 
     def measure(self, run: Run) -> Quantities:
         generator = run.generator()
@@ -67,7 +70,8 @@ class SgdComplexityIsBounded(Claim):
                 ratio = complexity.sgd(losses, b, replacement, k * b, p) / bound
                 largest[replacement] = max(largest[replacement], ratio)
         kept = {self.kept[r]: relative(ratio) for r, ratio in largest.items()}
-        return {**kept, **listed, self.growth: self._many_points(run)}
+        heaviest = at_each(lambda n, b: {self.heaviest: relative(_heaviest(n, b, least=1.0))}, self.large_batches, "N, b")
+        return {**kept, **listed, **heaviest, self.growth: self._many_points(run)}
 
     def published(self) -> Predictions:
         def of(b: int, k: int) -> Predictions:
@@ -88,7 +92,8 @@ class SgdComplexityIsBounded(Claim):
             }
 
         growth = bound_ratio_of_distinct_points(64, 128)
-        return {self.kept[False]: AtMost(1.0), **at_each(of, self.sizes, "b, k"), self.growth: growth}
+        heaviest = at_each(lambda n, b: {self.heaviest: expected_largest_weight(n, b)}, self.large_batches, "N, b")
+        return {self.kept[False]: AtMost(1.0), **at_each(of, self.sizes, "b, k"), **heaviest, self.growth: growth}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         def wrong(label: str, of: Callable[[int, int], Prediction]) -> Predictions:
@@ -101,6 +106,8 @@ class SgdComplexityIsBounded(Claim):
         yield "1 for 2(k−1)/k", wrong(self.rare[False], lambda b, k: 2 * (k - 1) / k)
         yield "k/2 for 2(k−1)/k", wrong(self.rare[False], lambda b, k: 4 * (k - 1) / k**2)
         yield "with as without replacement", wrong(self.rare[True], lambda b, k: 1.0)
+        of_drawn = at_each(lambda n, b: {self.heaviest: _heaviest(n, b, least=0.0)}, self.large_batches, "N, b")
+        yield "samples that are not drawn forgotten", of_drawn
         yield "with replacement at 2 for 2(k−1)/k", {self.growth: AtMost(2.0)}
         yield "with replacement as for a single event", {self.growth: self._of_event(64, 2)}
 
@@ -127,6 +134,13 @@ class SgdComplexityIsBounded(Claim):
         return found.transformed(1 / complexity.sgd_bounds(1 / b, points.n, b).upper)
 
 
+def _heaviest(n: int, b: int, least: float) -> float:
+    """E max|n c_i/b − 1| over all sequences of b < n draws, of which one leaves out a sample, so that least = 1 is right."""
+    draws = np.array(list(itertools.product(range(n), repeat=b)))
+    largest = (draws[:, :, np.newaxis] == np.arange(n)).sum(axis=1).max(axis=1)
+    return float(np.maximum(np.abs(n * largest / b - 1), least).mean())
+
+
 class Differences(LossClass):
     """Indicators of distinct points and differences of two: x without atoms, of which all samples are distinct."""
 
@@ -147,9 +161,12 @@ class Differences(LossClass):
 class SgdComplexityIsBoundedFromBelow(Claim):
     """Exact over finite sample spaces; and differences of two distinct points' indicators, where the ½ is needed.
 
-    These attain the lower end as b and k grow. Their samples are alike, so that one batch has the supremum of all.
+    These attain the lower end as b and k grow, where it is known to be sharp; at small ones they are above it by a known factor.
+    Their samples are alike, so that one batch has the supremum of all.
     """
 
+    #: b and k.
+    small, above = generic_sizes((4, 2), (3, 3), (2, 5)), "differences of indicators: R(V)/lower bound"
     lowest, highest = "smallest R(V)/lower bound", "largest R(V)/upper bound"
     needed, many = "differences of indicators, b = 4, N = 16: R(V)/R(A, b)", (10, 128)
     uncentred, unchanged = "a constant, uncentred: R(V)/R(A, b)", "largest change of R(V) by centring"
@@ -185,22 +202,30 @@ class SgdComplexityIsBoundedFromBelow(Claim):
             self.needed: relative(complexity.sgd(differences, b, False) / signs),
             self.uncentred: relative(complexity.sgd(one, 2, False, 4, [1.0]) / complexity.rademacher(one, 2, [1.0])),
             self.unchanged: Computed(max(changes), rounding=1e-9),
+            **at_each(lambda b, k: {self.above: relative(self._of_many(b, k))}, self.small, "b, k"),
         }
 
     def published(self) -> Predictions:
         # b distinct samples with both signs among them have a supremum of 2, all of one sign that of 1.
         ratio = 1 / (2 - 2.0**-3)
         return {
-            self.lowest: AtLeast(1.0), self.highest: AtMost(1.0), self.needed: ratio, self.uncentred: 0.0, self.unchanged: 0.0
+            self.lowest: AtLeast(1.0), self.highest: AtMost(1.0), self.needed: ratio, self.uncentred: 0.0, self.unchanged: 0.0,
+            **self._above(lambda k: (k - 1) / (2 * k)),
         }  # fmt: skip
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         yield "2 % above (k−1)/(2k)", {self.lowest: AtLeast(1.02)}
         yield "2 % below 2(k−1)/k", {self.highest: AtMost(0.98)}
         yield "(k−1)/k for (k−1)/(2k)", {self.lowest: AtLeast(2.0)}
+        yield "(k−1)/(2k+1) for (k−1)/(2k)", self._above(lambda k: (k - 1) / (2 * k + 1))
+        yield "½ for (k−1)/(2k)", self._above(lambda k: 0.5)
         yield "differences are half of R(A, b)", {self.needed: 0.5}
         yield "on every class, not only centred ones", {self.uncentred: AtLeast(complexity.sgd_bounds(1.0, 4, 2).lower)}
         yield "(k−1)/k for 2(k−1)/k", {self.highest: AtMost(0.5)}
+
+    def _above(self, constant: Callable[[int], float]) -> Predictions:
+        """R(V) = 1/b, as weights range from −1/n to (k−1)/n, over a constant times R(A, b) = (2 − 2^{1−b})/b."""
+        return at_each(lambda b, k: {self.above: 1 / (constant(k) * (2 - 2.0 ** (1 - b)))}, self.small, "b, k")
 
     @staticmethod
     def _of_many(b: int, k: int) -> float:

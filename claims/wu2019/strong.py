@@ -230,7 +230,8 @@ class ModifiedStrongErrorIsOfHigherOrder(Claim):
 
 @claim(
     "wu2019.sec4-pathwise",
-    "For SGD itself the path-wise closeness to the SDE is not ensured",
+    "For SGD itself the path-wise closeness to the SDE is not ensured; measured: a lower order under this coupling of single "
+    "steps, not that closeness fails",
     kind="inequality",
     source="Section 4, after Theorem 2",
     expected=None,

@@ -103,6 +103,8 @@ class CovarianceOfMinibatchNoiseIsHard(Claim):
     """All batches, with three-point normals on their draws; the noise has the strength of a batch of b′ = b + 0.3 n."""
 
     error, effective = "error of the closed form", "1/b_eff"
+    #: Without replacement, of the b′ that makes a batch of B as noisy as one of B/1.7.
+    tuned, ratio = "n(v − c) at the b′ that is tuned for B/1.7", 1.7
 
     def measure(self, run: Run) -> Quantities:
         def of(n: int, B: int, b: int) -> Quantities:
@@ -118,7 +120,9 @@ class CovarianceOfMinibatchNoiseIsHard(Claim):
                     f"{self.effective}, {way}": Computed(float(n * (C[0, 0] - C[0, 1])), rounding=1e-12),
                 }
 
-            return both_ways(moments)
+            tuned = outcomes(GaussianMinibatch(n, B, self._tuned(n, B), replacement=False)).covariance()
+            power = {self.tuned: Computed(float(n * (tuned[0, 0] - tuned[0, 1])), rounding=1e-12)}
+            return {**both_ways(moments), **power}
 
         return at_each(of)
 
@@ -138,7 +142,7 @@ class CovarianceOfMinibatchNoiseIsHard(Claim):
                     f"{self.effective}, {way}": 1 / effective_batch_size(batch) + 1 / noise_b,
                 }
 
-            return both_ways(moments)
+            return {**both_ways(moments), self.tuned: self._without(n, B / self.ratio)}
 
         return at_each(of)
 
@@ -156,6 +160,17 @@ class CovarianceOfMinibatchNoiseIsHard(Claim):
             lambda n, B, b: {"with: variance": Minibatch(n, B).variance + 1 / (self._strength(n, b) * B)},
         )
         yield "I/(b′B) for I/(b′n)", in_batch
+        untuned = at_each(lambda n, B, b: {self.tuned: self._without(n, B) + (self.ratio - 1) / B})
+        yield "b′ = bB/(B−b), without (n−1)/n", untuned
+        yield "that of a batch with replacement", at_each(lambda n, B, b: {self.tuned: self.ratio / B})
+
+    def _tuned(self, n: int, B: int) -> float:
+        return compensating_noise_batch_size(B, B / self.ratio, n)
+
+    @staticmethod
+    def _without(n: int, b: float) -> float:
+        """n(v − c) of a minibatch without replacement."""
+        return (n - b) / (b * (n - 1))
 
     @staticmethod
     def _strength(n: int, b: int) -> float:

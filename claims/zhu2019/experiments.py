@@ -217,7 +217,8 @@ KEPT_SHARPNESS = {
 
 @claim(
     "zhu2019.flatter",
-    "Of the kept runs, most of SGD, GLD leading, Hessian and 1st eigvec(H) end where the loss is flatter than it is for GD",
+    "Most of the kept runs, 3 runs each, of SGD, GLD leading, Hessian and 1st eigvec(H) end where the loss is flatter than for "
+    "GD",
     kind="inequality",
     source="Figure 3, right, and Section 5.3",
     expected=None,
