@@ -279,7 +279,7 @@ def _work(before: State, folder: Path, start: Path | None, device: str, data_fol
         status, error, records = FAILED, f"{type(raised).__name__}: {raised}", reached(folder)
     state = replace(
         before, status=status, records=records, seconds=before.seconds + time.perf_counter() - started, error=error,
-        versions={**versions(), "torch": str(torch.__version__)},
+        versions={**versions(), "torch": str(torch.__version__), "instructions": torch.backends.cpu.get_cpu_capability()},
     )  # fmt: skip
     state.save(folder)
     return state
