@@ -27,7 +27,7 @@ from gradnoise.claims.wu2020.problems import (
 from gradnoise.simulations import least_squares
 from gradnoise.simulations.least_squares import excess_risks
 from gradnoise.simulations.sampling import Outcomes, outcomes
-from gradnoise.theory.least_squares import FiniteLeastSquares, RiskParts, WeightMoments
+from gradnoise.theory.least_squares import FiniteLeastSquares, WeightMoments
 from gradnoise.theory.sampling import Bernoulli, Gaussian, Minibatch, SamplingNoise, StudentT
 
 #: B and b where all paths are listed, and where they are simulated.
@@ -128,22 +128,23 @@ class RisksAreEqual(Claim):
         # Over the data this W, too, has the moments of SGD; given them it has not, and another risk.
         other = risk_by_moments(listed_problem(), _without_longest, LISTED[0], LISTED_STEP, self.listed_steps)
         risks = self._predicted(lambda B, b: WeightMoments.minibatch(b))
-        return {**risks, self.data_dependent: other, self.many: self._many().total}
+        return {**risks, self.data_dependent: other, self.many: self._many()}
 
     def sabotaged(self) -> Iterator[tuple[str, Predictions]]:
         for name, weights in WRONG_WEIGHTS.items():
             yield name, self._predicted(weights)
         equal = listed_problem().excess_risk(LISTED_STEP, LISTED[1], self.listed_steps)
         yield "the same covariance, not given the data, is enough", {self.data_dependent: equal}
-        parts = self._many()
-        yield "bias and variance correlated the other way", {self.many: parts.total - 2 * parts.cross}
-        yield "uncorrelated, as in a well-specified model", {self.many: parts.total - parts.cross}
-        yield "B for b, after many steps", {self.many: self._many(batch=3).total}
+        yield "bias and variance correlated the other way", {self.many: self._many(sign=-1)}
+        yield "uncorrelated, as in a well-specified model", {self.many: self._many(sign=0)}
+        yield "B for b, after many steps", {self.many: self._many(batch=3)}
         wrong = without_fourth_moment().excess_risk(SIMULATED_STEP, SIMULATED[1], self.steps)
         yield "the recursion without its fourth-moment term", self._curves(wrong)
 
-    def _many(self, batch: int = many_batch) -> RiskParts:
-        return rarely_long().risk_parts(self.many_step, batch, self.many_steps)
+    def _many(self, batch: int = many_batch, sign: int = 1) -> float:
+        """Bias, variance, and cross term, times a sign."""
+        parts = rarely_long().risk_parts(self.many_step, batch, self.many_steps)
+        return float(parts.bias + parts.variance + sign * parts.cross)
 
     def _listed(self, label: str, weights: Callable[[np.ndarray], Outcomes], n_samples: int) -> dict[str, Any]:
         return computed(label, excess_risks(listed_problem(), weights, LISTED_STEP, self.listed_steps, n_samples=n_samples)[-1])
@@ -268,7 +269,7 @@ class TwoMomentsDecide(Claim):
         return {f"κ₄/κ₂² of a weight, Student-t({df:g})": of(df) for df in self.tails}
 
     def _stated(self, df: float) -> float:
-        noise = StudentT(*self.simulated, df, centered=False)
+        noise = StudentT(*self.simulated, df=df, centered=False)
         return float(noise.joint_cumulant((4,)) / noise.joint_cumulant((2,)) ** 2)
 
     def _minibatch(self, noise: SamplingNoise) -> SamplingNoise:
