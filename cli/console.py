@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -25,7 +24,7 @@ class _Console(Console):
 
 
 console = _Console()
-if not console.is_terminal and "COLUMNS" not in os.environ:
+if not console.is_terminal:
     console = _Console(width=_WIDTH_OF_A_FILE)
 errors = _Console(stderr=True)
 
