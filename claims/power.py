@@ -40,8 +40,9 @@ def has_twins(subject: Claim) -> bool:
     >>> has_twins(all_claims()["zhu2019.trace-norm"])
     True
     """
+    as_instance(subject, "subject", Claim)
     try:
-        return next(iter(as_instance(subject, "subject", Claim).sabotaged()), None) is not None
+        return next(iter(subject.sabotaged()), None) is not None
     except Exception:
         return True
 

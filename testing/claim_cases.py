@@ -12,8 +12,9 @@ from gradnoise.claims.claim import CLAIMS
 from gradnoise.claims.description import describe
 from gradnoise.claims.entry import ERROR, Entry
 from gradnoise.claims.judgement import REFUTED
-from gradnoise.claims.registry import DEFAULT_SEED, select, verify
-from gradnoise.simulations.seeds import RNG
+from gradnoise.claims.registry import BUDGETS, DEFAULT_SEED, select, verify
+from gradnoise.simulations.seeds import RNG, Stream
+from gradnoise.theory._validation import as_choice, as_flag
 
 __all__ = ["claim_test"]
 
@@ -55,7 +56,7 @@ def claim_test(
     Raises
     ------
     TypeError, ValueError
-        As `gradnoise.claims.registry.verify` does, when the cases are collected.
+        As `gradnoise.claims.registry.verify` does, when the cases are collected, or if no ids are given.
     ModuleNotFoundError
         If there is no pytest.
 
@@ -68,12 +69,19 @@ def claim_test(
     """
     import pytest
 
-    chosen = select(ids, extra)
+    if ids is None:
+        raise TypeError("ids must name claims, got None")
+    chosen, stream = select(ids, extra), Stream.of(rng)
+    as_choice(budget, "budget", tuple(BUDGETS))
+    as_flag(strict, "strict")
 
     @functools.cache
     def entries(key: str) -> dict[str, Entry]:
         of_claim = [id for id in chosen if id.removesuffix(CORRECTED) == key]
-        return {e.id: e for e in verify(of_claim, budget=budget, rng=rng, sabotage=True, strict=strict, extra=extra).entries}
+        return {
+            e.id: e
+            for e in verify(of_claim, budget=budget, rng=stream.sequence(), sabotage=True, strict=strict, extra=extra).entries
+        }
 
     @pytest.mark.parametrize("case", [case for id in chosen for case in _cases(id)], ids=str)
     def test(case: _Case) -> None:

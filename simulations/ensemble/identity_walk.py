@@ -215,7 +215,7 @@ class Walk:
         walk._open, walk.compiled, walk.methods = [*self._open], self.compiled, self.methods
         try:
             return [walk.form(value, name), walk.definitions()]
-        except (TypeError, RecursionError):
+        except Exception:  # of what cannot be told its name remains; an object of a library may raise anything
             return None
 
     def _value(self, value: Any, name: str) -> Any:

@@ -174,7 +174,7 @@ def make(
     found = _facts(experiment, whole)
     if facts is not None and dict(as_instance(facts, "facts", Mapping)) != found:
         place = "" if data_folder is None else f" in {os.fspath(data_folder)!r}"
-        raise ValueError(f"data of {experiment.dataset} must be those of before, {dict(facts)}, got {found}{place}")
+        raise ValueError(f"facts must be of the data of {experiment.dataset}{place}, {found}, got {dict(facts)}: of other data")
     seed, n_train = stream.child(_DATA), found["n_train"]
     part = data.subset(whole, n_train, rng=seed.child(0).sequence())
     labels = data.corrupt(part.train_labels, found["n_corrupted"], part.n_classes, rng=seed.child(1).sequence())

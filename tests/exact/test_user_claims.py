@@ -14,6 +14,7 @@ from joblib import parallel_config
 from gradnoise.claims import assessment, registry
 from gradnoise.claims.claim import CLAIMS, Claim, claim
 from gradnoise.claims.description import describe
+from gradnoise.claims.power import has_twins
 from gradnoise.testing import claim_test
 
 HEAD = """
@@ -268,3 +269,20 @@ def test_cases_of_pytest_pass_and_fail_as_the_claims_do(file, tmp_path):
     assert "FAILED test_mine.py::test_claims[me2026.weak]" in done.stdout and "says what is published" in done.stdout
     with pytest.raises(ValueError, match="strict is set"):
         claim_test(file(one(twin=None), "other.py"), strict=True)(type("case", (), {"id": "me2026.one", "twin": None}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ids": None}, "ids must name claims, got None"),
+        ({"budget": "half"}, "budget must be one of quick, full, got 'half'"),
+        ({"rng": "x"}, "rng must be"),
+        ({"strict": 1.5}, "strict must be"),
+        ({"extra": "x"}, "extra must be one of"),
+    ],
+)
+def test_what_cases_cannot_be_made_of_is_named_where_they_are_made(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        claim_test(**{"ids": "zhu2019.trace-norm", **arguments})
+    with pytest.raises(TypeError, match="subject must be"):
+        has_twins(None)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ def test_workers_that_live_train_on_the_folder_that_their_caller_means_now(tmp_p
 def test_data_that_become_other_ones_are_named(tmp_path):
     """Of which the result would be said to be of those that there were at the beginning."""
     place, called = write_fashion(tmp_path, 1), []
-    with pytest.raises(ValueError, match=r"data of fashion-mnist must be those of before, .*sha256"):
+    with pytest.raises(ValueError, match=r"facts must be of the data of fashion-mnist.*sha256"):
         compare(
             FASHION, 2, rng=5, device="cpu", data_folder=place, n_jobs=1,
             progress=lambda *done: called.append(done) or write_fashion(place, 2),

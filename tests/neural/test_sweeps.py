@@ -107,7 +107,7 @@ def test_a_run_on_data_that_have_become_other_ones_fails(tmp_path):
     sweep(FASHION, tmp_path / "store", device="cpu", data_folder=place, n_jobs=1, tell=lambda line: write_fashion(place, 2))
     for state in states(FASHION, tmp_path / "store"):
         assert state.status == "failed" and not state.records
-        assert "data of fashion-mnist must be those of before" in str(state.error)
+        assert "facts must be of the data of fashion-mnist" in str(state.error)
 
 
 def test_what_is_finished_is_not_computed_again(whole, tmp_path, monkeypatch):
