@@ -149,9 +149,12 @@ def test_alpha_of_one_is_plain_sgd_of_that_batch():
     options: dict[str, Any] = {"dynamics": "enhanced", "batch_size": None, "large_batch_size": 4, "alpha": 1}
     assert torch.equal(found(12, **options)[1], found(12, batch_size=4)[1])
     model, x, y = problem("perceptron")
-    operators, sizes = LossOperators(model, LOSS, x, y), set()
-    source = build("enhanced", operators, None, generator(), large_batch_size=4, alpha=1.0)
+    sizes: set[int] = set()
     model.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
+    operators = LossOperators(model, LOSS, x, y)
+    source = build("enhanced", operators, None, generator(), large_batch_size=4, alpha=1.0)
+    source.backward()
+    sizes.clear()  # of the check that the network's losses do not depend on each other
     source.backward()
     assert sizes == {4} and source.batch_size == 4
 
