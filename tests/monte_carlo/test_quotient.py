@@ -72,10 +72,8 @@ def test_intervals_far_narrower_than_the_values_are_those_of_more_digits(small, 
     found = Quotient(Estimate(a, s_a, n, 0.0), Estimate(b, s_b, n, 0.0), correlation * s_a * s_b)
     with mpmath.workdps(60):
         t, s_ab = mpmath.mpf(stats.t.ppf(0.975, n - 1)), mpmath.mpf(found.covariance)
-        roots = mpmath.polyroots(
-            [b**2 - t**2 * mpmath.mpf(s_b) ** 2, -2 * (a * b - t**2 * s_ab), a**2 - t**2 * mpmath.mpf(s_a) ** 2], extraprec=200
-        )
-        low, high = sorted(float(root - 3) for root in roots)
+        A, B, C = b**2 - t**2 * mpmath.mpf(s_b) ** 2, a * b - t**2 * s_ab, a**2 - t**2 * mpmath.mpf(s_a) ** 2
+        low, high = (float((B + sign * mpmath.sqrt(B**2 - A * C)) / A - 3) for sign in (-1, 1))
     assert [end - 3.0 for end in found.interval(0.95)] == pytest.approx([low, high], rel=1e-3 if small < 1e-9 else 1e-6)
     assert found.valid(0.95)
 
