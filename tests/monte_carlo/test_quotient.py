@@ -86,11 +86,12 @@ def test_nearly_multiples_are_covered_or_said_not_to_be(noise):
     for _ in range(200):
         b = 2 + generator.normal(size=1_000)
         samples = np.array([2 * b + noise * generator.normal(size=1_000), b])
-        found = Quotient(*map(Estimate.of, samples), float(np.cov(samples)[0, 1]) / 1_000)
+        found = Quotient(Estimate.of(samples[0]), Estimate.of(samples[1]), float(np.cov(samples)[0, 1]) / 1_000)
         if found.valid(0.95):
             low, high = found.interval(0.95)
             covered, claimed = covered + (low <= 2 <= high), claimed + 1
     assert covered >= 0.95 * claimed - 4.9 * np.sqrt(0.0475 * claimed)
     assert claimed == 200 or noise < 1e-6
+    b = generator.normal(size=1_000)
     exact = Quotient(Estimate.of(2 * b), Estimate.of(b), 2 * float(b.var(ddof=1)) / 1_000)
     assert not exact.valid(0.95)  # no spread of what remains was seen
