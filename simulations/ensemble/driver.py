@@ -294,7 +294,7 @@ def _compute(
         generator = stream.generator(index)
         if is_a_users and index == 0:
             return as_block(called_once(kernel, size, generator, params, beside))
-        return as_block(kernel(size, generator, *params, *beside))
+        return as_block(kernel(size, generator, *params, *beside), copy=is_a_users)  # ours write into new memory
 
     return compute() if blocks is None else blocks.kept(index, size, compute)
 

@@ -154,9 +154,13 @@ class Walk:
 
     def _apart(self, value: Any, name: str) -> str:
         """Form of an element of a set, whose order is another one in each process, with definitions of its own."""
-        walk = Walk(strict=self._strict, ours_by_content=self._ours_by_content)
+        return json.dumps(self._by_itself(value, name, self._strict))
+
+    def _by_itself(self, value: Any, name: str, strict: bool) -> list[Any]:
+        """Form of a value with definitions of its own, whose numbers do not depend on what was met before."""
+        walk = Walk(strict=strict, ours_by_content=self._ours_by_content)
         walk._open, walk.unknown, walk.compiled, walk.methods = [*self._open], self.unknown, self.compiled, self.methods
-        return json.dumps([walk.form(value, name), walk.definitions()])
+        return [walk.form(value, name), walk.definitions()]
 
     def _function(self, function: types.FunctionType, name: str) -> Any:
         """Definition of a function: its code, what it holds, and, where it is a user's, what it reads."""
@@ -211,10 +215,8 @@ class Walk:
 
     def _inside(self, value: Any, name: str) -> Any:
         """Form of an object of a package that no name stands for, as a user may have put something into it; if it can be told."""
-        walk = Walk(strict=True, ours_by_content=self._ours_by_content)
-        walk._open, walk.compiled, walk.methods = [*self._open], self.compiled, self.methods
         try:
-            return [walk.form(value, name), walk.definitions()]
+            return self._by_itself(value, name, strict=True)
         except Exception:  # of what cannot be told its name remains; an object of a library may raise anything
             return None
 
