@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradnoise.claims.claim import Claim, Predictions, Quantities, Run, place
+from gradnoise.claims.claim import CORRECTED, Claim, Predictions, Quantities, Run, place
 from gradnoise.claims.entry import ERROR, Component, Entry, Failure, Twin
 from gradnoise.claims.judgement import Computed, Judgement, as_quantity, combine, judge
 from gradnoise.claims.power import checked_twins
@@ -17,9 +17,7 @@ from gradnoise.simulations.seeds import Stream
 from gradnoise.simulations.statistics import find_sample_size
 from gradnoise.theory._validation import as_instance, as_text, shown
 
-__all__ = ["BUDGETS", "COMPARISONS", "CORRECTED", "FALSE_ALARM_RATE", "LEVEL", "Budget"]
-
-CORRECTED = ".corrected"
+__all__ = ["BUDGETS", "COMPARISONS", "FALSE_ALARM_RATE", "LEVEL", "Budget"]
 
 #: A wrong verdict, over all claims of the core, their components and twins, has a probability of at most this ...
 FALSE_ALARM_RATE = 1e-6

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gradnoise.claims import user_claims
-from gradnoise.claims.assessment import CORRECTED
-from gradnoise.claims.claim import CLAIMS, Claim
+from gradnoise.claims.claim import CLAIMS, CORRECTED, Claim
 from gradnoise.theory._validation import as_choice, as_text, shown
 
 __all__ = ["EXTRAS", "PAPERS", "Wanted", "all_claims", "claim_ids", "ledger", "select"]

@@ -16,7 +16,19 @@ from gradnoise.claims.judgement import HOLDS, NOT_ESTABLISHED, REFUTED, Computed
 from gradnoise.claims.prediction import Margin, Prediction, Relative
 from gradnoise.theory._validation import as_array, as_choice, as_count, as_function, as_instance, as_text, set_fields, shown
 
-__all__ = ["KINDS", "Claim", "Predictions", "Quantities", "Run", "both_ways", "claim", "computed", "entries", "place"]
+__all__ = [
+    "CORRECTED",
+    "KINDS",
+    "Claim",
+    "Predictions",
+    "Quantities",
+    "Run",
+    "both_ways",
+    "claim",
+    "computed",
+    "entries",
+    "place",
+]
 
 Quantities = Mapping[str, Quantity]
 Predictions = Mapping[str, Prediction]
@@ -31,6 +43,8 @@ KINDS = ("comparison", "inequality", "exact", "order of convergence", SIGNIFICAN
 #: All claims in the order of the papers, by id; filled by the decorator.
 CLAIMS: dict[str, Claim] = {}
 
+#: What the id of a corrected statement has behind that of the published one.
+CORRECTED = ".corrected"
 _ID = re.compile(r"[\w-]+(\.[\w+-]+)+")
 _ROUNDING = 1e-12  # of sums of up to some thousand terms, relative to the largest entry
 
@@ -227,7 +241,7 @@ def claim(
     as_choice(kind, "kind", KINDS)
     for name, value in {"id": id, "statement": statement, "source": source}.items():
         as_text(value, name)
-    if not _ID.fullmatch(id) or id.endswith(".corrected"):
+    if not _ID.fullmatch(id) or id.endswith(CORRECTED):
         raise ValueError(f"id must be paper.place, such as me2026.lemma1, got {shown(id)}")
     if expected is not None:
         as_choice(expected, "expected", (HOLDS, NOT_ESTABLISHED, REFUTED) if kind == SIGNIFICANCE else (HOLDS, REFUTED))

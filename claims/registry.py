@@ -9,9 +9,9 @@ from typing import Any
 
 from joblib import parallel_config
 
-from gradnoise.claims.assessment import BUDGETS, CORRECTED, FALSE_ALARM_RATE, LEVEL, Budget, Measured, entry_of, failure_of
+from gradnoise.claims.assessment import BUDGETS, FALSE_ALARM_RATE, LEVEL, Budget, Measured, entry_of, failure_of
 from gradnoise.claims.catalogue import EXTRAS, PAPERS, Wanted, all_claims, claim_ids, ledger, select
-from gradnoise.claims.claim import CLAIMS
+from gradnoise.claims.claim import CLAIMS, CORRECTED
 from gradnoise.claims.entry import Entry
 from gradnoise.claims.power import has_twins
 from gradnoise.claims.report import Report

@@ -7,7 +7,7 @@ import shlex
 from rich.markup import escape
 
 from gradnoise.claims import registry
-from gradnoise.claims.assessment import CORRECTED
+from gradnoise.claims.claim import CORRECTED
 from gradnoise.claims.description import describe
 from gradnoise.cli import interruption
 from gradnoise.cli.common import named_as_options, seed_of

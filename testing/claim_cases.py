@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gradnoise.claims.assessment import CORRECTED
 from gradnoise.claims.catalogue import Wanted
-from gradnoise.claims.claim import CLAIMS
+from gradnoise.claims.claim import CLAIMS, CORRECTED
 from gradnoise.claims.description import describe
 from gradnoise.claims.entry import ERROR, Entry
 from gradnoise.claims.judgement import REFUTED
